@@ -1,0 +1,178 @@
+"""Typed, validated configuration: what the YAML files below ``configs/`` turn into.
+
+The defaults, and what each key means, stand in ``configs/``; here stand the types and the limits.
+Validation is pydantic's, so a wrong key, type or value is found before any work starts.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from textcls.errors import InputError
+
+Mode = Literal["mean", "sum", "max"]
+Monitor = Literal["loss", "accuracy", "macro_f1"]
+
+# A single name may be given where several are allowed: data.text=review or data.text=[title,body].
+Names = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+_strict = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+
+@dataclass(frozen=True, config=_strict)
+class DataConfig:
+    """Where the labelled texts come from (``configs/data/base.yaml`` explains each key)."""
+
+    name: str
+    source: Literal["files", "hub", "docstrings"]
+    repo: str | None
+    subset: str | None
+    revision: str | None
+    train: str | None
+    validation: str | None
+    test: str | None
+    text: Names | None
+    label: str | None
+    label_names: Names | None
+    columns: Names | None
+    delimiter: str | None
+    encoding: str
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+    test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    split_seed: Annotated[int, Field(ge=0)]
+
+    def __post_init__(self) -> None:
+        if self.source != "docstrings" and not self.train:
+            raise ValueError(
+                "data.train is missing: name a labelled file, as in data.train=reviews.csv"
+            )
+        if self.source == "hub" and not self.repo:
+            raise ValueError("data.repo is missing: name the hub repository, as in data.repo=a/b")
+        if self.source == "files":
+            for key in ("repo", "subset", "revision"):
+                if getattr(self, key):
+                    raise ValueError(f"data.{key} is for hub datasets: data.source is 'files'")
+
+
+@dataclass(frozen=True, config=_strict)
+class TokenizerConfig:
+    """From text to token ids (``configs/tokenizer/`` explains each key)."""
+
+    name: Literal[
+        "basic_english", "split", "spacy", "moses", "toktok", "revtok", "subword",
+        "bpe", "wordpiece", "file",
+    ]  # fmt: skip
+    min_freq: PositiveInt
+    max_size: PositiveInt | None
+    max_tokens: PositiveInt | None
+    language: str = "en"
+    vocab_size: PositiveInt = 30_000
+    file: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.name == "file") != (self.file is not None):
+            raise ValueError("tokenizer.file names a tokenizer.json for tokenizer=file, only there")
+
+
+@dataclass(frozen=True, config=_strict)
+class ModelConfig:
+    """The classifier's shape."""
+
+    mode: Mode
+    dim: PositiveInt
+    dropout: Fraction
+
+
+@dataclass(frozen=True, config=_strict)
+class OptimizerConfig:
+    """One of torch's optimizers."""
+
+    name: Literal["sgd", "adam", "adamw", "adagrad"]
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    weight_decay: NonNegative
+    momentum: Fraction = 0.0
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+
+
+@dataclass(frozen=True, config=_strict)
+class ScheduleConfig:
+    """How the learning rate changes over the steps of the whole training."""
+
+    name: Literal["constant", "linear", "cosine"]
+    warmup: Fraction
+
+
+@dataclass(frozen=True, config=_strict)
+class TrainerConfig:
+    """The training loop."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    class_weights: Literal["balanced"] | dict[str, NonNegative] | None
+    label_smoothing: Fraction
+    monitor: Monitor
+    patience: PositiveInt | None
+    overfit: PositiveInt | None
+    device: str
+    num_threads: PositiveInt | None
+
+
+@dataclass(frozen=True, config=_strict)
+class Config:
+    """Everything that determines a run."""
+
+    data: DataConfig
+    tokenizer: TokenizerConfig
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    trainer: TrainerConfig
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    cache_dir: str
+
+    def __post_init__(self) -> None:
+        if self.trainer.overfit and self.trainer.patience:
+            raise ValueError("trainer.overfit has no validation split: set trainer.patience=null")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain nested dicts; :func:`parse` reads them back to an equal ``Config``."""
+        return dataclasses.asdict(self)
+
+
+_adapter = TypeAdapter(Config)
+
+
+def parse(values: Mapping[str, Any]) -> Config:
+    """Validate nested plain values.
+
+    Raises:
+        InputError: an unknown key, a wrong type or value, or an impossible combination; one line
+            that names every such key as it is written on the command line.
+    """
+    try:
+        return _adapter.validate_python(values)
+    except ValidationError as error:
+        lines = dict.fromkeys(_describe(dict(item)) for item in error.errors())
+        raise InputError("; ".join(lines)) from None
+
+
+def _describe(item: dict[str, Any]) -> str:
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return message
+    # Steps into a union are numbers or type names, not keys of ours: the first two name the key.
+    key = ".".join(str(part) for part in item["loc"][:2])
+    if item["type"] == "unexpected_keyword_argument":
+        return f"{key}: there is no such option"
+    if item["type"] in ("missing", "missing_argument"):
+        return f"{key} is missing"
+    return f"{key}={item['input']}: {message[0].lower()}{message[1:]}"

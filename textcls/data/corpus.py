@@ -1,0 +1,617 @@
+"""Corpus: labelled texts of three splits, read through Hugging Face ``datasets``.
+
+Whatever the source, texts and labels end up as Arrow arrays; no row becomes a Python object.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import logging
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from textcls.config import DataConfig
+from textcls.data.tokens import Int64
+from textcls.errors import InputError
+
+# Column names that say what they hold. Where exactly one of them is there, it is taken.
+TEXT_COLUMNS = {
+    "text", "texts", "sentence", "content", "review", "document", "body", "message", "tweet",
+    "comment", "question", "headline", "utterance", "sms",
+}  # fmt: skip
+LABEL_COLUMNS = {
+    "label", "labels", "class", "category", "target", "sentiment", "topic", "intent", "tag",
+}  # fmt: skip
+VALIDATION_NAMES = ("validation", "valid", "val", "dev")
+COMPRESSIONS = {".gz", ".bz2", ".xz", ".zst"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Texts and labels of one split.
+
+    Attributes:
+        texts: Arrow strings ``[num_texts]``; null where a row has no text.
+        labels: int64 ``[num_texts]``, positions in ``Corpus.label_names``.
+        where: the file or split that the rows come from, for messages.
+    """
+
+    texts: pa.ChunkedArray
+    labels: Int64
+    where: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: npt.NDArray[np.integer]) -> Split:
+        """Return the given rows, in the given order."""
+        return Split(self.texts.take(pa.array(rows)), self.labels[rows], self.where)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Train, validation and test, with the names of the classes in the order of their numbers.
+
+    ``notes`` are sentences for the user on what reading found or decided.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    label_names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The three splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows as read, before anyone knows which column is what."""
+
+    table: pa.Table
+    where: str
+    # Label names that the source itself gives: of a ClassLabel column, by column name.
+    class_names: dict[str, list[str]]
+    # Every label a fastText file names, first or not.
+    all_labels: pa.Array | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Source:
+    """The tables of a corpus: found first, so that a cache can ask for ``fingerprint``, then read.
+
+    Raises:
+        InputError: a file or dataset that is missing or cannot be read; the message says which
+            file, which line and what to do.
+    """
+
+    def __init__(self, config: DataConfig) -> None:
+        self.config = config
+        self._hub: dict[str, Any] = {}
+        if config.source == "hub":
+            self._hub = _load_from_hub(config)
+            self.fingerprint = str([(k, v._fingerprint) for k, v in self._hub.items()])
+        elif config.source == "docstrings":
+            from textcls.data import docstrings
+
+            self.fingerprint = docstrings.fingerprint()
+        else:
+            self._files = {
+                split: _find_files(path, f"data.{split}")
+                for split in ("train", "validation", "test")
+                if (path := getattr(config, split)) is not None
+            }
+            self.fingerprint = str({k: _hash_files(v) for k, v in self._files.items()})
+
+    def read(self) -> Corpus:
+        """Read all splits, decide on columns and labels, and cut the splits that are missing."""
+        if self.config.source == "hub":
+            tables = {
+                split: _from_dataset(dataset, f"{self.config.repo}, split {getattr(self.config, split)}")
+                for split, dataset in self._hub.items()
+            }  # fmt: skip
+        elif self.config.source == "docstrings":
+            from textcls.data import docstrings
+
+            tables = {"train": _Table(docstrings.read_docstrings(), "docstrings", {})}
+        else:
+            tables = self._read_files()
+        return _make_corpus(self.config, tables)
+
+    def _read_files(self) -> dict[str, _Table]:
+        tables: dict[str, _Table] = {}
+        for split, files in self._files.items():
+            if not files[0].is_dir():
+                tables[split] = _read_files(files, self.config)
+                continue
+            folder = _load_from_disk(files[0])
+            if not isinstance(folder, dict):
+                tables[split] = _from_dataset(folder, str(files[0]))
+                continue
+            names = VALIDATION_NAMES if split == "validation" else (split,)
+            found = next((name for name in names if name in folder), None)
+            if found is None:
+                raise InputError(
+                    f"data.{split}={files[0]}: has no split {names[0]}, only {', '.join(folder)}"
+                )
+            tables[split] = _from_dataset(folder[found], f"{files[0]}, split {found}")
+            if split == "train":
+                for other, names in (("validation", VALIDATION_NAMES), ("test", ("test",))):
+                    found = next((name for name in names if name in folder), None)
+                    if found is not None and other not in self._files:
+                        tables[other] = _from_dataset(folder[found], f"{files[0]}, split {found}")
+        return tables
+
+
+# --- finding and reading ---------------------------------------------------------------------
+
+
+def _find_files(path: str, key: str) -> list[Path]:
+    exact = Path(path).expanduser()
+    files = [exact] if exact.exists() else [Path(name) for name in sorted(glob.glob(str(exact)))]
+    if not files:
+        raise InputError(f"{key}={path}: there is no such file")
+    return files
+
+
+def _hash_files(paths: Iterable[Path]) -> list[tuple[str, str]]:
+    """Hash contents; of the names only the suffix counts, since it decides how a file is read."""
+    hashes = []
+    for path in paths:
+        members = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for member in members:
+            if not member.is_file():
+                continue
+            digest = xxhash.xxh3_128()
+            try:
+                with member.open("rb") as file:
+                    while block := file.read(1 << 22):
+                        digest.update(block)
+            except OSError as error:
+                raise InputError(f"{member}: cannot be read ({error.strerror})") from None
+            hashes.append(
+                (
+                    str(member.relative_to(path)) if path.is_dir() else "".join(member.suffixes),
+                    digest.hexdigest(),
+                )
+            )
+    return hashes
+
+
+def _load_from_hub(config: DataConfig) -> dict[str, Any]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    names = {
+        split: name
+        for split in ("train", "validation", "test")
+        if (name := getattr(config, split)) is not None
+    }
+    try:
+        return {
+            split: datasets.load_dataset(
+                config.repo, config.subset, split=name, revision=config.revision
+            )
+            for split, name in names.items()
+        }
+    except Exception as error:  # datasets, fsspec, httpx and the OS each raise their own
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise InputError(
+            f"data.repo={config.repo}: cannot be loaded from the hub ({reason.rstrip('.')}). "
+            "With no way to the hub, use local files: "
+            "python train.py data=local data.train=FILE data.test=FILE"
+        ) from None
+
+
+def _load_from_disk(folder: Path) -> Any:
+    import datasets
+
+    try:
+        return datasets.load_from_disk(str(folder))
+    except Exception as error:  # as above
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise InputError(f"{folder}: is no folder saved by save_to_disk ({reason})") from None
+
+
+def _from_dataset(dataset: Any, where: str) -> _Table:
+    names = {
+        column: list(feature.names)
+        for column, feature in dataset.features.items()
+        if hasattr(feature, "names")
+    }
+    # The table behind a dataset ignores select() and the like: with_format("arrow") does not.
+    return _Table(dataset.with_format("arrow")[:], where, names)
+
+
+def _format_of(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    suffix = next((s for s in reversed(suffixes) if s not in COMPRESSIONS), "")
+    formats = {
+        ".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json",
+        ".parquet": "parquet", ".pq": "parquet", ".txt": "text", ".ft": "text",
+        ".fasttext": "text", ".train": "text", ".valid": "text", ".test": "text",
+    }  # fmt: skip
+    if suffix not in formats:
+        raise InputError(
+            f"{path}: unknown kind of file {suffix or '(no suffix)'}: name it .csv, .tsv, .json, "
+            ".jsonl, .parquet, or .txt (fastText's __label__ lines)"
+        )
+    return formats[suffix]
+
+
+def _read_files(paths: list[Path], config: DataConfig) -> _Table:
+    parts = [_read_file(path, config) for path in paths]
+    where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    if len(parts) == 1:
+        return parts[0]
+    columns = parts[0].table.column_names
+    for path, part in zip(paths, parts, strict=True):
+        if sorted(part.table.column_names) != sorted(columns):
+            raise InputError(
+                f"{path}: has the columns {', '.join(part.table.column_names)}, "
+                f"but {paths[0]} has {', '.join(columns)}"
+            )
+    table = pa.concat_tables([part.table for part in parts], promote_options="permissive")
+    labels = [part.all_labels for part in parts if part.all_labels is not None]
+    return _Table(
+        table,
+        where,
+        parts[0].class_names,
+        pc.unique(pa.chunked_array(labels)) if labels else None,
+        tuple(note for part in parts for note in part.notes),
+    )
+
+
+def _read_file(path: Path, config: DataConfig) -> _Table:
+    kind = _format_of(path)
+    options: dict[str, Any] = {}
+    if kind != "parquet":
+        options["encoding"] = config.encoding
+    try:
+        if kind == "csv":
+            options |= _csv_options(path, config)
+        table, names = _stream(kind, path, options)
+    except InputError:
+        raise
+    except Exception as error:  # pandas, pyarrow, fsspec and the OS each raise their own
+        if kind != "parquet":
+            _raise_if_undecodable(path, config.encoding)
+        reason = str(error).strip().splitlines()
+        raise InputError(
+            f"{path}: cannot be read as {kind} ({reason[0] if reason else type(error).__name__})"
+        ) from None
+    if kind == "text":
+        return _parse_fasttext(table, path)
+    return _Table(table, str(path), names)
+
+
+def _stream(kind: str, path: Path, options: dict[str, Any]) -> tuple[pa.Table, dict[str, Any]]:
+    import datasets
+
+    logging.getLogger("datasets").setLevel(logging.CRITICAL)  # the error is ours to tell
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False  # a local file is nobody's download
+    # Streaming reads the file without leaving a second copy of it in the user's home.
+    with tempfile.TemporaryDirectory(prefix="textcls-") as scratch:
+        stream = datasets.load_dataset(
+            kind,
+            data_files={"train": glob.escape(str(path))},
+            split="train",
+            streaming=True,
+            cache_dir=scratch,
+            **options,
+        )
+        batches = list(stream.with_format("arrow").iter(batch_size=65_536))
+        features = stream.features or {}
+    if not batches:
+        return pa.table({name: pa.array([], pa.string()) for name in features}), {}
+    names = {
+        column: list(feature.names)
+        for column, feature in features.items()
+        if hasattr(feature, "names")
+    }
+    return pa.concat_tables(batches, promote_options="permissive"), names
+
+
+def _csv_options(path: Path, config: DataConfig) -> dict[str, Any]:
+    """Read every column as strings: a text "123" or "NA" is a text, not a number or a null."""
+    import datasets
+    import fsspec
+
+    delimiter = config.delimiter or ("\t" if ".tsv" in path.suffixes else ",")
+    with fsspec.open(
+        str(path), "rt", compression="infer", encoding=config.encoding, newline=""
+    ) as file:
+        first = next(csv.reader(file, delimiter=delimiter), [])
+    if not first:
+        raise InputError(f"{path}: is empty")
+    first[0] = first[0].removeprefix("\ufeff")
+    columns = list(config.columns or first)
+    if len(columns) != len(first):
+        raise InputError(
+            f"{path}: data.columns names {len(columns)} columns, but its first line has {len(first)}"
+        )
+    if len(set(columns)) != len(columns):
+        raise InputError(f"{path}: two columns have one name: {', '.join(columns)}")
+    return {
+        "sep": delimiter,
+        "header": None if config.columns else 0,
+        "column_names": columns,
+        "features": datasets.Features({name: datasets.Value("string") for name in columns}),
+        "keep_default_na": False,
+        "na_values": [""],
+        # A blank line of a one-column file is a row; datasets' default would drop it in silence.
+        "skip_blank_lines": len(columns) > 1,
+    }
+
+
+def _raise_if_undecodable(path: Path, encoding: str) -> None:
+    import fsspec
+
+    try:
+        with fsspec.open(str(path), "rb", compression="infer") as file:
+            for number, line in enumerate(file, 1):
+                line.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: line {number} is not {encoding} (byte 0x{line[error.start]:02x}): "
+            "name its encoding, as in data.encoding=latin-1"
+        ) from None
+    except LookupError:
+        raise InputError(f"data.encoding={encoding}: there is no such encoding") from None
+    except OSError:
+        return  # not a matter of encoding
+
+
+def _parse_fasttext(table: pa.Table, path: Path) -> _Table:
+    """Split fastText lines, ``__label__a __label__b text``, into the first label and the text."""
+    lines = table.column(0)
+    if not len(lines):
+        raise InputError(f"{path}: is empty")
+    parts = pc.extract_regex(lines, r"^\s*(?P<labels>(?:__label__\S+\s*)*)(?P<text>(?s:.*))$")
+    labels = pc.split_pattern_regex(
+        pc.utf8_trim_whitespace(pc.struct_field(parts, "labels")), r"\s*__label__"
+    )
+    # The split of "__label__a __label__b" begins with an empty string, before the first label.
+    lengths = pc.list_value_length(labels).to_numpy()
+    bad = np.flatnonzero(lengths < 2)
+    if len(bad):
+        raise InputError(
+            f"{path}: line {bad[0] + 1} does not begin with __label__: "
+            "a .txt file is read as fastText's, '__label__positive what a film'"
+        )
+    several = int((lengths > 2).sum())
+    note = f"{path}: {several:,} rows have several labels: the first is taken"
+    flat = pc.list_flatten(labels)
+    first = pc.list_element(labels, 1)
+    return _Table(
+        pa.table({"text": pc.struct_field(parts, "text"), "label": first}),
+        str(path),
+        {},
+        pc.unique(flat.filter(pc.not_equal(flat, ""))),
+        (note,) if several else (),
+    )
+
+
+# --- columns, labels, splits -----------------------------------------------------------------
+
+
+def _make_corpus(config: DataConfig, tables: dict[str, _Table]) -> Corpus:
+    for split, table in tables.items():
+        if not table.table.num_rows:
+            raise InputError(f"{table.where}: the {split} split is empty")
+    train = tables["train"]
+    text_columns, label_column = _choose_columns(config, train)
+    raw_labels = {}
+    for split, table in tables.items():
+        for column in (*text_columns, label_column):
+            if column not in table.table.column_names:
+                raise InputError(
+                    f"{table.where}: has no column '{column}', "
+                    f"only {', '.join(table.table.column_names)}"
+                )
+        raw_labels[split] = _label_strings(config, table, label_column)
+
+    names = _class_order(config, train, label_column, raw_labels["train"])
+    if len(names) < 2:
+        raise InputError(
+            f"{train.where}: every row has the label '{names[0]}': a classifier needs two classes"
+        )
+    notes = [note for table in tables.values() for note in table.notes]
+    splits = {}
+    for split, table in tables.items():
+        texts = _texts(table, text_columns)
+        if texts.null_count:
+            rows = f"{texts.null_count:,} rows have no text"
+            notes.append(f"{table.where}: {rows}: they are kept, as empty bags")
+        splits[split] = Split(texts, _encode_labels(raw_labels[split], names, table), table.where)
+    rng = np.random.default_rng(config.split_seed)
+    for split, fraction in (
+        ("test", config.test_fraction),
+        ("validation", config.validation_fraction),
+    ):
+        if split not in splits:
+            held = stratified_cut(splits["train"].labels, fraction, rng)
+            if not held.any():
+                raise InputError(
+                    f"{train.where}: {len(held)} rows are too few to cut a {split} split: "
+                    f"give data.{split}, or a larger data.{split}_fraction"
+                )
+            splits[split] = splits["train"].take(np.flatnonzero(held))
+            splits["train"] = splits["train"].take(np.flatnonzero(~held))
+            notes.append(f"{split}: {held.sum():,} rows of {train.where}, held out by label")
+    return Corpus(
+        splits["train"], splits["validation"], splits["test"], tuple(names), tuple(notes)
+    )
+
+
+def _choose_columns(config: DataConfig, train: _Table) -> tuple[tuple[str, ...], str]:
+    columns = train.table.column_names
+    listing = f"{train.where} has the columns {', '.join(columns)}"
+    for key, wanted in (("text", config.text or ()), ("label", (config.label,))):
+        for column in wanted:
+            if column is not None and column not in columns:
+                raise InputError(f"data.{key}={column}: there is no such column; {listing}")
+    label = config.label
+    rest = [column for column in columns if column not in (config.text or ())]
+    if label is None:
+        known = [column for column in rest if column.lower() in LABEL_COLUMNS]
+        if len(known) == 1:
+            label = known[0]
+        elif not known and len(rest) == 1 and config.text:
+            label = rest[0]
+        elif not known and len(rest) == 2:
+            # Two columns, one of them plainly the text: the other is the label.
+            others = [column for column in rest if column.lower() not in TEXT_COLUMNS]
+            label = others[0] if len(others) == 1 else None
+    if label is None:
+        raise InputError(f"which column is the label? {listing}: say data.label=COLUMN")
+    text = config.text
+    if text is None:
+        rest = [column for column in rest if column != label]
+        known = [column for column in rest if column.lower() in TEXT_COLUMNS]
+        if len(known) == 1:
+            text = (known[0],)
+        elif not known and len(rest) == 1:
+            text = (rest[0],)
+    if text is None:
+        raise InputError(
+            f"which column is the text? {listing}: say data.text=COLUMN, "
+            "or data.text=[COLUMN,COLUMN] to join several"
+        )
+    return text, label
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _as_strings(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
+    if _is_string(column.type):
+        return column
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise InputError(f"{where}: column '{name}' holds {column.type}, not text") from None
+
+
+def _texts(table: _Table, columns: tuple[str, ...]) -> pa.ChunkedArray:
+    parts = [_as_strings(table.table.column(name), name, table.where) for name in columns]
+    texts = parts[0]
+    if len(parts) > 1:
+        texts = pc.binary_join_element_wise(
+            *[part.cast(pa.large_string()) for part in parts], " ", null_handling="skip"
+        )
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        rows = (i for i, value in enumerate(texts.cast(pa.large_binary())) if not _is_utf8(value))
+        raise InputError(
+            f"{table.where}: row {next(rows) + 1} is not UTF-8 text: mend the file"
+        ) from None
+    return texts
+
+
+def _is_utf8(value: pa.Scalar) -> bool:
+    try:
+        (value.as_py() or b"").decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _label_strings(config: DataConfig, table: _Table, column: str) -> pa.ChunkedArray:
+    """Return the label of each row as a name."""
+    labels = table.table.column(column)
+    names = list(config.label_names) if config.label_names else table.class_names.get(column)
+    missing = pc.is_null(labels, nan_is_null=True)
+    if names is not None:
+        try:
+            numbers = labels.cast(pa.int64())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise InputError(
+                f"data.label_names names the labels 0, 1, 2, …, but in {table.where} "
+                f"the column '{column}' holds other values"
+            ) from None
+        # datasets marks a row without a label by -1.
+        missing = pc.or_(missing, pc.fill_null(pc.equal(numbers, -1), False))
+        bad = pc.fill_null(
+            pc.or_(pc.less(numbers, -1), pc.greater_equal(numbers, len(names))), False
+        )
+        row = pc.index(bad, True).as_py()
+        if row >= 0:
+            raise InputError(
+                f"{table.where}: row {row + 1} has the label {numbers[row]}, "
+                f"but there are names for 0 to {len(names) - 1} only"
+            )
+    row = pc.index(missing, True).as_py()
+    if row >= 0:
+        raise InputError(
+            f"{table.where}: row {row + 1} has no label in column '{column}' "
+            f"({pc.sum(missing)} such rows): label these rows or take them out"
+        )
+    if names is not None:
+        return pa.chunked_array([pa.array(names).take(chunk) for chunk in numbers.chunks])
+    return _as_strings(labels, column, table.where).cast(pa.string())
+
+
+def _class_order(
+    config: DataConfig, train: _Table, column: str, labels: pa.ChunkedArray
+) -> list[str]:
+    """Order the classes of train: as the source names them, else as numbers, else by name."""
+    seen = set(pc.unique(labels).to_pylist())
+    if train.all_labels is not None:
+        seen |= set(train.all_labels.to_pylist())
+    given = config.label_names or train.class_names.get(column)
+    if given:
+        return [name for name in given if name in seen]
+    try:
+        return sorted(seen, key=int)
+    except ValueError:
+        return sorted(seen)
+
+
+def _encode_labels(labels: pa.ChunkedArray, names: list[str], table: _Table) -> Int64:
+    codes = pc.index_in(labels, value_set=pa.array(names, pa.string()))
+    row = pc.index(pc.is_null(codes), True).as_py()
+    if row >= 0:
+        raise InputError(
+            f"{table.where}: row {row + 1} has the label '{labels[row]}', which train never has "
+            f"({codes.null_count} such rows): mend the label or take these rows out"
+        )
+    return np.asarray(codes.to_numpy(), np.int64)
+
+
+def stratified_cut(labels: Int64, fraction: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Choose rows to hold out: of each class the given fraction, to the nearest row.
+
+    Unlike scikit-learn's and datasets' stratified splits this takes classes of a single row (they
+    stay), which real label sets have.
+
+    Args:
+        labels: int64 ``[n]``.
+        fraction: between 0 and 1.
+        rng: decides which rows.
+
+    Returns:
+        bool ``[n]``, True for the held out.
+    """
+    order = rng.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    counts = np.bincount(labels)
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    held = np.zeros(len(labels), np.bool_)
+    held[order] = rank < np.floor(counts * fraction + 0.5)[labels[order]]
+    return held

@@ -1,0 +1,209 @@
+"""Corpus to bags: tokenized once, kept in a memory-mapped cache, found again by later runs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xxhash
+from filelock import FileLock
+
+from textcls.config import DataConfig, TokenizerConfig
+from textcls.data.bags import Bags
+from textcls.data.corpus import Corpus, Source
+from textcls.data.tokenizer import Tokenizer
+from textcls.data.vocabulary import Vocabulary
+from textcls.errors import InputError, TextclsError
+
+log = logging.getLogger("textcls")
+
+# Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
+FORMAT = 1
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A corpus ready to train on.
+
+    Attributes:
+        train, validation, test: bags over one vocabulary, memory-mapped.
+        vocabulary: built from the train split only.
+        tokenizer: the one that made the tokens.
+        label_names: of class 0, 1, 2, …
+        from_cache: whether an earlier run had done the work.
+    """
+
+    train: Bags
+    validation: Bags
+    test: Bags
+    vocabulary: Vocabulary
+    tokenizer: Tokenizer
+    label_names: tuple[str, ...]
+    from_cache: bool
+
+
+def prepare(data: DataConfig, tokenizer: TokenizerConfig, cache_dir: Path) -> Prepared:
+    """Return the bags of a corpus, out of the cache where they are there.
+
+    An entry of the cache is a folder, named by a hash of everything that determines its content:
+    the data (by content), how columns, labels and splits are chosen, the tokenizer and
+    vocabulary, and the versions that matter. It is written beside its place and renamed into it,
+    so that it is there whole or not at all; a file lock lets one of several runs that start
+    together do the work. Every file's hash is checked before an entry is used; one that fails
+    is rebuilt.
+
+    Raises:
+        InputError: data or tokenizer cannot be used.
+        TextclsError: the cache cannot be written.
+    """
+    source = Source(data)
+    key = _key(data, tokenizer, source.fingerprint)
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    entry = cache_dir / name
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache_dir / f"{name}.lock"):
+            found = _open(entry, key, tokenizer)
+            if found is not None:
+                return dataclasses.replace(found, from_cache=True)
+            _write(source.read(), tokenizer, key, entry)
+            found = _open(entry, key, tokenizer)
+    except OSError as error:
+        raise TextclsError(
+            f"cache_dir={cache_dir}: cannot be written ({error.strerror or error}): "
+            "make room, or name another place"
+        ) from None
+    if found is None:
+        raise TextclsError(f"cache_dir={cache_dir}: what was just written reads back damaged")
+    return found
+
+
+def _key(data: DataConfig, tokenizer: TokenizerConfig, fingerprint: str) -> dict[str, Any]:
+    options = dataclasses.asdict(data)
+    for unimportant in ("name", "train", "validation", "test"):
+        # Contents count, not names; but which splits there are does (it is in the fingerprint).
+        del options[unimportant]
+    key: dict[str, Any] = {
+        "format": FORMAT,
+        "data": options,
+        "fingerprint": fingerprint,
+        "tokenizer": dataclasses.asdict(tokenizer),
+        "unicode": unicodedata.unidata_version,  # decides str.lower()
+    }
+    if tokenizer.name in ("bpe", "wordpiece", "file"):
+        import tokenizers
+
+        key["tokenizers"] = tokenizers.__version__
+    if tokenizer.file is not None:
+        with contextlib.suppress(OSError):  # Tokenizer tells it better
+            key["file"] = hashlib.sha256(Path(tokenizer.file).read_bytes()).hexdigest()
+    # Through JSON, so that it equals what a manifest holds (tuples become lists).
+    result: dict[str, Any] = json.loads(json.dumps(key))
+    return result
+
+
+def _write(corpus: Corpus, config: TokenizerConfig, key: dict[str, Any], entry: Path) -> None:
+    tokenizer = Tokenizer(config, corpus.train.texts)
+    notes = list(corpus.notes)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+    try:
+        vocabulary = None
+        for split in SPLITS:
+            part = corpus.splits[split]
+            tokens = tokenizer(part.texts)
+            if not len(tokens.codes):
+                raise InputError(f"{part.where}: the {split} split has no tokens after tokenizing")
+            if vocabulary is None:  # train comes first, and is all that the vocabulary sees
+                vocabulary = Vocabulary.build(tokens, config.min_freq, config.max_size)
+            indices = vocabulary.encode(tokens)
+            empty = int((np.diff(tokens.offsets) == 0).sum())
+            unknown = float((indices == vocabulary.unknown_id).mean())
+            notes.append(
+                f"{split}: {len(part):,} bags, {len(indices):,} tokens, "
+                f"{unknown:.1%} unknown, {empty:,} bags empty"
+            )
+            np.save(scratch / f"{split}.indices.npy", indices)
+            np.save(scratch / f"{split}.offsets.npy", tokens.offsets)
+            np.save(scratch / f"{split}.labels.npy", part.labels)
+        assert vocabulary is not None
+        np.save(scratch / "counts.npy", vocabulary.counts)
+        _dump(scratch / "vocabulary.json", vocabulary.tokens.to_pylist())
+        _dump(scratch / "labels.json", corpus.label_names)
+        if tokenizer.json is not None:
+            (scratch / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
+        hashes = {path.name: _hash(path) for path in sorted(scratch.iterdir())}
+        notes.append(f"vocabulary: {len(vocabulary):,} tokens")
+        _dump(scratch / "manifest.json", {"key": key, "files": hashes, "notes": notes})
+        scratch.chmod(0o755)  # mkdtemp's 0700 would shut out others that share the cache
+        if entry.exists():  # damaged: out of the way, then gone
+            doomed = entry.with_name(f"{scratch.name}-damaged")
+            os.replace(entry, doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+        os.replace(scratch, entry)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _open(entry: Path, key: dict[str, Any], config: TokenizerConfig) -> Prepared | None:
+    """Open an entry; return None where there is none, or none that can be trusted."""
+    if not entry.exists():
+        return None
+    try:
+        manifest = json.loads((entry / "manifest.json").read_text(encoding="utf-8"))
+        if manifest["key"] != key:
+            raise ValueError("made from something else")
+        for name, digest in manifest["files"].items():
+            if _hash(entry / name) != digest:
+                raise ValueError(f"{name} has changed")
+        vocabulary = Vocabulary(
+            json.loads((entry / "vocabulary.json").read_text(encoding="utf-8")),
+            np.load(entry / "counts.npy"),
+        )
+        label_names = tuple(json.loads((entry / "labels.json").read_text(encoding="utf-8")))
+        text = entry / "tokenizer.json"
+        tokenizer = Tokenizer(
+            config, json=text.read_text(encoding="utf-8") if text.exists() else None
+        )
+        bags = {
+            split: Bags(
+                *(
+                    # Copy on write: torch wants memory that it may write to, and will not.
+                    torch.from_numpy(np.load(entry / f"{split}.{part}.npy", mmap_mode="c"))
+                    for part in ("indices", "offsets", "labels")
+                ),
+                num_embeddings=len(vocabulary),
+            )
+            for split in SPLITS
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("%s: damaged cache entry (%s): it is made anew", entry, error)
+        return None
+    for note in manifest["notes"]:
+        log.info(note)
+    return Prepared(**bags, vocabulary=vocabulary, tokenizer=tokenizer, label_names=label_names,
+                    from_cache=False)  # fmt: skip
+
+
+def _dump(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=0), encoding="utf-8")
+
+
+def _hash(path: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()

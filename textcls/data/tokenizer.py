@@ -1,0 +1,142 @@
+"""Tokenizers by name: text in, :class:`Tokens` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from textcls.config import TokenizerConfig
+from textcls.data.tokens import Int64, Tokens, basic_english, blocks, join_blocks
+from textcls.errors import InputError
+
+if TYPE_CHECKING:
+    import tokenizers
+
+_Split = Callable[[pa.Array], tuple[pa.DictionaryArray, Int64]]
+
+
+class Tokenizer:
+    """Splits texts into tokens, the same way in training and in serving.
+
+    Args:
+        config: which tokenizer, and ``max_tokens``.
+        train_texts: Arrow strings of the train split, for ``bpe`` and ``wordpiece`` to learn from.
+        json: the content of a tokenizer.json, in place of learning or of ``config.file``.
+
+    Raises:
+        InputError: the tokenizer's package or file is missing or unusable.
+    """
+
+    def __init__(
+        self,
+        config: TokenizerConfig,
+        train_texts: pa.ChunkedArray | None = None,
+        json: str | None = None,
+    ) -> None:
+        self.config = config
+        self.json: str | None = None
+        if config.name == "basic_english":
+            self._split: _Split = basic_english
+        elif config.name in ("bpe", "wordpiece", "file"):
+            if json is None:
+                json = (
+                    _read_json(config.file)
+                    if config.file is not None
+                    else _learn(config, train_texts)
+                )
+            self._split = _split_with_hugging_face(json, config.file)
+            self.json = json
+        else:
+            self._split = _split_with_torchtext(config)
+
+    def __call__(self, texts: pa.ChunkedArray) -> Tokens:
+        """Tokenize Arrow strings (null: an empty text), one list of tokens per text."""
+        return join_blocks([self._split(block) for block in blocks(texts)]).truncate(
+            self.config.max_tokens
+        )
+
+
+def _read_json(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"tokenizer.file={file}: cannot be read ({error})") from None
+
+
+def _learn(config: TokenizerConfig, texts: pa.ChunkedArray | None) -> str:
+    """Train a BPE or WordPiece tokenizer; return its tokenizer.json."""
+    if texts is None:
+        raise ValueError(f"{config.name} learns from the texts of the train split")
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    trainer: Any
+    if config.name == "bpe":
+        tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+        trainer = trainers.BpeTrainer
+    else:
+        tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))  # type: ignore[arg-type]
+        tokenizer.decoder = decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+
+    def batches() -> Iterator[list[str]]:
+        for block in blocks(texts):
+            yield [text or "" for text in block.to_pylist()]
+
+    tokenizer.train_from_iterator(
+        batches(),
+        trainer(vocab_size=config.vocab_size, special_tokens=["<unk>"], show_progress=False),
+        length=len(texts),
+    )
+    return str(tokenizer.to_str())
+
+
+def _split_with_hugging_face(json: str, file: str | None) -> _Split:
+    import tokenizers
+
+    try:
+        tokenizer: tokenizers.Tokenizer = tokenizers.Tokenizer.from_str(json)
+    except Exception as error:  # the Rust side raises plain Exception
+        raise InputError(f"tokenizer.file={file}: is no tokenizer.json ({error})") from None
+    # One length limit and no padding, whatever the file says: max_tokens is ours to apply.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+    dictionary = pa.array([tokenizer.id_to_token(i) or "" for i in range(size)], pa.string())
+
+    def split(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
+        encodings = tokenizer.encode_batch_fast(
+            [text or "" for text in texts.to_pylist()], add_special_tokens=False
+        )
+        ids = [encoding.ids for encoding in encodings]
+        lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+        flat = np.fromiter((i for row in ids for i in row), np.int32, int(lengths.sum()))
+        return pa.DictionaryArray.from_arrays(flat, dictionary), lengths
+
+    return split
+
+
+def _split_with_torchtext(config: TokenizerConfig) -> _Split:
+    from torchtext.data.utils import get_tokenizer
+
+    name = None if config.name == "split" else config.name
+    try:
+        tokenize: Callable[[str], list[str]] = get_tokenizer(name, language=config.language)
+    except (ImportError, OSError, AttributeError) as error:
+        message = str(error).splitlines()[0]
+        raise InputError(
+            f"tokenizer.name={config.name} needs its own package or model: {message}"
+        ) from None
+
+    def split(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
+        rows = [tokenize(text or "") for text in texts.to_pylist()]
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        flat = pa.array([token for row in rows for token in row], pa.string())
+        return flat.dictionary_encode(), lengths
+
+    return split

@@ -1,0 +1,101 @@
+"""Vocabulary: which tokens have an embedding, and in which row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from textcls.data.tokens import Int32, Tokens
+
+UNKNOWN = "<unk>"
+PADDING = "<pad>"
+
+
+class Vocabulary:
+    """Tokens in the order of their ids: first the specials, then by frequency, then by token.
+
+    The order is that of torchtext's ``Vocab``. Id 0 stands for every unknown token, id 1 for
+    padding, whose embedding is always zero and never counts.
+
+    Args:
+        tokens: all tokens, those of ``specials`` first.
+        specials: tokens that stand for no text, ``<unk>`` first, then ``<pad>``.
+        counts: how often each token stands in the train split, int64 ``[len(tokens)]``;
+            the specials' own counts are 0, but for ``<unk>``: all tokens left out.
+
+    Raises:
+        ValueError: a token that stands twice, or specials that do not come first.
+    """
+
+    unknown_id = 0
+    padding_id = 1
+
+    def __init__(
+        self,
+        tokens: pa.Array | Sequence[str],
+        counts: npt.NDArray[np.int64] | Sequence[int],
+        specials: Sequence[str] = (UNKNOWN, PADDING),
+    ) -> None:
+        self.tokens = pa.array(tokens, pa.string()) if not isinstance(tokens, pa.Array) else tokens
+        self.counts = np.asarray(counts, np.int64)
+        self.specials = tuple(specials)
+        if self.specials[:2] != (UNKNOWN, PADDING):
+            raise ValueError(f"specials must begin with {UNKNOWN} and {PADDING}")
+        if self.tokens.slice(0, len(self.specials)).to_pylist() != list(self.specials):
+            raise ValueError(f"the first tokens must be the specials {self.specials}")
+        if len(self.counts) != len(self.tokens):
+            raise ValueError(f"{len(self.tokens)} tokens but {len(self.counts)} counts")
+        if len(pc.unique(self.tokens)) != len(self.tokens) or self.tokens.null_count:
+            raise ValueError("each token must stand once")
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @classmethod
+    def build(
+        cls,
+        tokens: Tokens,
+        min_freq: int = 1,
+        max_size: int | None = None,
+        specials: Sequence[str] = (UNKNOWN, PADDING),
+    ) -> Vocabulary:
+        """Build from the tokens of the train split.
+
+        Args:
+            tokens: of the train split only: what stands in the other splits must stay unseen.
+            min_freq: leave out tokens that stand fewer times.
+            max_size: keep at most so many tokens, the specials not counted (as torchtext does).
+            specials: see the class.
+        """
+        counts = np.bincount(tokens.codes, minlength=len(tokens.dictionary))
+        is_special = pc.is_in(tokens.dictionary, value_set=pa.array(specials, pa.string()))
+        wanted = (counts >= max(min_freq, 1)) & ~is_special.to_numpy(zero_copy_only=False)
+        candidates = np.flatnonzero(wanted)
+        order = pc.sort_indices(
+            pa.table(
+                {
+                    "count": counts[candidates],
+                    "token": tokens.dictionary.take(pa.array(candidates)),
+                }
+            ),
+            sort_keys=[("count", "descending"), ("token", "ascending")],
+        )
+        chosen = candidates[order.to_numpy()][:max_size]
+        kept = tokens.dictionary.take(pa.array(chosen))
+        special_counts = np.zeros(len(specials), np.int64)
+        special_counts[cls.unknown_id] = len(tokens.codes) - counts[chosen].sum()
+        return cls(
+            pa.concat_arrays([pa.array(specials, pa.string()), kept]),
+            np.concatenate([special_counts, counts[chosen]]),
+            specials,
+        )
+
+    def encode(self, tokens: Tokens) -> Int32:
+        """Return the id of each token, int32 ``[num_tokens]``; unknown tokens get ``unknown_id``."""
+        ids = pc.fill_null(pc.index_in(tokens.dictionary, value_set=self.tokens), self.unknown_id)
+        encoded: Int32 = ids.to_numpy(zero_copy_only=False).astype(np.int32)[tokens.codes]
+        return encoded

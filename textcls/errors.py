@@ -1,0 +1,27 @@
+"""The ways in which a run may end early, each with the exit status that the shell sees."""
+
+import signal
+
+
+class TextclsError(Exception):
+    """Something went wrong that the user is told in one line (exit status 1)."""
+
+    exit_status = 1
+
+
+class InputError(TextclsError):
+    """The configuration or the data is at fault; the message says what and how to mend it."""
+
+    exit_status = 2
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to stop.
+
+    Like ``KeyboardInterrupt`` it is no ``Exception``, so that a sweep stops as well instead of
+    going on with the next run.
+    """
+
+    def __init__(self, signum: int, message: str = "") -> None:
+        super().__init__(message or f"stopped by {signal.Signals(signum).name}")
+        self.exit_status = 128 + signum

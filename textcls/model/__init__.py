@@ -1,0 +1,1 @@
+"""Bags in, class scores out; and the folder in which a model lives."""

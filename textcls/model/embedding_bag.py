@@ -1,0 +1,80 @@
+"""The classifier: look up, pool, classify."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from textcls.config import Mode
+
+# Small, so that documents of any length begin near the origin, where the linear layer says
+# "all classes alike"; torch's default, a standard deviation of 1, would drown what is learned.
+INIT_RANGE = 0.05
+
+
+class EmbeddingBagClassifier(nn.Module):
+    """``nn.EmbeddingBag`` (mean, sum or max) followed by dropout and ``nn.Linear``.
+
+    The five steps, for two bags in two dimensions::
+
+        indices [1, 2, 4, 4, 3]     offsets [0, 3, 5]
+        1  embedding.weight   one row per token id                 [num_embeddings, embedding_dim]
+        2  offsets split      [1, 2, 4]          [4, 3]
+        3  look up            rows 1, 2, 4       rows 4, 3
+        4  pool               mean, sum or max over the rows of each bag
+        5  pooled             one vector per bag                   [num_bags, embedding_dim]
+        then  linear(pooled)  one score per class and bag          [num_bags, num_classes]
+
+    An empty bag pools to zeros, so that its scores are the linear layer's bias. The row of
+    ``padding_id`` is zero, never learns, and is left out of every mode's pooling.
+    See https://docs.pytorch.org/docs/stable/generated/torch.nn.EmbeddingBag.html.
+
+    Args:
+        num_embeddings: token ids lie below it.
+        embedding_dim: numbers per token.
+        num_classes: classes to tell apart.
+        mode: how the vectors of a bag become one.
+        padding_id: the token id that never contributes; None if there is none.
+        dropout: share of the pooled vector that is zeroed in training.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        num_classes: int,
+        mode: Mode = "mean",
+        padding_id: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.EmbeddingBag(
+            num_embeddings,
+            embedding_dim,
+            mode=mode,
+            include_last_offset=True,
+            padding_idx=padding_id,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(embedding_dim, num_classes)
+        with torch.no_grad():
+            self.embedding.weight.uniform_(-INIT_RANGE, INIT_RANGE)
+            if padding_id is not None:
+                self.embedding.weight[padding_id] = 0
+            self.linear.bias.zero_()
+
+    def embed(self, indices: Tensor, offsets: Tensor) -> Tensor:
+        """Return the pooled vectors, float ``[num_bags, embedding_dim]``.
+
+        Args:
+            indices: int32 or int64 ``[num_tokens]``.
+            offsets: int32 or int64 ``[num_bags + 1]``, first 0, last ``num_tokens``.
+        """
+        # One integer type for both: int32 halves what the look-up reads beside the table.
+        pooled: Tensor = self.embedding(indices, offsets.to(indices.dtype))
+        return pooled
+
+    def forward(self, indices: Tensor, offsets: Tensor) -> Tensor:
+        """Return the class scores (logits), float ``[num_bags, num_classes]``."""
+        scores: Tensor = self.linear(self.dropout(self.embed(indices, offsets)))
+        return scores

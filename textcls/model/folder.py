@@ -1,0 +1,182 @@
+"""The model folder: everything that prediction needs, as data (safetensors, JSON), never code."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+
+from textcls.config import TokenizerConfig
+from textcls.data.tokenizer import Tokenizer
+from textcls.data.vocabulary import Vocabulary
+from textcls.errors import InputError
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelParts:
+    """What a model folder holds.
+
+    Attributes:
+        model: the network, on the CPU, in evaluation mode.
+        tokenizer: as in training, ``max_tokens`` included.
+        vocabulary: whose ids are the rows of the embedding.
+        label_names: of class 0, 1, 2, …
+    """
+
+    model: EmbeddingBagClassifier
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+    label_names: tuple[str, ...]
+
+
+def save_model(parts: ModelParts, folder: Path) -> None:
+    """Write a model folder; one that is there is replaced only when the new one is complete.
+
+    Raises:
+        OSError: it cannot be written; what was there stays.
+    """
+    model = parts.model
+    config = {
+        "format": FORMAT,
+        "model": {
+            "num_embeddings": model.embedding.num_embeddings,
+            "embedding_dim": model.embedding.embedding_dim,
+            "num_classes": model.linear.out_features,
+            "mode": model.embedding.mode,
+            "padding_id": model.embedding.padding_idx,
+            "dropout": model.dropout.p,
+        },
+        "tokenizer": dataclasses.asdict(parts.tokenizer.config),
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _dump(scratch / "config.json", config)
+        _dump(scratch / "labels.json", parts.label_names)
+        _dump(
+            scratch / "vocabulary.json",
+            {
+                "tokens": parts.vocabulary.tokens.to_pylist(),
+                "counts": parts.vocabulary.counts.tolist(),
+            },
+            indent=None,
+        )
+        if parts.tokenizer.json is not None:
+            (scratch / "tokenizer.json").write_text(parts.tokenizer.json, encoding="utf-8")
+        save_weights(model, scratch / WEIGHTS)
+        scratch.chmod(0o755)
+        if folder.exists():
+            old = folder.with_name(f"{scratch.name}-old")
+            os.replace(folder, old)
+            os.replace(scratch, folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def save_weights(model: EmbeddingBagClassifier, path: Path) -> None:
+    """Write the weights alone, whole or not at all."""
+    state = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        safetensors.torch.save_file(state, scratch)
+        os.replace(scratch, path)
+    except SafetensorError as error:  # a full disk comes as this
+        raise OSError(str(error)) from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def load_weights(model: EmbeddingBagClassifier, path: Path) -> None:
+    """Read the weights alone.
+
+    Raises:
+        InputError: the file is missing, damaged, or of another model.
+    """
+    try:
+        # safetensors is data by its format; torch.load is never called.
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()
+        raise InputError(f"{path}: is missing, damaged or of another model ({reason[0]})") from None
+
+
+def load_model(folder: Path) -> ModelParts:
+    """Read a model folder, or the one inside a run folder.
+
+    Raises:
+        InputError: there is none, or it is damaged, or of a newer version.
+    """
+    if (folder / "model" / "config.json").exists():
+        folder = folder / "model"
+    if not (folder / "config.json").exists():
+        raise InputError(f"{folder}: is no model or run folder (it has no config.json)")
+    try:
+        config = _load(folder / "config.json")
+        if config["format"] > FORMAT:
+            raise InputError(
+                f"{folder}: was written by a newer textcls (format {config['format']}, "
+                f"this one reads up to {FORMAT}): update textcls"
+            )
+        stored = _load(folder / "vocabulary.json")
+        vocabulary = Vocabulary(stored["tokens"], stored["counts"])
+        label_names = tuple(_load(folder / "labels.json"))
+        model = EmbeddingBagClassifier(**config["model"])
+        if (len(vocabulary), len(label_names)) != (
+            model.embedding.num_embeddings,
+            model.linear.out_features,
+        ):
+            raise ValueError("vocabulary or labels do not match the weights")
+        text = folder / "tokenizer.json"
+        tokenizer = Tokenizer(
+            TypeAdapter(TokenizerConfig).validate_python(config["tokenizer"]),
+            json=text.read_text(encoding="utf-8") if text.exists() else None,
+        )
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        reason = str(error).splitlines()
+        raise InputError(f"{folder}: damaged model folder ({reason[0]})") from None
+    load_weights(model, folder / WEIGHTS)
+    model.eval().requires_grad_(False)
+    return ModelParts(model, tokenizer, vocabulary, label_names)
+
+
+def _load(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _dump(path: Path, value: Any, indent: int | None = 2) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=indent), encoding="utf-8")
+
+
+def to_device(name: str) -> torch.device:
+    """Return the device that ``trainer.device`` names; ``auto`` takes cuda, else mps, else cpu.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"trainer.device={name}: is not to be had here ({reason})") from None
+    return device

@@ -1,0 +1,336 @@
+"""A run: validate, prepare, build, train, test, report. The one place that knows all rooms."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from rich.console import Console
+from rich.text import Text
+from torch import Tensor
+
+from textcls import __version__
+from textcls.config import Config, parse
+from textcls.data.bags import Bags
+from textcls.data.prepare import Prepared, prepare
+from textcls.errors import InputError
+from textcls.model.classifier import logits_of
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.folder import (
+    WEIGHTS,
+    ModelParts,
+    load_model,
+    load_weights,
+    save_model,
+    save_weights,
+    to_device,
+)
+from textcls.report.confusion import picture, summary
+from textcls.training.checkpoint import Progress
+from textcls.training.loop import fit
+from textcls.training.metrics import confusion_array, metrics_of_logits
+from textcls.training.tracking import Tracker
+
+log = logging.getLogger("textcls")
+
+# What a run writes: none of it may be there when a run begins.
+RUN_FILES = ("config.yaml", "metrics.json", "epochs.jsonl", "model", "checkpoints", "train.log")
+# Tokens shown in TensorBoard's projector: as many as a browser turns smoothly.
+PROJECTED_TOKENS = 2_000
+
+
+def start(config: Config, folder: Path) -> dict[str, Any]:
+    """Train in a new run folder; return what ``metrics.json`` holds.
+
+    Raises:
+        InputError: the folder holds a run already, or configuration or data are at fault.
+        TextclsError: the training failed.
+        Interrupted: a signal came; :func:`resume` goes on.
+        OSError: the folder cannot be written.
+    """
+    taken = [name for name in RUN_FILES if (folder / name).exists()]
+    if taken:
+        raise InputError(
+            f"run_dir={folder}: holds a run already ({taken[0]}): "
+            f"name another folder, or go on with it by resume={shlex.quote(str(folder))}"
+        )
+    device = to_device(config.trainer.device)  # fails before anything is written
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "config.yaml", yaml.safe_dump(_plain(config.to_dict()), sort_keys=False))
+    _write(folder / "environment.json", json.dumps(environment(device), indent=2))
+    return _run(config, folder, device)
+
+
+def resume(folder: Path) -> dict[str, Any]:
+    """Go on with a stopped run, as it was configured; a finished one is left as it is.
+
+    Raises:
+        InputError: there is no run, or it cannot be read.
+        And whatever :func:`start` raises.
+    """
+    try:
+        config = parse(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"resume={folder}: is no run folder ({error})") from None
+    if (folder / "metrics.json").exists():
+        log.info("%s is finished: there is nothing to resume", folder)
+        result: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        return result
+    return _run(config, folder, to_device(config.trainer.device))
+
+
+def _run(config: Config, folder: Path, device: torch.device) -> dict[str, Any]:
+    console = Console()
+    with _log_to(folder / "train.log", console):
+        if config.trainer.num_threads is not None:
+            torch.set_num_threads(config.trainer.num_threads)
+        log.info("run folder %s", folder)
+
+        # Prepare: text to bags.
+        began = time.perf_counter()
+        cache_dir = Path(config.cache_dir).expanduser()
+        prepared = prepare(config.data, config.tokenizer, cache_dir)
+        if config.trainer.overfit:
+            prepared = _only(prepared, config.trainer.overfit)
+        prepare_seconds = time.perf_counter() - began
+        log.info(
+            "prepared in %.2f s%s", prepare_seconds, " (cached)" if prepared.from_cache else ""
+        )
+
+        # Build.
+        torch.manual_seed(config.seed)
+        model = EmbeddingBagClassifier(
+            len(prepared.vocabulary),
+            config.model.dim,
+            len(prepared.label_names),
+            config.model.mode,
+            padding_id=prepared.vocabulary.padding_id,
+            dropout=config.model.dropout,
+        )
+        parts = ModelParts(model, prepared.tokenizer, prepared.vocabulary, prepared.label_names)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        log.info(
+            "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",
+            config.model.mode,
+            len(prepared.vocabulary),
+            config.model.dim,
+            len(prepared.label_names),
+            f"{parameters:,}",
+            device,
+        )
+        model.to(device)
+
+        # Train; the best weights are in the model folder from the first epoch on.
+        def save_best() -> None:
+            if (folder / "model" / WEIGHTS).exists():
+                save_weights(model, folder / "model" / WEIGHTS)
+            else:
+                save_model(parts, folder / "model")
+
+        with Tracker(folder, console, config.trainer.monitor) as tracker:
+            progress = fit(
+                model,
+                prepared.train,
+                prepared.validation,
+                prepared.label_names,
+                config,
+                folder / "checkpoints" / "last.safetensors",
+                save_best,
+                tracker,
+            )
+            load_weights(model, folder / "model" / WEIGHTS)
+            log.info(
+                "trained in %.2f s; the weights of epoch %d are the best by validation %s",
+                progress.seconds,
+                progress.best_epoch,
+                config.trainer.monitor,
+            )
+
+            # Test: once, at the end.
+            metrics = _test(config, prepared, model, progress, prepare_seconds, tracker, folder)
+        _show(metrics, folder, console)
+        return metrics
+
+
+def _test(
+    config: Config,
+    prepared: Prepared,
+    model: EmbeddingBagClassifier,
+    progress: Progress,
+    prepare_seconds: float,
+    tracker: Tracker,
+    folder: Path,
+) -> dict[str, Any]:
+    names = prepared.label_names
+    logits = logits_of(model, prepared.test)
+    test = metrics_of_logits(logits, prepared.test.labels, names)
+    validation = metrics_of_logits(
+        logits_of(model, prepared.validation), prepared.validation.labels, names
+    )
+    metrics: dict[str, Any] = {
+        "test": test,
+        "validation": validation,
+        "train_seconds": progress.seconds,
+        "prepare_seconds": prepare_seconds,
+        "tokens_per_second": progress.tokens / progress.step_seconds,
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+    figure = picture(confusion_array(test), names, f"{config.data.name}, test")
+    figure.savefig(folder / "confusion_matrix.png")
+    rows, tokens = _frequent_tokens(prepared, model)
+    tracker.finish(
+        hparams=_hparams(config),
+        test=test,
+        probabilities=logits.softmax(1).numpy(),
+        labels=prepared.test.labels.numpy(),
+        confusion=figure,
+        tokens=tokens,
+        embeddings=rows,
+    )
+    # The last thing written: where it is there, the run is finished.
+    _write(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1))
+    return metrics
+
+
+def _frequent_tokens(
+    prepared: Prepared, model: EmbeddingBagClassifier
+) -> tuple[Tensor, list[tuple[str, str, str]]]:
+    """Return the embeddings of the most frequent tokens, and what the projector says of each."""
+    vocabulary = prepared.vocabulary
+    first = len(vocabulary.specials)
+    ids = range(first, min(first + PROJECTED_TOKENS, len(vocabulary)))
+    rows = model.embedding.weight.detach()[first : ids.stop]
+    with torch.inference_mode():
+        leaning = (rows @ model.linear.weight.T).argmax(1).tolist()
+    tokens = vocabulary.tokens.slice(first, len(ids)).to_pylist()
+    return rows.cpu(), [
+        # The projector's table is split at tabs and line breaks.
+        (" ".join(token.split()) or "(space)", str(vocabulary.counts[i]), prepared.label_names[k])
+        for i, token, k in zip(ids, tokens, leaning, strict=True)
+    ]
+
+
+def _only(prepared: Prepared, count: int) -> Prepared:
+    """Keep ``count`` train bags, evenly spaced, as train, validation and test at once."""
+    rows = torch.linspace(0, len(prepared.train) - 1, min(count, len(prepared.train))).long()
+    few: Bags = prepared.train.select(rows.unique())
+    log.info("trainer.overfit: train, validation and test are the same %d bags of train", len(few))
+    return dataclasses.replace(prepared, train=few, validation=few, test=few)
+
+
+def _hparams(config: Config) -> dict[str, Any]:
+    """Return the settings that runs of a study differ in, by their name on the command line."""
+    shown = {"data.name": config.data.name, "seed": config.seed}
+    for group in ("tokenizer", "model", "optimizer", "schedule", "trainer"):
+        values = dataclasses.asdict(getattr(config, group))
+        shown |= {f"{group}.{key}": value for key, value in values.items() if value is not None}
+    return shown
+
+
+def _show(metrics: dict[str, Any], folder: Path, console: Console) -> None:
+    console.print(summary(metrics["test"], confusion_array(metrics["test"])))
+    quoted = shlex.quote(str(folder))
+    for line in (
+        f"run folder   {folder}",
+        f"TensorBoard  tensorboard --logdir {shlex.quote(str(folder.parent))}",
+        f"in Python    textcls.Classifier.load({str(folder)!r}).predict([...])",
+    ):
+        console.print(Text(line), soft_wrap=True)
+    log.debug("finished: %s", quoted)
+
+
+class _log_to:  # noqa: N801 (used as a function)
+    """Within the block the log goes to the run's file and to the console."""
+
+    def __init__(self, path: Path, console: Console) -> None:
+        file = logging.FileHandler(path, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self.handlers: list[logging.Handler] = [file, _ConsoleHandler(console)]
+
+    def __enter__(self) -> None:
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        for handler in self.handlers:
+            log.addHandler(handler)
+
+    def __exit__(self, *_: object) -> None:
+        for handler in self.handlers:
+            log.removeHandler(handler)
+            handler.close()
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints above the live line, if there is one."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.console.print(Text(record.getMessage()), soft_wrap=True)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return what may explain a result one day: versions, machine, command, commit."""
+    packages = (
+        "torch", "numpy", "pyarrow", "datasets", "tokenizers", "torchtext", "hydra-core",
+        "tensorboard", "scikit-learn", "safetensors",
+    )  # fmt: skip
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    return {
+        "textcls": __version__,
+        "commit": commit or None,
+        "command": shlex.join(sys.argv),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "cuda": torch.version.cuda,
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "packages": versions,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples into lists, for YAML."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Bags and a model in, a trained model and its record out."""

@@ -1,0 +1,145 @@
+"""Checkpoint: all that a training needs to go on, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from textcls.errors import InputError
+
+FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        epoch: whole epochs behind it.
+        step: batches of the current epoch behind it.
+        best_value: of the monitored validation metric, None before the first epoch's end.
+        best_epoch: the epoch (from 1) that had it.
+        loss_sum: cross-entropy summed over the current epoch's bags so far, in nats.
+        epoch_seconds: spent in the current epoch's steps so far.
+        step_seconds: spent in the steps of all epochs behind it.
+        seconds: spent in the training loop, with validation and saving.
+        tokens: trained on in all epochs behind it.
+        predictions: int64 ``[num_bags]``, of the current epoch; those not yet made are undefined.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best_value: float | None = None
+    best_epoch: int = 0
+    loss_sum: float = 0.0
+    epoch_seconds: float = 0.0
+    step_seconds: float = 0.0
+    seconds: float = 0.0
+    tokens: int = 0
+    predictions: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+
+
+def save_checkpoint(
+    path: Path,
+    progress: Progress,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: LambdaLR,
+) -> None:
+    """Write a checkpoint; the file at ``path`` is replaced only when the new one is complete.
+
+    Tensors are stored as tensors; numbers as JSON in the file's own metadata.
+
+    Raises:
+        OSError: it cannot be written; what was there stays.
+    """
+    numbers = asdict(progress)
+    del numbers["predictions"]
+    state = optimizer.state_dict()
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors["predictions"] = progress.predictions
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    for index, values in state["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):  # SGD without momentum keeps a None
+                tensors[f"optimizer.{index}.{name}"] = value
+    groups = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in state["param_groups"]
+    ]
+    schedule_state = {k: v for k, v in schedule.state_dict().items() if k != "lr_lambdas"}
+    metadata = {
+        "format": str(FORMAT),
+        "progress": json.dumps(numbers),
+        "param_groups": json.dumps(groups),
+        "schedule": json.dumps(schedule_state),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        safetensors.torch.save_file(
+            {name: value.detach().contiguous().cpu().clone() for name, value in tensors.items()},
+            scratch,
+            metadata,
+        )
+        os.replace(scratch, path)
+    except SafetensorError as error:  # a full disk comes as this
+        raise OSError(str(error)) from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: LambdaLR
+) -> Progress:
+    """Bring model, optimizer, schedule and torch's random state to where the checkpoint left them.
+
+    Raises:
+        InputError: it is missing, damaged, or of another model.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if int(metadata["format"]) > FORMAT:
+            raise InputError(f"{path}: was written by a newer textcls: update textcls")
+        model.load_state_dict(_below(tensors, "model."))
+        state = optimizer.state_dict()
+        saved = _below(tensors, "optimizer.")
+        state["state"] = {}
+        for name, value in saved.items():
+            index, key = name.split(".", 1)
+            state["state"].setdefault(int(index), {})[key] = value
+        for group, values in zip(
+            state["param_groups"], json.loads(metadata["param_groups"]), strict=True
+        ):
+            group.update(values)
+        optimizer.load_state_dict(state)
+        schedule.load_state_dict(schedule.state_dict() | json.loads(metadata["schedule"]))
+        torch.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        return Progress(
+            **json.loads(metadata["progress"]), predictions=tensors["predictions"]
+        )
+    except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()
+        raise InputError(f"{path}: is missing, damaged or of another run ({reason[0]})") from None
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,160 @@
+"""The training loop, top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from textcls.config import Config
+from textcls.data.bags import Bags
+from textcls.data.batches import batches, epoch_order
+from textcls.errors import Interrupted, TextclsError
+from textcls.model.classifier import logits_of
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from textcls.training.metrics import class_weights, classification_metrics, metrics_of_logits
+from textcls.training.optimizer import make_optimizer, make_schedule
+from textcls.training.signals import deferred
+from textcls.training.tracking import Tracker
+
+
+def fit(
+    model: EmbeddingBagClassifier,
+    train: Bags,
+    validation: Bags,
+    label_names: tuple[str, ...],
+    config: Config,
+    checkpoint: Path,
+    save_best: Callable[[], None],
+    tracker: Tracker,
+) -> Progress:
+    """Train until the last epoch, or until the monitored metric has stopped improving.
+
+    The state at every epoch's end is in ``checkpoint``, and so is the state at the very step at
+    which a signal came; where the file is there at the beginning, training goes on from it, to
+    the same weights as if it had never stopped.
+
+    Args:
+        model: on its device; trained in place.
+        train: bags to learn from, on any device.
+        validation: bags to choose the best epoch by.
+        label_names: of class 0, 1, 2, …
+        config: its optimizer, schedule, trainer and seed are used here.
+        checkpoint: the file.
+        save_best: called whenever the model is better than ever on the validation split.
+        tracker: is told of every step and epoch.
+
+    Raises:
+        TextclsError: the loss is no longer a number.
+        ValueError: ``class_weights`` names an unknown label.
+        Interrupted: a signal came; the checkpoint is written.
+    """
+    options = config.trainer
+    device = model.linear.weight.device
+    train, labels_on_host = train.to(device), train.labels.cpu()
+    num_steps = math.ceil(len(train) / options.batch_size)
+    optimizer = make_optimizer(config.optimizer, model.parameters(), device)
+    schedule = make_schedule(config.schedule, optimizer, options.epochs * num_steps)
+    weights = class_weights(options.class_weights, labels_on_host, label_names)
+    weights = None if weights is None else weights.to(device)
+    plain = weights is None and not options.label_smoothing
+    minimize = options.monitor == "loss"
+
+    progress = Progress()
+    if checkpoint.exists():
+        progress = load_checkpoint(checkpoint, model, optimizer, schedule)
+    tracker.begin(options.epochs, num_steps, progress)
+    began = time.perf_counter() - progress.seconds
+
+    def save() -> None:
+        progress.seconds = time.perf_counter() - began
+        save_checkpoint(checkpoint, progress, model, optimizer, schedule)
+
+    with deferred() as received:
+        while progress.epoch < options.epochs:
+            if options.patience and progress.epoch - progress.best_epoch >= options.patience:
+                break
+            order = epoch_order(len(train), config.seed, progress.epoch).to(device)
+            predictions = torch.empty_like(train.labels)
+            if progress.step:
+                predictions.copy_(progress.predictions)
+            # Sums stay on the device: the loop never waits for a step's result.
+            loss_sum = torch.full((), progress.loss_sum, dtype=torch.float32, device=device)
+            started = time.perf_counter() - progress.epoch_seconds
+            tokens = 0
+            model.train()
+            for rows, batch in batches(train, order, options.batch_size, skip=progress.step):
+                logits = model(batch.indices, batch.offsets)
+                loss = F.cross_entropy(
+                    logits, batch.labels, weights, label_smoothing=options.label_smoothing
+                )
+                optimizer.zero_grad()
+                loss.backward()
+                if options.clip_norm is not None:
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
+                optimizer.step()
+                schedule.step()
+
+                with torch.no_grad():
+                    # Reported is the plain cross-entropy, as on validation and test.
+                    shown = loss if plain else F.cross_entropy(logits, batch.labels)
+                    loss_sum += shown.detach() * len(batch)
+                    predictions[rows] = logits.argmax(1)
+                progress.step += 1
+                tokens += batch.num_tokens
+                tracker.step(progress, tokens, loss_sum, len(batch))
+                if received.signum is not None:
+                    progress.loss_sum = loss_sum.item()
+                    progress.predictions = predictions.cpu()
+                    progress.epoch_seconds = time.perf_counter() - started
+                    save()
+                    raise Interrupted(received.signum)
+
+            train_loss = loss_sum.item() / len(train)  # waits for the device
+            seconds = time.perf_counter() - started
+            if not math.isfinite(train_loss):
+                raise TextclsError(
+                    f"the loss is {train_loss} in epoch {progress.epoch + 1}: lower optimizer.lr "
+                    f"(it is {config.optimizer.lr:g}) or set trainer.clip_norm=1"
+                )
+            progress = _end_of_epoch(progress, seconds, train.num_tokens)
+            record: dict[str, Any] = {
+                "epoch": progress.epoch,
+                "learning_rate": schedule.get_last_lr()[0],
+                "seconds": seconds,
+                "tokens_per_second": train.num_tokens / seconds,
+                "train": {"loss": train_loss}
+                | classification_metrics(labels_on_host, predictions.cpu(), label_names),
+                "validation": evaluate(model, validation, label_names),
+            }
+            value = record["validation"][options.monitor]
+            best = progress.best_value
+            if best is None or (value < best if minimize else value > best):
+                progress.best_value, progress.best_epoch = value, progress.epoch
+                save_best()
+            tracker.epoch(record, progress)
+            save()
+    return progress
+
+
+def evaluate(
+    model: EmbeddingBagClassifier, bags: Bags, label_names: tuple[str, ...]
+) -> dict[str, Any]:
+    """Return the metrics of ``model`` on ``bags``."""
+    return metrics_of_logits(logits_of(model, bags), bags.labels.cpu(), label_names)
+
+
+def _end_of_epoch(progress: Progress, seconds: float, tokens: int) -> Progress:
+    return Progress(
+        epoch=progress.epoch + 1,
+        best_value=progress.best_value,
+        best_epoch=progress.best_epoch,
+        step_seconds=progress.step_seconds + seconds,
+        tokens=progress.tokens + tokens,
+    )

@@ -1,0 +1,106 @@
+"""What a classifier got right, by scikit-learn's definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def metrics_of_logits(logits: Tensor, labels: Tensor, label_names: Sequence[str]) -> dict[str, Any]:
+    """Return :func:`classification_metrics` and the mean cross-entropy, ``loss``, in nats.
+
+    Args:
+        logits: float ``[n, num_classes]`` on the CPU.
+        labels: int64 ``[n]`` on the CPU.
+        label_names: of class 0, 1, 2, …
+    """
+    # float64: so that the mean does not depend on how the rows were batched.
+    loss = F.cross_entropy(logits.double(), labels).item()
+    return {"loss": loss} | classification_metrics(labels, logits.argmax(1), label_names)
+
+
+def classification_metrics(
+    labels: Tensor, predictions: Tensor, label_names: Sequence[str]
+) -> dict[str, Any]:
+    """Compare predicted with true classes.
+
+    Args:
+        labels: int64 ``[n]``, n > 0.
+        predictions: int64 ``[n]``.
+        label_names: of class 0, 1, 2, …
+
+    Returns:
+        ``accuracy``; ``macro_f1``, the mean F1 of the classes that occur among labels or
+        predictions (scikit-learn's default); ``per_class``, by label name: ``precision``,
+        ``recall``, ``f1`` (0 where undefined) and ``support``, the class's rows; ``confusion``,
+        by true label, then by predicted label: rows, where there are any.
+    """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    true, predicted = labels.numpy(), predictions.numpy()
+    classes = range(len(label_names))
+    precision, recall, f1, support = precision_recall_fscore_support(
+        true, predicted, labels=classes, zero_division=0
+    )
+    matrix = confusion_matrix(true, predicted, labels=classes)
+    occurs = (matrix.sum(0) + matrix.sum(1)) > 0
+    return {
+        "accuracy": float((true == predicted).mean()),
+        "macro_f1": float(f1[occurs].mean()),
+        "per_class": {
+            name: {
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "f1": float(f1[i]),
+                "support": int(support[i]),
+            }
+            for i, name in enumerate(label_names)
+        },
+        "confusion": {
+            name: {label_names[j]: int(matrix[i, j]) for j in np.flatnonzero(matrix[i])}
+            for i, name in enumerate(label_names)
+        },
+    }
+
+
+def confusion_array(metrics: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the confusion matrix, int64 ``[num_classes, num_classes]``, rows the true classes."""
+    names = {name: i for i, name in enumerate(metrics["confusion"])}
+    matrix = np.zeros((len(names), len(names)), np.int64)
+    for name, row in metrics["confusion"].items():
+        for other, count in row.items():
+            matrix[names[name], names[other]] = count
+    return matrix
+
+
+def class_weights(
+    wanted: str | dict[str, float] | None, labels: Tensor, label_names: Sequence[str]
+) -> Tensor | None:
+    """Return one loss weight per class, float32 ``[num_classes]``, or None for none.
+
+    Args:
+        wanted: ``balanced`` (``n / (classes * rows of the class)``, as scikit-learn has it), or
+            weights by label name; labels not named weigh 1.
+        labels: int64 ``[n]`` of the train split.
+        label_names: of class 0, 1, 2, …
+
+    Raises:
+        ValueError: a weight for a label that does not exist.
+    """
+    if wanted is None:
+        return None
+    if isinstance(wanted, str):
+        counts = labels.bincount(minlength=len(label_names))
+        return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts), 0).float()
+    unknown = sorted(set(wanted) - set(label_names))
+    if unknown:
+        raise ValueError(
+            f"trainer.class_weights names '{unknown[0]}', which is no label: "
+            f"the labels are {', '.join(label_names[:20])}"
+        )
+    return torch.tensor([wanted.get(name, 1.0) for name in label_names])

@@ -1,0 +1,212 @@
+"""Tracking: the record of a run as lines, JSON and TensorBoard events."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import BarColumn, Progress as RichProgress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from textcls.training.checkpoint import Progress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger("textcls")
+
+REFRESH_SECONDS = 0.25
+# So many classes still make readable charts: beyond it, charts by class are left to the JSON.
+MAX_CHARTED_CLASSES = 20
+
+
+class Tracker:
+    """Writes a run's record into its folder as it goes, and shows one live line on a terminal.
+
+    ``epochs.jsonl`` gets a line per epoch; TensorBoard gets the same as scalars, in two
+    sub-folders, ``train`` and ``validation``, with the same tags in both: so one chart shows both
+    curves of every run. What is written is on disk at each epoch's end.
+
+    Use as a context manager: leaving it closes the files.
+
+    Args:
+        folder: the run folder.
+        console: where the live line goes, if it is a terminal.
+        monitor: the validation metric that the live line shows.
+    """
+
+    def __init__(self, folder: Path, console: Console, monitor: str) -> None:
+        self.folder = folder
+        self.monitor = monitor
+        self._epochs = 0
+        self._steps_per_epoch = 0
+        self._last_value = ""
+        self._next_refresh = 0.0
+        self._epoch_began = 0.0
+        self._writers: dict[str, SummaryWriter] = {}
+        self._live = RichProgress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("loss {task.fields[loss]}"),
+            TextColumn("{task.fields[value]}"),
+            TextColumn("{task.fields[speed]} tokens/s"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+        for writer in self._writers.values():
+            writer.close()
+
+    def begin(self, epochs: int, steps_per_epoch: int, progress: Progress) -> None:
+        """Get ready to train on from ``progress``; what was recorded beyond it is dropped."""
+        self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
+        kept = [record for record in read_epochs(self.folder) if record["epoch"] <= progress.epoch]
+        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
+        (self.folder / "epochs.jsonl").write_text(lines, encoding="utf-8")
+        for split in ("train", "validation"):
+            self._writers[split] = SummaryWriter(
+                str(self.folder / split), purge_step=progress.epoch + 1 if kept else None
+            )
+        self._epoch_began = time.perf_counter()
+        self._task = self._live.add_task(
+            "", total=epochs * steps_per_epoch, completed=progress.epoch * steps_per_epoch,
+            epoch=f"{progress.epoch + 1}/{epochs}", loss="…", value="", speed="…",
+        )  # fmt: skip
+        self._live.start()
+
+    def step(self, progress: Progress, tokens: int, loss_sum: Tensor, batch_size: int) -> None:
+        """Show a step on the live line, a few times a second."""
+        now = time.perf_counter()
+        if self._live.disable or now < self._next_refresh:
+            return
+        self._next_refresh = now + REFRESH_SECONDS
+        seen = progress.step * batch_size
+        self._live.update(
+            self._task,
+            completed=progress.epoch * self._steps_per_epoch + progress.step,
+            epoch=f"{progress.epoch + 1}/{self._epochs}",
+            loss=f"{loss_sum.item() / seen:.4f}",  # the one place that waits for the device
+            value=self._last_value,
+            speed=_short(tokens / (now - self._epoch_began)),
+        )
+
+    def epoch(self, record: dict[str, Any], progress: Progress) -> None:
+        """Record an epoch: a line in the log, one in ``epochs.jsonl``, points in TensorBoard."""
+        number = record["epoch"]
+        with (self.folder / "epochs.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        for split, writer in self._writers.items():
+            for name in ("loss", "accuracy", "macro_f1"):
+                writer.add_scalar(name, record[split][name], number)
+            classes = record[split]["per_class"]
+            if len(classes) <= MAX_CHARTED_CLASSES:
+                for label, values in classes.items():
+                    writer.add_scalar(f"f1_by_class/{label}", values["f1"], number)
+        for name in ("learning_rate", "tokens_per_second"):
+            self._writers["train"].add_scalar(name, record[name], number)
+        for writer in self._writers.values():
+            writer.flush()
+        value = record["validation"][self.monitor]
+        self._last_value = f"validation {self.monitor} {value:.4f}"
+        self._epoch_began = time.perf_counter()
+        log.info(
+            "epoch %*d/%d  loss %.4f  validation loss %.4f  accuracy %.4f  macro F1 %.4f  "
+            "%s tokens/s%s",
+            len(str(self._epochs)),
+            number,
+            self._epochs,
+            record["train"]["loss"],
+            record["validation"]["loss"],
+            record["validation"]["accuracy"],
+            record["validation"]["macro_f1"],
+            _short(record["tokens_per_second"]),
+            "  best" if progress.best_epoch == number else "",
+        )
+
+    def finish(
+        self,
+        hparams: Mapping[str, Any],
+        test: Mapping[str, Any],
+        probabilities: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+        confusion: Figure,
+        tokens: Sequence[tuple[str, str, str]],
+        embeddings: Tensor,
+    ) -> None:
+        """Add what is known at the end to TensorBoard: in the run folder itself.
+
+        Args:
+            hparams: settings by name: a row of the HPARAMS table.
+            test: metrics on the test split.
+            probabilities: float32 ``[num_bags, num_classes]`` on the test split.
+            labels: int64 ``[num_bags]``.
+            confusion: the picture of the confusion matrix.
+            tokens: (token, count, class it speaks for) per row of ``embeddings``.
+            embeddings: float ``[n, embedding_dim]`` for the projector.
+        """
+        self._live.stop()
+        writer = SummaryWriter(str(self.folder))
+        self._writers["test"] = writer
+        names = list(test["per_class"])
+        final = {f"test/{name}": float(test[name]) for name in ("accuracy", "macro_f1", "loss")}
+        plain = {
+            key: value if isinstance(value, bool | int | float | str) else str(value)
+            for key, value in hparams.items()
+        }
+        writer.add_hparams(plain, final, run_name=".", global_step=0)
+        writer.add_figure("confusion_matrix/test", confusion, close=False)
+        # The classes with most rows first, and no more than can be looked at.
+        frequent = np.argsort(-np.bincount(labels, minlength=len(names)), kind="stable")
+        for index in frequent[:MAX_CHARTED_CLASSES]:
+            writer.add_pr_curve(
+                f"precision_recall/{names[index]}", labels == index, probabilities[:, index]
+            )
+        writer.add_embedding(
+            embeddings,
+            metadata=[list(row) for row in tokens],
+            metadata_header=["token", "count", "class"],
+            tag="tokens",
+        )
+        writer.add_text("settings", _markdown(hparams))
+
+
+def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    """Return the records of ``epochs.jsonl``; a last line that a kill cut short is left out."""
+    path = folder / "epochs.jsonl"
+    records: list[dict[str, Any]] = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return records
+
+
+def _short(number: float) -> str:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{unit}"
+    return f"{number:.0f}"
+
+
+def _markdown(values: Mapping[str, Any]) -> str:
+    rows = "\n".join(f"| {key} | {value} |" for key, value in values.items())
+    return f"| key | value |\n|---|---|\n{rows}"

@@ -1,0 +1,156 @@
+"""Hydra's door to textcls: ``python train.py --help`` says what it takes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from textcls.config import Config, parse
+from textcls.errors import InputError, Interrupted, TextclsError
+
+PROJECT = Path(__file__).resolve().parent
+# The exit status of each run that did not end well.
+_failures: list[int] = []
+
+OmegaConf.register_new_resolver("textcls.project", lambda path: str(PROJECT / path), replace=True)
+OmegaConf.register_new_resolver(
+    "textcls.sweep_dir",
+    lambda run_dir: run_dir or time.strftime("runs/%Y-%m-%d_%H-%M-%S_sweep"),
+    use_cache=True,
+    replace=True,
+)
+
+
+def to_config(cfg: DictConfig) -> Config:
+    """Turn Hydra's configuration into ours; from here on there is no DictConfig.
+
+    Raises:
+        InputError: a missing, unknown or wrong value, in one line.
+    """
+    try:
+        values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise InputError(_one_line(error)) from None
+    for key in ("run_dir", "resume"):  # train.py's own
+        values.pop(key, None)
+    return parse(values)
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="config")
+def job(cfg: DictConfig) -> None:
+    """Do one run, or one of a sweep; what fails is told in one line, and a sweep goes on."""
+    status = 1
+    try:
+        if cfg.resume is not None:
+            overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
+            if overrides:
+                raise InputError(
+                    f"resume={cfg.resume} goes on with the run as it was configured: "
+                    f"leave out {' '.join(overrides)}"
+                )
+            from textcls import run
+
+            run.resume(Path(cfg.resume))
+        else:
+            config = to_config(cfg)
+            from textcls import run  # imports torch: only now that there is something to do
+
+            run.start(config, run_folder(cfg, config))
+        return
+    except TextclsError as error:
+        status = error.exit_status
+        _tell(str(error))
+    except OSError as error:
+        _tell(f"{error.filename or 'file'}: {error.strerror or error}")
+    except Exception:
+        traceback.print_exc()
+    _failures.append(status)
+
+
+def run_folder(cfg: DictConfig, config: Config) -> Path:
+    """Return the folder of this run: as given, or a new one that says what it holds."""
+    here = HydraConfig.get()
+    if here.mode == RunMode.MULTIRUN:
+        sweep = Path(here.sweep.dir)
+        return sweep / (_swept(sweep, list(here.overrides.task)) or str(here.job.num))
+    if cfg.run_dir is not None:
+        return Path(str(cfg.run_dir))
+    name = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{config.data.name}_{config.model.mode}"
+    number, folder = 1, Path("runs") / name
+    while True:
+        try:
+            folder.mkdir(parents=True)  # atomic: two runs of one second get two folders
+            return folder
+        except FileExistsError:
+            number += 1
+            folder = Path("runs") / f"{name}_{number}"
+
+
+def _swept(sweep: Path, overrides: list[str]) -> str:
+    """Name a run of a sweep by what differs between its runs: ``mode=max,seed=1``."""
+    # Hydra writes the sweep's own configuration before the first run.
+    whole = OmegaConf.load(sweep / "multirun.yaml")
+    parser = OverridesParser.create()
+    varied = {
+        override.key_or_group
+        for override in parser.parse_overrides(list(whole.hydra.overrides.task))
+        if override.is_sweep_override()
+    } | set(whole.hydra.sweeper.params or {})
+    named = []
+    for override in parser.parse_overrides(overrides):
+        if override.key_or_group in varied:
+            key = override.key_or_group.rsplit(".", 1)[-1]
+            # A path as value must not become a path of folders.
+            value = re.sub(r"[^\w.+-]+", "-", Path(override.get_value_element_as_str()).name)
+            named.append(f"{key}={value}")
+    return ",".join(named)
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # Hydra and OmegaConf put the reason first and where it is in the lines after it.
+    key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key")), "")
+    text = lines[0] if lines else type(error).__name__
+    return f"{key}: {text}" if key and key not in text else text
+
+
+def _tell(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def main() -> int:
+    """Return the exit status: 0 done, 2 bad input, 130 or 143 interrupted, 1 anything else."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; telling is ours
+
+    def stop(signum: int, frame: object) -> None:
+        raise Interrupted(signum)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        job()
+    except (HydraException, OmegaConfBaseException) as error:
+        _tell(_one_line(error))
+        return 2
+    except Interrupted as error:
+        _tell(str(error))
+        return error.exit_status
+    return max(_failures, default=0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
