@@ -15,7 +15,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 from rich.console import Console
@@ -32,7 +31,6 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import (
     WEIGHTS,
     ModelParts,
-    load_model,
     load_weights,
     save_model,
     save_weights,
@@ -228,7 +226,7 @@ def _frequent_tokens(
 def _only(prepared: Prepared, count: int) -> Prepared:
     """Keep ``count`` train bags, evenly spaced, as train, validation and test at once."""
     rows = torch.linspace(0, len(prepared.train) - 1, min(count, len(prepared.train))).long()
-    few: Bags = prepared.train.select(rows.unique())
+    few: Bags = prepared.train.select(torch.unique(rows))
     log.info("trainer.overfit: train, validation and test are the same %d bags of train", len(few))
     return dataclasses.replace(prepared, train=few, validation=few, test=few)
 
@@ -244,14 +242,12 @@ def _hparams(config: Config) -> dict[str, Any]:
 
 def _show(metrics: dict[str, Any], folder: Path, console: Console) -> None:
     console.print(summary(metrics["test"], confusion_array(metrics["test"])))
-    quoted = shlex.quote(str(folder))
     for line in (
         f"run folder   {folder}",
         f"TensorBoard  tensorboard --logdir {shlex.quote(str(folder.parent))}",
         f"in Python    textcls.Classifier.load({str(folder)!r}).predict([...])",
     ):
         console.print(Text(line), soft_wrap=True)
-    log.debug("finished: %s", quoted)
 
 
 class _log_to:  # noqa: N801 (used as a function)
@@ -291,7 +287,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch", "numpy", "pyarrow", "datasets", "tokenizers", "torchtext", "hydra-core",
         "tensorboard", "scikit-learn", "safetensors",
     )  # fmt: skip
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in packages:
         try:
             versions[name] = metadata.version(name)

@@ -26,7 +26,9 @@ def epoch_order(num_bags: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(num_bags, generator=generator)
 
 
-def batches(bags: Bags, order: Tensor, batch_size: int, skip: int = 0) -> Iterator[tuple[Tensor, Bags]]:
+def batches(
+    bags: Bags, order: Tensor, batch_size: int, skip: int = 0
+) -> Iterator[tuple[Tensor, Bags]]:
     """Yield ``(rows, bags.select(rows))`` for each batch of ``order``.
 
     Args:
@@ -34,8 +36,8 @@ def batches(bags: Bags, order: Tensor, batch_size: int, skip: int = 0) -> Iterat
         order: int64 ``[n]`` bag numbers, on the bags' device.
         batch_size: bags a batch; the last one may be smaller.
         skip: so many batches are left out at the beginning.
-    """  # fmt: skip
-    for group in order[skip * batch_size :].split(batch_size * GROUP):
+    """
+    for group in torch.split(order[skip * batch_size :], batch_size * GROUP):
         gathered = bags.select(group)
         for start in range(0, len(group), batch_size):
             stop = min(start + batch_size, len(group))

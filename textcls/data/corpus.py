@@ -120,9 +120,9 @@ class Source:
         """Read all splits, decide on columns and labels, and cut the splits that are missing."""
         if self.config.source == "hub":
             tables = {
-                split: _from_dataset(dataset, f"{self.config.repo}, split {getattr(self.config, split)}")
+                split: _from_dataset(dataset, f"{self.config.repo}, split {dataset.split}")
                 for split, dataset in self._hub.items()
-            }  # fmt: skip
+            }
         elif self.config.source == "docstrings":
             from textcls.data import docstrings
 
@@ -341,7 +341,7 @@ def _csv_options(path: Path, config: DataConfig) -> dict[str, Any]:
     columns = list(config.columns or first)
     if len(columns) != len(first):
         raise InputError(
-            f"{path}: data.columns names {len(columns)} columns, but its first line has {len(first)}"
+            f"{path}: data.columns names {len(columns)} columns, its first line has {len(first)}"
         )
     if len(set(columns)) != len(columns):
         raise InputError(f"{path}: two columns have one name: {', '.join(columns)}")
@@ -360,9 +360,11 @@ def _csv_options(path: Path, config: DataConfig) -> dict[str, Any]:
 def _raise_if_undecodable(path: Path, encoding: str) -> None:
     import fsspec
 
+    number, line = 0, b""
     try:
         with fsspec.open(str(path), "rb", compression="infer") as file:
-            for number, line in enumerate(file, 1):
+            for line in file:
+                number += 1
                 line.decode(encoding)
     except UnicodeDecodeError as error:
         raise InputError(
@@ -452,9 +454,7 @@ def _make_corpus(config: DataConfig, tables: dict[str, _Table]) -> Corpus:
             splits[split] = splits["train"].take(np.flatnonzero(held))
             splits["train"] = splits["train"].take(np.flatnonzero(~held))
             notes.append(f"{split}: {held.sum():,} rows of {train.where}, held out by label")
-    return Corpus(
-        splits["train"], splits["validation"], splits["test"], tuple(names), tuple(notes)
-    )
+    return Corpus(splits["train"], splits["validation"], splits["test"], tuple(names), tuple(notes))
 
 
 def _choose_columns(config: DataConfig, train: _Table) -> tuple[tuple[str, ...], str]:
@@ -494,12 +494,8 @@ def _choose_columns(config: DataConfig, train: _Table) -> tuple[tuple[str, ...],
     return text, label
 
 
-def _is_string(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
 def _as_strings(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
-    if _is_string(column.type):
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return column
     try:
         return column.cast(pa.string())
@@ -594,7 +590,9 @@ def _encode_labels(labels: pa.ChunkedArray, names: list[str], table: _Table) -> 
     return np.asarray(codes.to_numpy(), np.int64)
 
 
-def stratified_cut(labels: Int64, fraction: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def stratified_cut(
+    labels: Int64, fraction: float, rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
     """Choose rows to hold out: of each class the given fraction, to the nearest row.
 
     Unlike scikit-learn's and datasets' stratified splits this takes classes of a single row (they

@@ -177,24 +177,28 @@ def _open(entry: Path, key: dict[str, Any], config: TokenizerConfig) -> Prepared
         tokenizer = Tokenizer(
             config, json=text.read_text(encoding="utf-8") if text.exists() else None
         )
-        bags = {
-            split: Bags(
-                *(
-                    # Copy on write: torch wants memory that it may write to, and will not.
-                    torch.from_numpy(np.load(entry / f"{split}.{part}.npy", mmap_mode="c"))
-                    for part in ("indices", "offsets", "labels")
-                ),
-                num_embeddings=len(vocabulary),
-            )
-            for split in SPLITS
-        }
+        bags = {split: _open_bags(entry, split, len(vocabulary)) for split in SPLITS}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("%s: damaged cache entry (%s): it is made anew", entry, error)
         return None
     for note in manifest["notes"]:
         log.info(note)
-    return Prepared(**bags, vocabulary=vocabulary, tokenizer=tokenizer, label_names=label_names,
-                    from_cache=False)  # fmt: skip
+    return Prepared(
+        **bags,
+        vocabulary=vocabulary,
+        tokenizer=tokenizer,
+        label_names=label_names,
+        from_cache=False,
+    )
+
+
+def _open_bags(entry: Path, split: str, num_embeddings: int) -> Bags:
+    # Copy on write: torch wants memory that it may write to, though it never will.
+    indices, offsets, labels = (
+        torch.from_numpy(np.load(entry / f"{split}.{part}.npy", mmap_mode="c"))
+        for part in ("indices", "offsets", "labels")
+    )
+    return Bags(indices, offsets, labels, num_embeddings)
 
 
 def _dump(path: Path, value: Any) -> None:

@@ -78,7 +78,7 @@ def _learn(config: TokenizerConfig, texts: pa.ChunkedArray | None) -> str:
         tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
         trainer = trainers.BpeTrainer
     else:
-        tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))  # type: ignore[arg-type]
+        tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))
         tokenizer.decoder = decoders.WordPiece()
         trainer = trainers.WordPieceTrainer
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])

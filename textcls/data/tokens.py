@@ -62,7 +62,7 @@ def offsets_of(lengths: npt.NDArray[np.integer]) -> Int64:
 
 
 def blocks(texts: pa.ChunkedArray) -> Iterator[pa.Array]:
-    """Cut texts into arrays of at most ``BLOCK_ROWS`` rows and (but for one row) ``BLOCK_BYTES``."""
+    """Cut texts into arrays of at most ``BLOCK_ROWS`` rows and ``BLOCK_BYTES`` (or one row)."""
     for chunk in texts.chunks:
         ends = np.cumsum(pc.fill_null(pc.binary_length(chunk), 0).to_numpy(zero_copy_only=False))
         start = 0
@@ -96,9 +96,12 @@ _CLASS[ord("\n")] = _ROW_END
 _CLASS_TABLE = _CLASS.tobytes()
 
 _WIDE_SPACES = [
-    chr(point).encode()
-    for point in (0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
-]  # fmt: skip
+    space.encode()
+    for space in (
+        "\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+        "\u2028\u2029\u202f\u205f\u3000"
+    )
+]
 
 
 def basic_english(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:

@@ -95,7 +95,7 @@ class Vocabulary:
         )
 
     def encode(self, tokens: Tokens) -> Int32:
-        """Return the id of each token, int32 ``[num_tokens]``; unknown tokens get ``unknown_id``."""
+        """Return the tokens' ids, int32 ``[num_tokens]``; unknown tokens get ``unknown_id``."""
         ids = pc.fill_null(pc.index_in(tokens.dictionary, value_set=self.tokens), self.unknown_id)
         encoded: Int32 = ids.to_numpy(zero_copy_only=False).astype(np.int32)[tokens.codes]
         return encoded

@@ -129,9 +129,7 @@ def load_checkpoint(
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])
-        return Progress(
-            **json.loads(metadata["progress"]), predictions=tensors["predictions"]
-        )
+        return Progress(**json.loads(metadata["progress"]), predictions=tensors["predictions"])
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()
         raise InputError(f"{path}: is missing, damaged or of another run ({reason[0]})") from None

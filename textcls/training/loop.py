@@ -95,7 +95,7 @@ def fit(
                     logits, batch.labels, weights, label_smoothing=options.label_smoothing
                 )
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 if options.clip_norm is not None:
                     torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
                 optimizer.step()

@@ -62,7 +62,7 @@ def classification_metrics(
             for i, name in enumerate(label_names)
         },
         "confusion": {
-            name: {label_names[j]: int(matrix[i, j]) for j in np.flatnonzero(matrix[i])}
+            name: {label_names[j]: int(matrix[i, j]) for j in np.flatnonzero(matrix[i]).tolist()}
             for i, name in enumerate(label_names)
         },
     }

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
-from rich.progress import BarColumn, Progress as RichProgress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -162,8 +163,7 @@ class Tracker:
             embeddings: float ``[n, embedding_dim]`` for the projector.
         """
         self._live.stop()
-        writer = SummaryWriter(str(self.folder))
-        self._writers["test"] = writer
+        writer = self._writers["test"] = SummaryWriter(str(self.folder))
         names = list(test["per_class"])
         final = {f"test/{name}": float(test[name]) for name in ("accuracy", "macro_f1", "loss")}
         plain = {
@@ -178,7 +178,9 @@ class Tracker:
             writer.add_pr_curve(
                 f"precision_recall/{names[index]}", labels == index, probabilities[:, index]
             )
-        writer.add_embedding(
+        # In a folder of its own, because the projector litters it.
+        projector = self._writers["projector"] = SummaryWriter(str(self.folder / "projector"))
+        projector.add_embedding(
             embeddings,
             metadata=[list(row) for row in tokens],
             metadata_header=["token", "count", "class"],
