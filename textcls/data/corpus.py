@@ -293,6 +293,8 @@ def _read_file(path: Path, config: DataConfig) -> _Table:
         raise InputError(
             f"{path}: cannot be read as {kind} ({reason[0] if reason else type(error).__name__})"
         ) from None
+    if not table.num_columns:
+        raise InputError(f"{path}: is empty")
     if kind == "text":
         return _parse_fasttext(table, path)
     return _Table(table, str(path), names)
@@ -380,8 +382,6 @@ def _raise_if_undecodable(path: Path, encoding: str) -> None:
 def _parse_fasttext(table: pa.Table, path: Path) -> _Table:
     """Split fastText lines, ``__label__a __label__b text``, into the first label and the text."""
     lines = table.column(0)
-    if not len(lines):
-        raise InputError(f"{path}: is empty")
     parts = pc.extract_regex(lines, r"^\s*(?P<labels>(?:__label__\S+\s*)*)(?P<text>(?s:.*))$")
     labels = pc.split_pattern_regex(
         pc.utf8_trim_whitespace(pc.struct_field(parts, "labels")), r"\s*__label__"
@@ -508,14 +508,17 @@ def _texts(table: _Table, columns: tuple[str, ...]) -> pa.ChunkedArray:
     texts = parts[0]
     if len(parts) > 1:
         texts = pc.binary_join_element_wise(
-            *[part.cast(pa.large_string()) for part in parts], " ", null_handling="skip"
+            *[part.cast(pa.large_string()) for part in parts],
+            pa.scalar(" ", pa.large_string()),
+            null_handling="skip",
         )
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:
         rows = (i for i, value in enumerate(texts.cast(pa.large_binary())) if not _is_utf8(value))
         raise InputError(
-            f"{table.where}: row {next(rows) + 1} is not UTF-8 text: mend the file"
+            f"{table.where}: row {next(rows) + 1} is not UTF-8 text: mend the file, or name its "
+            "encoding (data.encoding=latin-1)"
         ) from None
     return texts
 

@@ -52,7 +52,7 @@ def fit(
 
     Raises:
         TextclsError: the loss is no longer a number.
-        ValueError: ``class_weights`` names an unknown label.
+        InputError: ``class_weights`` names an unknown label, or the checkpoint is damaged.
         Interrupted: a signal came; the checkpoint is written.
     """
     options = config.trainer

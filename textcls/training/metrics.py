@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from textcls.errors import InputError
+
 
 def metrics_of_logits(logits: Tensor, labels: Tensor, label_names: Sequence[str]) -> dict[str, Any]:
     """Return :func:`classification_metrics` and the mean cross-entropy, ``loss``, in nats.
@@ -90,7 +92,7 @@ def class_weights(
         label_names: of class 0, 1, 2, …
 
     Raises:
-        ValueError: a weight for a label that does not exist.
+        InputError: a weight for a label that does not exist.
     """
     if wanted is None:
         return None
@@ -99,7 +101,7 @@ def class_weights(
         return torch.where(counts > 0, len(labels) / ((counts > 0).sum() * counts), 0).float()
     unknown = sorted(set(wanted) - set(label_names))
     if unknown:
-        raise ValueError(
+        raise InputError(
             f"trainer.class_weights names '{unknown[0]}', which is no label: "
             f"the labels are {', '.join(label_names[:20])}"
         )

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hypothesis import settings
+
+from textcls.config import Config
+from train import PROJECT, to_config
+
+SHARED = PROJECT.parent / "shared" / "data"
+# Small OpenMP regions on few, busy cores are slower with several threads than with one.
+torch.set_num_threads(1)
+# The machine may be busy, and a first call may import: time is no property of the code.
+settings.register_profile("textcls", deadline=None)
+settings.load_profile("textcls")
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def shared(path: str) -> Path:
+    """Return a file of the real data, or skip where this machine has none."""
+    if not (SHARED / path).exists():
+        pytest.skip(f"no real data on this machine: {SHARED / path}")
+    return SHARED / path
+
+
+def make_config(*overrides: str) -> Config:
+    """Compose a configuration as the command line would."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
+        return to_config(compose("config", overrides=list(overrides)))
+
+
+def with_options(config: Config, group: str, **changes: Any) -> Config:
+    changed = dataclasses.replace(getattr(config, group), **changes)
+    return dataclasses.replace(config, **{group: changed})
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def train_environment(cache_dir: Path) -> dict[str, str]:
+    return os.environ | {
+        "TEXTCLS_CACHE": str(cache_dir),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "COLUMNS": "120",
+        "PYTHONUTF8": "1",
+    }
+
+
+@pytest.fixture
+def run_train(tmp_path: Path, cache_dir: Path) -> Run:
+    """Run the real ``train.py`` in a shell's stead, in an empty folder."""
+
+    def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(PROJECT / "train.py"), *arguments],
+            cwd=tmp_path,
+            env=train_environment(cache_dir) | options.pop("env", {}),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            **options,
+        )
+
+    return run
+
+
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
+    """Return the one line of an error, after checking that there is nothing else."""
+    assert "Traceback" not in result.stdout + result.stderr, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+WORDS: dict[str, Sequence[str]] = {
+    "good": ("great", "lovely", "superb", "moving", "warm"),
+    "bad": ("dull", "awful", "weak", "cold", "broken"),
+}
+
+
+def write_csv(path: Path, rows: int, header: str = "text,label", shift: int = 0) -> Path:
+    """Write rows of two classes that a bag model learns at once."""
+    lines = [header]
+    for i in range(rows):
+        label = ("good", "bad")[i % 2]
+        words = WORDS[label]
+        text = f"item {i % 7} was {words[(i + shift) % 5]} and {words[(i // 3 + shift) % 5]}"
+        lines.append(f"{text},{label}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

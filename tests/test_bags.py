@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from textcls.data.bags import Bags
+from textcls.data.batches import batches, epoch_order, runs_of_bags
+
+Lists = list[list[int]]
+LISTS = st.lists(st.lists(st.integers(0, 99), max_size=7), min_size=1, max_size=12)
+
+
+def make(lists: Lists) -> Bags:
+    lengths = torch.tensor([0] + [len(row) for row in lists])
+    return Bags(
+        torch.tensor([i for row in lists for i in row], dtype=torch.int32),
+        lengths.cumsum(0),
+        torch.arange(len(lists)),
+        num_embeddings=100,
+    )
+
+
+def lists_of(bags: Bags) -> Lists:
+    pairs = zip(bags.offsets[:-1], bags.offsets[1:], strict=True)
+    return [bags.indices[start:stop].tolist() for start, stop in pairs]
+
+
+def test_lengths_count_empty_bags() -> None:
+    bags = make([[1, 2, 4], [4, 3, 2, 9], []])
+    assert bags.offsets.tolist() == [0, 3, 7, 7]
+    assert bags.lengths.tolist() == [3, 4, 0]
+    assert (len(bags), bags.num_tokens) == (3, 7)
+
+
+INDICES = torch.tensor([1, 2, 4], dtype=torch.int32)
+
+
+@pytest.mark.parametrize(
+    ("indices", "offsets", "labels", "message"),
+    [
+        (INDICES.long(), [0, 3], [0], "indices must be torch.int32"),
+        (INDICES, torch.tensor([0, 3], dtype=torch.int32), [0], "offsets must be torch.int64"),
+        (INDICES[None], [0, 3], [0], "one dimension"),
+        (INDICES, [0, 1, 3], [0], "1 labels need 2 offsets, not 3"),
+        (INDICES, [1, 3], [0], "first offset must be 0, not 1"),
+        (INDICES, [0, 2], [0], "last offset must be the number of indices, 3, not 2"),
+        (INDICES, [0, 4, 3], [0, 0], "never fall"),
+        (INDICES, [0, 3], [-1], "labels must not be negative"),
+        (INDICES - 2, [0, 3], [0], "token ids -1 to 2 must lie in 0 to 4"),
+        (INDICES + 1, [0, 3], [0], "token ids 2 to 5 must lie in 0 to 4"),
+    ],
+)
+def test_what_breaks_the_layout_is_refused(
+    indices: Tensor, offsets: list[int] | Tensor, labels: list[int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Bags(indices, torch.as_tensor(offsets), torch.tensor(labels), num_embeddings=5)
+
+
+@given(LISTS, st.data())
+def test_select_is_indexing(lists: Lists, data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=20))
+    selected = make(lists).select(torch.tensor(rows, dtype=torch.int64))
+    assert lists_of(selected) == [lists[row] for row in rows]
+    assert selected.labels.tolist() == rows
+    Bags(selected.indices, selected.offsets, selected.labels, 100)  # passes the checks
+
+
+@given(LISTS, st.data())
+def test_slice_is_slicing_and_concatenate_undoes_it(lists: Lists, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(lists)))
+    bags = make(lists)
+    left, right = bags.slice(0, cut), bags.slice(cut, len(lists))
+    assert lists_of(left) == lists[:cut]
+    assert lists_of(right) == lists[cut:]
+    whole = Bags.concatenate([left, right])
+    assert torch.equal(whole.indices, bags.indices)
+    assert torch.equal(whole.offsets, bags.offsets)
+    assert torch.equal(whole.labels, bags.labels)
+
+
+def test_slice_shares_memory_and_knows_its_limits() -> None:
+    bags = make([[1, 2], [3]])
+    assert bags.slice(1, 2).indices.data_ptr() == bags.indices[2:].data_ptr()
+    with pytest.raises(ValueError, match="no bags 1 to 3 among 2"):
+        bags.slice(1, 3)
+
+
+def test_concatenate_refuses_what_does_not_belong_together() -> None:
+    bags = make([[1]])
+    other = Bags(bags.indices, bags.offsets, bags.labels, num_embeddings=7)
+    with pytest.raises(ValueError, match="different vocabularies"):
+        Bags.concatenate([bags, other])
+    with pytest.raises(ValueError, match="nothing"):
+        Bags.concatenate([])
+
+
+def test_to_moves_all_three() -> None:
+    moved = make([[1, 2], []]).to("meta")
+    assert {moved.indices.device.type, moved.offsets.device.type, moved.labels.device.type} == {
+        "meta"
+    }
+
+
+@given(LISTS, st.integers(1, 5), st.integers(0, 1000))
+def test_an_epoch_sees_every_bag_once(lists: Lists, batch_size: int, seed: int) -> None:
+    bags = make(lists)
+    order = epoch_order(len(bags), seed, epoch=3)
+    seen = []
+    for rows, batch in batches(bags, order, batch_size):
+        assert lists_of(batch) == [lists[row] for row in rows.tolist()]
+        assert batch.labels.tolist() == rows.tolist()
+        seen += rows.tolist()
+    assert sorted(seen) == list(range(len(lists)))
+    assert seen == order.tolist()
+
+
+def test_skipped_batches_are_the_first_ones() -> None:
+    bags = make([[i] for i in range(10)])
+    order = epoch_order(10, seed=1, epoch=0)
+    whole = [rows.tolist() for rows, _ in batches(bags, order, 3)]
+    assert [rows.tolist() for rows, _ in batches(bags, order, 3, skip=2)] == whole[2:]
+
+
+def test_groups_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    bags = make([[i, i] for i in range(50)])
+    order = epoch_order(50, seed=1, epoch=0)
+    whole = [lists_of(batch) for _, batch in batches(bags, order, 4)]
+    monkeypatch.setattr("textcls.data.batches.GROUP", 3)
+    assert [lists_of(batch) for _, batch in batches(bags, order, 4)] == whole
+
+
+def test_orders_differ_by_seed_and_epoch_and_repeat() -> None:
+    orders = [epoch_order(100, seed, epoch).tolist() for seed in (1, 2) for epoch in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4
+    assert epoch_order(100, 1, 0).tolist() == orders[0]
+
+
+@given(LISTS, st.integers(1, 10), st.integers(1, 4))
+def test_runs_cover_all_bags_within_bounds(lists: Lists, max_tokens: int, max_bags: int) -> None:
+    runs = list(runs_of_bags(make(lists), max_tokens, max_bags))
+    assert [row for run in runs for row in lists_of(run)] == lists
+    assert all(len(run) <= max_bags for run in runs)
+    assert all(run.num_tokens <= max_tokens or len(run) == 1 for run in runs)

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.test_tokens import config, tokenize
+from textcls import Classifier
+from textcls.config import Mode
+from textcls.data.bags import Bags
+from textcls.data.tokenizer import Tokenizer
+from textcls.data.vocabulary import Vocabulary
+from textcls.errors import InputError
+from textcls.model.classifier import logits_of
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.folder import ModelParts, load_model, save_model, to_device
+
+MODES: tuple[Mode, ...] = ("mean", "sum", "max")
+INDICES = torch.tensor([1, 2, 4, 4, 3, 2, 9], dtype=torch.int32)
+OFFSETS = torch.tensor([0, 3, 7])
+# Row i of the seed example's table: i, -i, i squared, 10 - i.
+TABLE = torch.tensor([[i, -i, i * i, 10 - i] for i in range(10)], dtype=torch.float32)
+POOLED = {
+    "mean": [[7 / 3, -7 / 3, 7.0, 23 / 3], [4.5, -4.5, 27.5, 5.5]],
+    "sum": [[7.0, -7.0, 21.0, 23.0], [18.0, -18.0, 110.0, 22.0]],
+    "max": [[4.0, -1.0, 16.0, 9.0], [9.0, -2.0, 81.0, 8.0]],
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_the_seed_example(mode: Mode, dtype: torch.dtype) -> None:
+    model = EmbeddingBagClassifier(10, 4, 2, mode)
+    with torch.no_grad():
+        model.embedding.weight.copy_(TABLE)
+    pooled = model.embed(INDICES.to(dtype), OFFSETS)
+    torch.testing.assert_close(pooled, torch.tensor(POOLED[mode]))
+    logits = pooled @ model.linear.weight.T + model.linear.bias
+    torch.testing.assert_close(model(INDICES.to(dtype), OFFSETS), logits)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(
+    lists=st.lists(st.lists(st.integers(0, 9), max_size=6), min_size=1, max_size=6),
+)
+def test_pooling_is_a_loop_over_bags_without_padding(mode: Mode, lists: list[list[int]]) -> None:
+    model = EmbeddingBagClassifier(10, 3, 2, mode, padding_id=1)
+    with torch.no_grad():
+        model.embedding.weight[1] = 99.0  # would show, if it counted
+    indices = torch.tensor([i for row in lists for i in row], dtype=torch.int32)
+    offsets = torch.tensor([0] + [len(row) for row in lists]).cumsum(0)
+    reduce = {"mean": lambda x: x.mean(0), "sum": lambda x: x.sum(0), "max": lambda x: x.amax(0)}
+    expected = []
+    for row in lists:
+        vectors = model.embedding.weight[[i for i in row if i != 1]]
+        expected.append(reduce[mode](vectors) if len(vectors) else torch.zeros(3))
+    torch.testing.assert_close(model.embed(indices, offsets), torch.stack(expected))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_padding_never_learns(mode: Mode) -> None:
+    model = EmbeddingBagClassifier(10, 4, 2, mode, padding_id=1)
+    model(INDICES, OFFSETS).sum().backward()
+    assert not model.embedding.weight[1].any()
+    assert model.embedding.weight.grad is not None
+    assert not model.embedding.weight.grad[1].any()
+    assert model.embedding.weight.grad[4].any()
+
+
+def test_dropout_is_for_training_only() -> None:
+    model = EmbeddingBagClassifier(10, 64, 2, dropout=0.5)
+    model.eval()
+    assert torch.equal(model(INDICES, OFFSETS), model(INDICES, OFFSETS))
+    model.train()
+    assert not torch.equal(model(INDICES, OFFSETS), model(INDICES, OFFSETS))
+
+
+def test_logits_do_not_depend_on_how_bags_are_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = EmbeddingBagClassifier(50, 8, 3, "mean")
+    lengths = torch.randint(0, 9, (40,))
+    bags = Bags(
+        torch.randint(0, 50, (int(lengths.sum()),), dtype=torch.int32),
+        torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]),
+        torch.zeros(40, dtype=torch.int64),
+    )
+    whole = logits_of(model, bags)
+    monkeypatch.setattr("textcls.data.batches.runs_of_bags.__defaults__", (10, 3))
+    torch.testing.assert_close(logits_of(model, bags), whole)
+    assert model.training
+
+
+# --- the model folder and the classifier ------------------------------------------------------
+
+TEXTS = ["Good, good film!", "bad film"]
+
+
+def make_parts(name: str = "basic_english", max_tokens: int | None = None) -> ModelParts:
+    torch.manual_seed(3)
+    train = pa.chunked_array([pa.array(TEXTS * 9)])
+    tokenizer = Tokenizer(config(name, max_tokens=max_tokens, vocab_size=40), train)
+    vocabulary = Vocabulary.build(tokenizer(train))
+    model = EmbeddingBagClassifier(len(vocabulary), 4, 3, "max", padding_id=1, dropout=0.5)
+    return ModelParts(model, tokenizer, vocabulary, ("a", "b", "ç 🎄"))
+
+
+@pytest.mark.parametrize("name", ["basic_english", "bpe", "wordpiece", "split"])
+def test_a_reloaded_model_predicts_the_same(name: str, tmp_path: Path) -> None:
+    parts = make_parts(name)
+    parts.model.eval()
+    save_model(parts, tmp_path / "model")
+    loaded = Classifier.load(tmp_path / "model")
+    assert loaded.label_names == parts.label_names
+    expected = Classifier(parts).predict_proba(TEXTS)
+    np.testing.assert_array_equal(loaded.predict_proba(TEXTS), expected)
+    np.testing.assert_allclose(expected.sum(1), 1, rtol=1e-6)
+    # The folder replaces an older one, and leaves nothing beside it.
+    save_model(parts, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_one_row_out_per_row_in() -> None:
+    classifier = Classifier(make_parts())
+    texts = ["Good film", None, "", "never seen", "🎄", "\0", "a\ud800b", "bad " * 100_000]
+    probabilities = classifier.predict_proba(texts)
+    assert probabilities.shape == (len(texts), 3)
+    assert probabilities.dtype == np.float32
+    assert np.isfinite(probabilities).all()
+    bias = classifier.parts.model.linear.bias.softmax(0).detach().numpy()
+    np.testing.assert_allclose(probabilities[1], bias, rtol=1e-6)
+    np.testing.assert_array_equal(probabilities[1], probabilities[2])
+    alone = np.concatenate([classifier.predict_proba([text]) for text in texts])
+    np.testing.assert_allclose(probabilities, alone, rtol=1e-5)
+    names = [classifier.label_names[i] for i in probabilities.argmax(1)]
+    assert classifier.predict(texts) == names
+    assert classifier.predict_proba([]).shape == (0, 3)
+
+
+def test_max_tokens_holds_in_serving(tmp_path: Path) -> None:
+    save_model(make_parts(max_tokens=2), tmp_path / "model")
+    classifier = Classifier.load(tmp_path / "model")
+    long, short = classifier.predict_proba(["good film bad", "good film"])
+    np.testing.assert_array_equal(long, short)
+
+
+def test_special_tokens_in_a_text_are_not_special() -> None:
+    # "<pad>" in a text is padding to the model: it never contributes, and breaks nothing.
+    classifier = Classifier(make_parts())
+    assert classifier.parts.vocabulary.encode(tokenize(["<pad> film"])).tolist()[0] == 1
+    padded, plain = classifier.predict_proba(["<pad> film", "film"])
+    np.testing.assert_array_equal(padded, plain)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", None, "is no model or run folder"),
+        ("config.json", "{", "damaged model folder"),
+        ("config.json", '{"format": 99}', "written by a newer textcls"),
+        ("labels.json", '["a"]', "do not match the weights"),
+        ("vocabulary.json", '{"tokens": ["<unk>"], "counts": [0]}', "damaged model folder"),
+        ("model.safetensors", "garbage", "missing, damaged or of another model"),
+        ("model.safetensors", None, "missing, damaged or of another model"),
+    ],
+)
+def test_a_bad_model_folder_is_refused_in_one_line(
+    file: str, content: str | None, message: str, tmp_path: Path
+) -> None:
+    save_model(make_parts(), tmp_path / "model")
+    path = tmp_path / "model" / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load_model(tmp_path / "model")
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    save_model(make_parts(), tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    values = json.loads(path.read_text())
+    values["model"]["embedding_dim"] = 5
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match="of another model"):
+        load_model(tmp_path / "model")
+
+
+def test_devices() -> None:
+    assert to_device("cpu") == torch.device("cpu")
+    assert to_device("auto").type in ("cpu", "cuda", "mps")
+    for name in ("cuda:99", "nonsense"):
+        with pytest.raises(InputError, match=f"trainer.device={name}: is not to be had here"):
+            to_device(name)

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import PROJECT, make_config, write_csv
+from textcls.config import Config
+from textcls.data.prepare import Prepared, prepare
+from textcls.errors import InputError, TextclsError
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    train = write_csv(tmp_path / "train.csv", 60)
+    test = write_csv(tmp_path / "test.csv", 20, shift=1)
+    return make_config("data=local", f"data.train={train}", f"data.test={test}")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[[Config], Prepared]:
+    return lambda config: prepare(config.data, config.tokenizer, tmp_path / "cache")
+
+
+Run = Callable[[Config], Prepared]
+
+
+def entries(tmp_path: Path) -> list[Path]:
+    return sorted(path for path in (tmp_path / "cache").iterdir() if path.is_dir())
+
+
+def changed(config: Config, *overrides: str) -> Config:
+    data = config.data
+    return make_config(
+        "data=local", f"data.train={data.train}", f"data.test={data.test}", *overrides
+    )
+
+
+def test_bags_hold_the_tokens_of_the_texts(config: Config, run: Run) -> None:
+    prepared = run(config)
+    words = prepared.vocabulary.tokens.to_pylist()
+    bags = prepared.test
+    first = [words[i] for i in bags.indices[: bags.offsets[1]].tolist()]
+    assert first == ["item", "0", "was", "lovely", "and", "lovely"]
+    assert prepared.label_names == ("bad", "good")
+    assert bags.labels[:2].tolist() == [1, 0]
+    assert len(prepared.train) == 54
+    assert len(prepared.validation) == 6
+
+
+def test_the_vocabulary_sees_the_train_split_only(config: Config, run: Run) -> None:
+    assert config.data.test is not None
+    with open(config.data.test, "a") as file:
+        file.write("onlytest onlytest onlytest,good\n")
+    prepared = run(config)
+    assert "onlytest" not in prepared.vocabulary.tokens.to_pylist()
+    assert prepared.test.indices[-3:].tolist() == [0, 0, 0]
+    # Nor does it see the rows that are held out for validation: the counts say so.
+    assert prepared.vocabulary.counts.sum() == prepared.train.num_tokens
+
+
+def test_an_entry_is_found_again(config: Config, run: Run, tmp_path: Path) -> None:
+    first = run(config)
+    again = run(config)
+    assert (first.from_cache, again.from_cache) == (False, True)
+    for split in ("train", "validation", "test"):
+        a, b = getattr(first, split), getattr(again, split)
+        assert torch.equal(a.indices, b.indices)
+        assert torch.equal(a.offsets, b.offsets)
+        assert torch.equal(a.labels, b.labels)
+    assert len(entries(tmp_path)) == 1
+
+
+def test_notes_are_told_again(
+    config: Config, run: Run, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    train = tmp_path / "train.csv"
+    train.write_text(train.read_text() + ",good\n")
+    logging.getLogger("textcls").propagate = True
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            run(config)
+        assert "train.csv: 1 rows have no text" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "tokenizer.min_freq=1",
+        "tokenizer.max_size=5",
+        "tokenizer.max_tokens=3",
+        "tokenizer=torchtext",
+        "tokenizer=bpe",
+        "data.split_seed=1",
+        "data.validation_fraction=0.2",
+        "data.encoding=latin-1",
+    ],
+)
+def test_everything_that_matters_makes_another_entry(
+    override: str, config: Config, run: Run, tmp_path: Path
+) -> None:
+    run(config)
+    assert not run(changed(config, override)).from_cache
+    assert len(entries(tmp_path)) == 2
+
+
+def test_what_does_not_matter_does_not(config: Config, run: Run, tmp_path: Path) -> None:
+    run(config)
+    assert run(changed(config, "data.name=other", "seed=9", "model.mode=max")).from_cache
+    moved = tmp_path / "elsewhere.csv"
+    assert config.data.test is not None
+    moved.write_bytes(Path(config.data.test).read_bytes())
+    assert run(changed(config, f"data.test={moved}")).from_cache
+
+
+def test_changed_data_makes_another_entry(config: Config, run: Run, tmp_path: Path) -> None:
+    run(config)
+    before = os.stat(tmp_path / "test.csv")
+    text = (tmp_path / "test.csv").read_text().replace("lovely", "lively")
+    (tmp_path / "test.csv").write_text(text)
+    os.utime(tmp_path / "test.csv", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not run(config).from_cache
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["truncate", "flip", "delete", "manifest", "foreign"],
+)
+def test_a_damaged_entry_is_rebuilt(
+    damage: str, config: Config, run: Run, tmp_path: Path
+) -> None:
+    whole = run(config)
+    indices = whole.train.indices.clone()
+    entry = entries(tmp_path)[0]
+    path = entry / "train.indices.npy"
+    if damage == "truncate":
+        path.write_bytes(path.read_bytes()[:-4])
+    elif damage == "flip":
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    elif damage == "delete":
+        path.unlink()
+    elif damage == "manifest":
+        (entry / "manifest.json").write_text("[]")
+    else:
+        manifest = json.loads((entry / "manifest.json").read_text())
+        manifest["key"]["fingerprint"] = "of other data"
+        (entry / "manifest.json").write_text(json.dumps(manifest))
+    rebuilt = run(config)
+    assert not rebuilt.from_cache
+    assert torch.equal(rebuilt.train.indices, indices)
+    assert run(config).from_cache
+    assert len(list((tmp_path / "cache").iterdir())) == 2  # the entry and its lock
+
+
+def test_nothing_is_left_of_a_failure(config: Config, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_text("text,label\n...,good\n;;;,bad\n")
+    run(config)  # a lone "." is a token
+    (tmp_path / "test.csv").write_text('text,label\n;;;,good\n":",bad\n')
+    with pytest.raises(InputError, match=r"test.csv: the test split has no tokens"):
+        run(config)
+    assert len(entries(tmp_path)) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_said(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TextclsError, match=r"cache_dir=.*cannot be written") as caught:
+        prepare(config.data, config.tokenizer, tmp_path / "file" / "cache")
+    assert "\n" not in str(caught.value)
+
+
+def test_runs_that_start_together_share_the_work(config: Config, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.conftest import make_config\n"
+        "from textcls.data.prepare import prepare\n"
+        "c = make_config('data=local', f'data.train={sys.argv[1]}', f'data.test={sys.argv[2]}')\n"
+        "p = prepare(c.data, c.tokenizer, Path(sys.argv[3]))\n"
+        "print(p.from_cache, int(p.train.indices.sum()))"
+    )
+    arguments = [str(config.data.train), str(config.data.test), str(tmp_path / "cache")]
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    answers = [child.communicate(timeout=120)[0].split() for child in children]
+    assert sorted(answer[0] for answer in answers) == ["False", "True", "True"]
+    assert len({answer[1] for answer in answers}) == 1
+
+
+def test_bags_are_mapped_not_read(config: Config, run: Run) -> None:
+    run(config)
+    prepared = run(config)
+    base = prepared.train.indices.numpy()
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base  # type: ignore[assignment]
+    assert base is not None

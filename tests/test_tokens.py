@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import sys
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchtext.data.utils import get_tokenizer
+from torchtext.vocab import Vocab
+
+from tests.conftest import shared
+from textcls.config import TokenizerConfig
+from textcls.data import tokens as tokens_module
+from textcls.data.tokenizer import Tokenizer
+from textcls.data.tokens import Tokens, blocks
+from textcls.data.vocabulary import PADDING, UNKNOWN, Vocabulary
+from textcls.errors import InputError
+
+torchtext_basic_english = get_tokenizer("basic_english")
+
+
+def config(name: str = "basic_english", **changes: object) -> TokenizerConfig:
+    values = {"name": name, "min_freq": 1, "max_size": None, "max_tokens": None} | changes
+    return TokenizerConfig(**values)  # type: ignore[arg-type]
+
+
+def tokenize(texts: list[str | None], tokenizer: Tokenizer | None = None) -> Tokens:
+    array = pa.chunked_array([pa.array(texts, pa.large_string())])
+    return (tokenizer or Tokenizer(config()))(array)
+
+
+# What the rules are about, so that hypothesis meets it often; then any character at all.
+RULES = st.sampled_from(
+    ["'", '"', ".", "<br />", "<BR />", '<br" />', "<br\n/>", "<br\u2003/>", ",", "(", ")", "!"]
+    + ["?", ";", ":", " ", "\n", "\r\n", "\t", "\x1c", "\x85", "\xa0", "\u3000", "\0", "İ", "Σ"]
+    + ["ß", "ẞ", "K", "Å", "word", "Word", "é", "日本", "🎄", "a\u0301"]
+)
+TEXTS = st.lists(
+    st.one_of(
+        st.none(),
+        st.lists(st.one_of(RULES, st.characters(codec="utf-8")), max_size=12).map("".join),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=400)
+@given(TEXTS)
+def test_basic_english_is_torchtexts(texts: list[str | None]) -> None:
+    expected = [torchtext_basic_english(text or "") for text in texts]
+    assert tokenize(texts).to_lists() == expected
+
+
+def test_basic_english_is_torchtexts_for_every_character() -> None:
+    texts: list[str | None] = [
+        # Alone, within a word, next to a sigma (whose lower case depends on its neighbours), and
+        # within a line break.
+        f"a{c}B {c} Σ{c} {c}Σ.<br{c}/>{c}'{c}"
+        for c in map(chr, range(sys.maxunicode + 1))
+        if not "\ud800" <= c <= "\udfff"
+    ]
+    found = tokenize(texts).to_lists()
+    different = [
+        text
+        for text, tokens in zip(texts, found, strict=True)
+        if torchtext_basic_english(text) != tokens
+    ]
+    assert not different
+
+
+@pytest.mark.parametrize("file", ["imdb/test.parquet", "20newsgroups/train.parquet"])
+def test_basic_english_is_torchtexts_on_real_text(file: str) -> None:
+    texts = pq.read_table(shared(file))["text"].slice(0, 4000).to_pylist()
+    assert tokenize(texts).to_lists() == [torchtext_basic_english(text) for text in texts]
+
+
+def test_block_borders_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"Text {i}, of words{i % 5}!" * (i % 4) for i in range(100)]
+    whole = tokenize([*texts]).to_lists()
+    monkeypatch.setattr(tokens_module, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(tokens_module, "BLOCK_BYTES", 60)
+    assert tokenize([*texts]).to_lists() == whole
+    cut = list(blocks(pa.chunked_array([pa.array(texts)])))
+    assert pa.chunked_array(cut).to_pylist() == texts
+    assert all(len(block) <= 7 for block in cut)
+    assert all(len("".join(block.to_pylist())) <= 60 or len(block) == 1 for block in cut)
+
+
+def test_no_texts_no_tokens() -> None:
+    assert tokenize([]).to_lists() == []
+
+
+@given(TEXTS, st.integers(1, 5))
+def test_max_tokens_keeps_the_first(texts: list[str | None], max_tokens: int) -> None:
+    cut = tokenize(texts, Tokenizer(config(max_tokens=max_tokens))).to_lists()
+    assert cut == [row[:max_tokens] for row in tokenize(texts).to_lists()]
+
+
+@pytest.mark.parametrize("name", ["split", "toktok"])
+def test_torchtext_tokenizers_by_name(name: str) -> None:
+    pytest.importorskip("nltk", reason="toktok needs nltk") if name == "toktok" else None
+    texts = ["It's a film, isn't it?", None, "", "plain words"]
+    oracle = get_tokenizer(None if name == "split" else name)
+    expected = [oracle(text or "") for text in texts]
+    assert tokenize(texts, Tokenizer(config(name))).to_lists() == expected
+
+
+def test_a_missing_tokenizer_package_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(InputError, match=r"tokenizer.name=spacy needs its own package"):
+        Tokenizer(config("spacy"))
+
+
+LEARN_FROM = [f"unhappily {word} happiness unlikely" for word in ("run", "running", "runner")] * 9
+
+
+@pytest.mark.parametrize("name", ["bpe", "wordpiece"])
+def test_hugging_face_tokenizers_learn_and_reload(name: str) -> None:
+    import tokenizers
+
+    train = pa.chunked_array([pa.array([*LEARN_FROM, None])])
+    tokenizer = Tokenizer(config(name, vocab_size=60), train)
+    assert tokenizer.json is not None
+    texts: list[str | None] = ["Unlikely running", None, "", "happily"]
+    found = tokenize(texts, tokenizer).to_lists()
+    oracle = tokenizers.Tokenizer.from_str(tokenizer.json)
+    assert found == [oracle.encode(text or "", add_special_tokens=False).tokens for text in texts]
+    assert found[0]
+    assert oracle.get_vocab_size() <= 60
+    again = Tokenizer(config(name, vocab_size=60), json=tokenizer.json)
+    assert tokenize(texts, again).to_lists() == found
+
+
+def test_a_tokenizer_file_is_read_and_its_padding_and_cut_are_not(tmp_path: object) -> None:
+    import tokenizers
+
+    learned = Tokenizer(config("bpe", vocab_size=60), pa.chunked_array([pa.array(LEARN_FROM)]))
+    assert learned.json is not None
+    oracle = tokenizers.Tokenizer.from_str(learned.json)
+    oracle.enable_truncation(2)
+    oracle.enable_padding(length=9)
+    path = f"{tmp_path}/tokenizer.json"
+    oracle.save(path)
+    texts: list[str | None] = ["unhappily running", "run"]
+    assert (
+        tokenize(texts, Tokenizer(config("file", file=path))).to_lists()
+        == tokenize(texts, learned).to_lists()
+    )
+
+
+def test_a_broken_tokenizer_file_is_said(tmp_path: object) -> None:
+    path = f"{tmp_path}/tokenizer.json"
+    with pytest.raises(InputError, match=r"tokenizer.file=.*cannot be read"):
+        Tokenizer(config("file", file=path))
+    with open(path, "w") as file:
+        file.write("{}")
+    with pytest.raises(InputError, match=r"is no tokenizer.json"):
+        Tokenizer(config("file", file=path))
+
+
+# --- vocabulary ------------------------------------------------------------------------------
+
+
+@given(TEXTS, st.integers(1, 3), st.one_of(st.none(), st.integers(1, 6)))
+def test_vocabulary_is_torchtexts(
+    texts: list[str | None], min_freq: int, max_size: int | None
+) -> None:
+    texts = [*texts, f"{PADDING} {UNKNOWN} b a a"]  # specials in the text count for nothing
+    tokens = tokenize(texts)
+    vocabulary = Vocabulary.build(tokens, min_freq, max_size)
+    counter = Counter(token for row in tokens.to_lists() for token in row)
+    # torchtext 0.6 takes max_size as the number of tokens beside the specials.
+    oracle = Vocab(counter, max_size, min_freq, specials=[UNKNOWN, PADDING])
+    assert vocabulary.tokens.to_pylist() == oracle.itos
+
+    ids = vocabulary.encode(tokens)
+    flat = [token for row in tokens.to_lists() for token in row]
+    assert ids.tolist() == [oracle.stoi[token] for token in flat]
+    assert ids.dtype.name == "int32"
+    counts = Counter(ids.tolist())
+    assert vocabulary.counts[2:].tolist() == [counts[i] for i in range(2, len(vocabulary))]
+
+
+def test_unknown_tokens_of_another_split_get_the_unknown_id() -> None:
+    vocabulary = Vocabulary.build(tokenize(["a b b"]))
+    assert vocabulary.tokens.to_pylist() == [UNKNOWN, PADDING, "b", "a"]
+    assert vocabulary.encode(tokenize(["c a", "b"])).tolist() == [0, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "counts", "message"),
+    [
+        ([UNKNOWN, PADDING, "a", "a"], [0, 0, 1, 1], "stand once"),
+        ([UNKNOWN, "a", PADDING], [0, 0, 1], "first tokens must be the specials"),
+        ([UNKNOWN, PADDING, "a"], [0, 0], "3 tokens but 2 counts"),
+    ],
+)
+def test_a_vocabulary_that_is_none_is_refused(
+    tokens: list[str], counts: list[int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Vocabulary(tokens, counts)

@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+from sklearn.utils.class_weight import compute_class_weight
+from torch import Tensor, nn
+
+from tests.conftest import make_config, with_options
+from textcls.config import Config, Mode
+from textcls.data.bags import Bags
+from textcls.errors import InputError, Interrupted, TextclsError
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.training.checkpoint import Progress
+from textcls.training.loop import evaluate, fit
+from textcls.training.metrics import (
+    class_weights,
+    classification_metrics,
+    confusion_array,
+    metrics_of_logits,
+)
+from textcls.training.optimizer import make_optimizer, make_schedule
+
+NAMES = ("a", "b", "c")
+
+
+class Recorder:
+    """A tracker that only remembers; it may raise a signal at a given step."""
+
+    def __init__(self, signal_at: int | None = None, signum: int = signal.SIGTERM) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.steps = 0
+        self.signal_at, self.signum = signal_at, signum
+
+    def begin(self, epochs: int, steps_per_epoch: int, progress: Progress) -> None:
+        pass
+
+    def step(self, progress: Progress, tokens: int, loss_sum: Tensor, batch_size: int) -> None:
+        self.steps += 1
+        if self.steps == self.signal_at:
+            os.kill(os.getpid(), self.signum)
+
+    def epoch(self, record: dict[str, Any], progress: Progress) -> None:
+        self.records.append(record)
+
+
+def make_bags(num_bags: int, seed: int) -> Bags:
+    """Bags whose label is the class most of their tokens belong to; some are empty."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, num_bags)
+    rows = [
+        np.where(rng.random(n) < 0.6, 2 + 3 * rng.integers(0, 10, n) + y, rng.integers(2, 32, n))
+        for y, n in zip(labels, rng.integers(0, 12, num_bags), strict=True)
+    ]
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+    return Bags(
+        torch.from_numpy(np.concatenate(rows).astype(np.int32)),
+        torch.from_numpy(offsets),
+        torch.from_numpy(labels),
+        num_embeddings=32,
+    )
+
+
+TRAIN, VALIDATION = make_bags(300, 0), make_bags(100, 1)
+
+
+def make_model(config: Config) -> EmbeddingBagClassifier:
+    torch.manual_seed(config.seed)
+    return EmbeddingBagClassifier(
+        32, 8, 3, config.model.mode, padding_id=1, dropout=config.model.dropout
+    )
+
+
+def config_of(*overrides: str, **trainer: Any) -> Config:
+    options = {"epochs": 4, "batch_size": 32} | trainer
+    return with_options(make_config(*overrides), "trainer", **options)
+
+
+def train(
+    config: Config, folder: Path, tracker: Recorder | None = None
+) -> tuple[EmbeddingBagClassifier, Progress, Recorder]:
+    model, tracker = make_model(config), tracker or Recorder()
+    progress = fit(
+        model,
+        TRAIN,
+        VALIDATION,
+        NAMES,
+        config,
+        folder / "last.safetensors",
+        lambda: None,
+        tracker,  # type: ignore[arg-type]
+    )
+    return model, progress, tracker
+
+
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def assert_same(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def without_times(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    timed = ("seconds", "tokens_per_second")
+    return [{k: v for k, v in record.items() if k not in timed} for record in records]
+
+
+@pytest.mark.parametrize("mode", ["mean", "sum", "max"])
+def test_the_loop_is_plain_torch(mode: Mode, tmp_path: Path) -> None:
+    """The oracle: the same epochs in a few lines of the most obvious code, bag by bag."""
+    config = config_of(f"model.mode={mode}", "schedule=constant", "optimizer=sgd", epochs=2)
+    model, _, tracker = train(config, tmp_path)
+
+    oracle = make_model(config)
+    optimizer = torch.optim.SGD(oracle.parameters(), config.optimizer.lr)
+    losses = []
+    for epoch in range(2):
+        state = np.random.SeedSequence([config.seed, epoch]).generate_state(1, np.uint64)
+        order = torch.randperm(300, generator=torch.Generator().manual_seed(int(state[0])))
+        total = 0.0
+        for rows in order.split(32):
+            bags = [TRAIN.indices[TRAIN.offsets[r] : TRAIN.offsets[r + 1]].long() for r in rows]
+            offsets = torch.tensor([0] + [len(bag) for bag in bags]).cumsum(0)
+            loss = nn.functional.cross_entropy(
+                oracle.linear(oracle.embedding(torch.cat(bags), offsets)), TRAIN.labels[rows]
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(rows)
+        losses.append(total / 300)
+    for name, value in oracle.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+    found = [record["train"]["loss"] for record in tracker.records]
+    assert found == pytest.approx(losses, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "adagrad"])
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_every_optimizer_and_schedule_learns(name: str, schedule: str, tmp_path: Path) -> None:
+    config = config_of(f"optimizer={name}", f"schedule={schedule}", "schedule.warmup=0.1",
+                       "optimizer.weight_decay=0.0001", epochs=8)  # fmt: skip
+    _, _, tracker = train(config, tmp_path)
+    losses = [record["validation"]["loss"] for record in tracker.records]
+    assert losses[-1] < 0.95 < losses[0] * 1.2
+    assert tracker.records[-1]["validation"]["accuracy"] > 0.6
+
+
+def test_two_runs_with_one_seed_are_bit_identical(tmp_path: Path) -> None:
+    config = config_of("model.dropout=0.3", label_smoothing=0.1, clip_norm=1.0)
+    first, _, a = train(config, tmp_path / "a")
+    second, _, b = train(config, tmp_path / "b")
+    assert_same(weights(first), weights(second))
+    assert without_times(a.records) == without_times(b.records)
+    other, _, _ = train(dataclasses.replace(config, seed=2), tmp_path / "c")
+    assert not torch.equal(other.embedding.weight, first.embedding.weight)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adagrad", "adamw"])
+@pytest.mark.parametrize("signal_at", [1, 10, 13, 39])  # 10 steps an epoch
+def test_an_interrupted_training_ends_as_if_it_had_not(
+    optimizer: str, signal_at: int, tmp_path: Path
+) -> None:
+    momentum = ["optimizer.momentum=0.9", "optimizer.lr=0.1"] if optimizer == "sgd" else []
+    config = config_of("model.dropout=0.3", f"optimizer={optimizer}", *momentum)
+    whole, progress, record = train(config, tmp_path / "whole")
+
+    first = Recorder(signal_at)
+    with pytest.raises(Interrupted) as caught:
+        train(config, tmp_path / "cut", first)
+    assert caught.value.exit_status == 143
+    assert first.steps == signal_at
+    torch.manual_seed(999)  # the random state must come out of the checkpoint
+    resumed, again, second = train(config, tmp_path / "cut")
+    assert second.steps == 40 - signal_at
+    assert_same(weights(resumed), weights(whole))
+    assert without_times(first.records + second.records) == without_times(record.records)
+    assert (again.best_epoch, again.best_value) == (progress.best_epoch, progress.best_value)
+    assert again.tokens == progress.tokens == 4 * TRAIN.num_tokens
+
+
+def test_ctrl_c_is_a_signal_too_and_handlers_are_restored(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted) as caught:
+        train(config_of(), tmp_path, Recorder(3, signal.SIGINT))
+    assert caught.value.exit_status == 130
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", None])
+def test_a_damaged_checkpoint_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    config = config_of(epochs=1)
+    train(config, tmp_path)
+    path = tmp_path / "last.safetensors"
+    path.write_bytes(path.read_bytes()[:-100] if content is None else content)
+    with pytest.raises(InputError, match=r"last.safetensors: is missing, damaged"):
+        train(config, tmp_path)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    train(config_of(epochs=1), tmp_path)
+    model = EmbeddingBagClassifier(33, 8, 3)
+    with pytest.raises(InputError, match="of another run"):
+        fit(model, TRAIN, VALIDATION, NAMES, config_of(), tmp_path / "last.safetensors",
+            lambda: None, Recorder())  # type: ignore[arg-type]  # fmt: skip
+
+
+@pytest.mark.parametrize("monitor", ["loss", "accuracy", "macro_f1"])
+def test_the_best_epoch_is_saved_and_patience_ends(monitor: str, tmp_path: Path) -> None:
+    config = config_of("optimizer.lr=0.3", "schedule=constant", epochs=40, monitor=monitor,
+                       patience=3)  # fmt: skip
+    model, saved, tracker = make_model(config), [], Recorder()
+    progress = fit(
+        model, TRAIN, VALIDATION, NAMES, config, tmp_path / "last.safetensors",
+        lambda: saved.append(evaluate(model, VALIDATION, NAMES)), tracker,  # type: ignore[arg-type]
+    )  # fmt: skip
+    values = [record["validation"][monitor] for record in tracker.records]
+    best = min(values) if monitor == "loss" else max(values)
+    assert progress.best_value == best == saved[-1][monitor]
+    assert progress.best_epoch == values.index(best) + 1
+    assert progress.epoch == len(values) == progress.best_epoch + 3 < 40
+
+
+def test_clipping_bounds_the_step(tmp_path: Path) -> None:
+    def moved(clip_norm: float | None) -> float:
+        config = config_of("optimizer=sgd", "schedule=constant", epochs=1, batch_size=300,
+                           clip_norm=clip_norm)  # fmt: skip
+        before = weights(make_model(config))
+        after = weights(train(config, tmp_path / str(clip_norm))[0])
+        return math.sqrt(sum(((after[k] - before[k]) ** 2).sum().item() for k in before))
+
+    assert moved(0.001) == pytest.approx(0.001, rel=1e-3)  # lr is 1
+    assert moved(None) > 0.01
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    config = config_of("optimizer=sgd", "optimizer.lr=1e30")
+    with pytest.raises(TextclsError, match=r"loss is (nan|inf) in epoch .*lower optimizer.lr"):
+        train(config, tmp_path)
+
+
+def test_smoothing_and_weights_change_the_training_not_the_reported_loss(tmp_path: Path) -> None:
+    # With a learning rate of (almost) nothing all runs report the loss of the same weights.
+    base = ["optimizer=sgd", "optimizer.lr=1e-12"]
+    variants: list[dict[str, Any]] = [{}, {"label_smoothing": 0.5}, {"class_weights": {"a": 9.0}}]
+    losses = [
+        train(config_of(*base, epochs=1, **v), tmp_path / str(i))[2].records[0]["train"]["loss"]
+        for i, v in enumerate(variants)
+    ]
+    assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-6)
+    lr = ["optimizer=sgd", "optimizer.lr=1"]
+    trained = [
+        weights(train(config_of(*lr, epochs=1, **v), tmp_path / f"t{i}")[0])["linear.bias"]
+        for i, v in enumerate(variants)
+    ]
+    assert not torch.allclose(trained[0], trained[1])
+    assert not torch.allclose(trained[0], trained[2])
+
+
+def test_recorded_losses(tmp_path: Path) -> None:
+    """What this loop gave when it was written; a change here changes what users get."""
+    _, _, tracker = train(config_of("optimizer=adam", "optimizer.lr=0.05"), tmp_path)
+    losses = [record["train"]["loss"] for record in tracker.records]
+    assert losses == pytest.approx(RECORDED, rel=1e-3)
+
+
+RECORDED = [0.9145363, 0.4339091, 0.2782012, 0.2470433]
+
+# --- metrics -----------------------------------------------------------------------------------
+
+
+def test_metrics_by_hand() -> None:
+    true, predicted = torch.tensor([0, 0, 0, 1, 1]), torch.tensor([0, 0, 1, 1, 0])
+    metrics = classification_metrics(true, predicted, NAMES)
+    assert metrics["accuracy"] == pytest.approx(3 / 5)
+    # a: precision 2/3, recall 2/3, F1 2/3; b: 1/2 each; c occurs nowhere and does not count.
+    assert metrics["macro_f1"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert metrics["per_class"]["a"] == pytest.approx(
+        {"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "support": 3}
+    )
+    assert metrics["per_class"]["c"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+    assert metrics["confusion"] == {"a": {"a": 2, "b": 1}, "b": {"a": 1, "b": 1}, "c": {}}
+    assert confusion_array(metrics).tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 0]]
+    json.dumps(metrics)  # plain numbers only
+
+
+def test_macro_f1_is_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        true, predicted = rng.integers(0, 3, (2, 9))
+        metrics = classification_metrics(
+            torch.from_numpy(true), torch.from_numpy(predicted), ("a", "b", "c", "d")
+        )
+        expected = f1_score(true, predicted, average="macro", zero_division=0)
+        assert metrics["macro_f1"] == pytest.approx(expected)
+
+
+def test_loss_is_the_mean_negative_log_probability() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    metrics = metrics_of_logits(logits, torch.tensor([0, 1]), ("x", "y"))
+    expected = (math.log(1 + math.exp(-2)) + math.log(2)) / 2
+    assert metrics["loss"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_class_weights() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    balanced = class_weights("balanced", labels, ("x", "y"))
+    assert balanced is not None
+    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=labels.numpy())
+    np.testing.assert_allclose(balanced.numpy(), expected, rtol=1e-6)
+    with_absent = class_weights("balanced", labels, NAMES)
+    assert with_absent is not None
+    assert with_absent.tolist() == pytest.approx([*expected.tolist(), 0])
+    given = class_weights({"y": 3.0}, labels, ("x", "y"))
+    assert given is not None
+    assert given.tolist() == [1.0, 3.0]
+    assert class_weights(None, labels, NAMES) is None
+    with pytest.raises(InputError, match=r"trainer.class_weights names 'z'.*x, y"):
+        class_weights({"z": 1.0}, labels, ("x", "y"))
+
+
+# --- schedules ---------------------------------------------------------------------------------
+
+
+def rates(num_steps: int, *overrides: str) -> list[float]:
+    config = make_config(*overrides, "optimizer.lr=1")
+    optimizer = make_optimizer(
+        config.optimizer, [nn.Parameter(torch.zeros(1))], torch.device("cpu")
+    )
+    schedule = make_schedule(config.schedule, optimizer, num_steps)
+    found = []
+    for _ in range(num_steps):
+        found.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["schedule=constant"], [1, 1, 1, 1]),
+        (["schedule=linear"], [1, 0.75, 0.5, 0.25]),
+        (["schedule=cosine"], [1, 0.5 + 0.5 * math.cos(math.pi / 4), 0.5,
+                               0.5 - 0.5 * math.cos(math.pi / 4)]),
+        (["schedule=constant", "schedule.warmup=0.5"], [1 / 3, 2 / 3, 1, 1]),
+        (["schedule=linear", "schedule.warmup=0.5"], [1 / 3, 2 / 3, 1, 0.5]),
+    ],
+)  # fmt: skip
+def test_schedules(overrides: list[str], expected: list[float]) -> None:
+    assert rates(4, *overrides) == pytest.approx(expected)
+
