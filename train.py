@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import time
 import traceback
@@ -21,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from textcls.config import Config, parse
 from textcls.errors import InputError, Interrupted, TextclsError
+from textcls.training.signals import raising
 
 PROJECT = Path(__file__).resolve().parent
 # The exit status of each run that did not end well.
@@ -136,13 +136,9 @@ def main() -> int:
     """Return the exit status: 0 done, 2 bad input, 130 or 143 interrupted, 1 anything else."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; telling is ours
 
-    def stop(signum: int, frame: object) -> None:
-        raise Interrupted(signum)
-
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
     try:
-        job()
+        with raising():
+            job()
     except (HydraException, OmegaConfBaseException) as error:
         _tell(_one_line(error))
         return 2

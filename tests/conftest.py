@@ -15,7 +15,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
 from textcls.config import Config
-from train import PROJECT, to_config
+from train import PROJECT as PROJECT
+from train import to_config
 
 SHARED = PROJECT.parent / "shared" / "data"
 # Small OpenMP regions on few, busy cores are slower with several threads than with one.

@@ -114,7 +114,7 @@ def test_a_hub_dataset_with_class_names(tmp_path: Path) -> None:
             "label": datasets.ClassLabel(names=["1", "2"]),
         }
     )
-    rows = {"title": ["a", None], "content": ["b", "c"], "label": [1, 0]}
+    rows: dict[str, list[Any]] = {"title": ["a", None], "content": ["b", "c"], "label": [1, 0]}
     for split in ("train", "test"):
         table = datasets.Dataset.from_dict({k: v * 10 for k, v in rows.items()}, features=features)
         table.to_parquet(tmp_path / f"{split}.parquet")
@@ -179,7 +179,7 @@ def test_columns_are_inferred_or_given(
         ("text,review,label", {}, r"which column is the text\?.*text, review, label.*data.text="),
         ("a,b,label", {}, r"which column is the text\?"),
         ("a,b", {}, r"which column is the label\?"),
-        ("text,label", {"text": ("body",)}, r"data.text=body: there is no such column.*text, label"),
+        ("text,label", {"text": ("body",)}, r"data.text=body: there is no such column"),
         ("text,label", {"label": "y"}, r"data.label=y: there is no such column"),
     ],
 )  # fmt: skip
@@ -220,7 +220,9 @@ def test_numbers_are_ordered_as_numbers_and_may_be_named(write: Write) -> None:
     named = read(train=train, test=train, label_names=names)
     assert named.label_names == names
     assert named.test.labels[:3].tolist() == [0, 1, 2]
-    with pytest.raises(InputError, match=r"row 11 has the label 10, but there are names for 0 to 9"):
+    with pytest.raises(
+        InputError, match=r"row 11 has the label 10, but there are names for 0 to 9"
+    ):
         read(train=train, label_names=names[:10])
 
 
@@ -270,7 +272,8 @@ def test_bad_rows(train: str, test: str, message: str, write: Write) -> None:
     [
         ("a.csv", b"text,label\nok,x\ncaf\xe9,y\n",
          r"a.csv: line 3 is not utf-8 \(byte 0xe9\): name its encoding"),
-        ("a.jsonl", b'{"text":"ok","label":"x"}\n{"text":"caf\xe9","label":"y"}\n', "row 2 is not UTF-8 text"),
+        ("a.jsonl", b'{"text":"ok","label":"x"}\n{"text":"caf\xe9","label":"y"}\n',
+         "row 2 is not UTF-8 text"),
         ("a.txt", b"__label__a ok\n__label__b caf\xe9\n", "line 2 is not utf-8"),
         ("a.txt", b"__label__a ok\nno label\n", "line 2 does not begin with __label__"),
         ("a.txt", b"", r"a.txt: is empty"),

@@ -130,14 +130,14 @@ def test_the_loop_is_plain_torch(mode: Mode, tmp_path: Path) -> None:
         state = np.random.SeedSequence([config.seed, epoch]).generate_state(1, np.uint64)
         order = torch.randperm(300, generator=torch.Generator().manual_seed(int(state[0])))
         total = 0.0
-        for rows in order.split(32):
+        for rows in torch.split(order, 32):
             bags = [TRAIN.indices[TRAIN.offsets[r] : TRAIN.offsets[r + 1]].long() for r in rows]
             offsets = torch.tensor([0] + [len(bag) for bag in bags]).cumsum(0)
             loss = nn.functional.cross_entropy(
                 oracle.linear(oracle.embedding(torch.cat(bags), offsets)), TRAIN.labels[rows]
             )
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             total += loss.item() * len(rows)
         losses.append(total / 300)
@@ -342,7 +342,7 @@ def rates(num_steps: int, *overrides: str) -> list[float]:
     schedule = make_schedule(config.schedule, optimizer, num_steps)
     found = []
     for _ in range(num_steps):
-        found.append(schedule.get_last_lr()[0])
+        found.append(float(schedule.get_last_lr()[0]))
         optimizer.step()
         schedule.step()
     return found
@@ -361,4 +361,3 @@ def rates(num_steps: int, *overrides: str) -> list[float]:
 )  # fmt: skip
 def test_schedules(overrides: list[str], expected: list[float]) -> None:
     assert rates(4, *overrides) == pytest.approx(expected)
-

@@ -24,4 +24,5 @@ class Interrupted(BaseException):
 
     def __init__(self, signum: int, message: str = "") -> None:
         super().__init__(message or f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
         self.exit_status = 128 + signum

@@ -25,7 +25,7 @@ from textcls import __version__
 from textcls.config import Config, parse
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared, prepare
-from textcls.errors import InputError
+from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.classifier import logits_of
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import (
@@ -44,8 +44,9 @@ from textcls.training.tracking import Tracker
 
 log = logging.getLogger("textcls")
 
-# What a run writes: none of it may be there when a run begins.
-RUN_FILES = ("config.yaml", "metrics.json", "epochs.jsonl", "model", "checkpoints", "train.log")
+# What training writes: none of it may be there when a run begins. (A run that failed before it,
+# over a misspelt column say, leaves a log and its configuration: these give way.)
+RUN_FILES = ("metrics.json", "epochs.jsonl", "model", "checkpoints")
 # Tokens shown in TensorBoard's projector: as many as a browser turns smoothly.
 PROJECTED_TOKENS = 2_000
 
@@ -93,74 +94,84 @@ def resume(folder: Path) -> dict[str, Any]:
 def _run(config: Config, folder: Path, device: torch.device) -> dict[str, Any]:
     console = Console()
     with _log_to(folder / "train.log", console):
-        if config.trainer.num_threads is not None:
-            torch.set_num_threads(config.trainer.num_threads)
-        log.info("run folder %s", folder)
+        try:
+            return _phases(config, folder, device, console)
+        except Interrupted as stopped:
+            way_on = f"{stopped}: go on with resume={shlex.quote(str(folder))}"
+            log.error(way_on)
+            raise Interrupted(stopped.signum, way_on) from None
+        except (TextclsError, OSError) as error:
+            log.error(error)
+            raise
 
-        # Prepare: text to bags.
-        began = time.perf_counter()
-        cache_dir = Path(config.cache_dir).expanduser()
-        prepared = prepare(config.data, config.tokenizer, cache_dir)
-        if config.trainer.overfit:
-            prepared = _only(prepared, config.trainer.overfit)
-        prepare_seconds = time.perf_counter() - began
+
+def _phases(config: Config, folder: Path, device: torch.device, console: Console) -> dict[str, Any]:
+    if config.trainer.num_threads is not None:
+        torch.set_num_threads(config.trainer.num_threads)
+    log.info("run folder %s", folder)
+
+    # Prepare: text to bags.
+    began = time.perf_counter()
+    cache_dir = Path(config.cache_dir).expanduser()
+    prepared = prepare(config.data, config.tokenizer, cache_dir)
+    if config.trainer.overfit:
+        prepared = _only(prepared, config.trainer.overfit)
+    prepare_seconds = time.perf_counter() - began
+    log.info("prepared in %.2f s%s", prepare_seconds, " (cached)" if prepared.from_cache else "")
+
+    # Build.
+    torch.manual_seed(config.seed)
+    model = EmbeddingBagClassifier(
+        len(prepared.vocabulary),
+        config.model.dim,
+        len(prepared.label_names),
+        config.model.mode,
+        padding_id=prepared.vocabulary.padding_id,
+        dropout=config.model.dropout,
+    )
+    parts = ModelParts(model, prepared.tokenizer, prepared.vocabulary, prepared.label_names)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    log.info(
+        "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",
+        config.model.mode,
+        len(prepared.vocabulary),
+        config.model.dim,
+        len(prepared.label_names),
+        f"{parameters:,}",
+        device,
+    )
+    model.to(device)
+
+    # Train; the best weights are in the model folder from the first epoch on.
+    def save_best() -> None:
+        if (folder / "model" / WEIGHTS).exists():
+            save_weights(model, folder / "model" / WEIGHTS)
+        else:
+            save_model(parts, folder / "model")
+
+    with Tracker(folder, console, config.trainer.monitor) as tracker:
+        progress = fit(
+            model,
+            prepared.train,
+            prepared.validation,
+            prepared.label_names,
+            config,
+            folder / "checkpoints" / "last.safetensors",
+            save_best,
+            tracker,
+        )
+        load_weights(model, folder / "model" / WEIGHTS)
         log.info(
-            "prepared in %.2f s%s", prepare_seconds, " (cached)" if prepared.from_cache else ""
+            "trained in %.2f s; the weights of epoch %d are the best by validation %s",
+            progress.seconds,
+            progress.best_epoch,
+            config.trainer.monitor,
         )
 
-        # Build.
-        torch.manual_seed(config.seed)
-        model = EmbeddingBagClassifier(
-            len(prepared.vocabulary),
-            config.model.dim,
-            len(prepared.label_names),
-            config.model.mode,
-            padding_id=prepared.vocabulary.padding_id,
-            dropout=config.model.dropout,
-        )
-        parts = ModelParts(model, prepared.tokenizer, prepared.vocabulary, prepared.label_names)
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        log.info(
-            "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",
-            config.model.mode,
-            len(prepared.vocabulary),
-            config.model.dim,
-            len(prepared.label_names),
-            f"{parameters:,}",
-            device,
-        )
-        model.to(device)
-
-        # Train; the best weights are in the model folder from the first epoch on.
-        def save_best() -> None:
-            if (folder / "model" / WEIGHTS).exists():
-                save_weights(model, folder / "model" / WEIGHTS)
-            else:
-                save_model(parts, folder / "model")
-
-        with Tracker(folder, console, config.trainer.monitor) as tracker:
-            progress = fit(
-                model,
-                prepared.train,
-                prepared.validation,
-                prepared.label_names,
-                config,
-                folder / "checkpoints" / "last.safetensors",
-                save_best,
-                tracker,
-            )
-            load_weights(model, folder / "model" / WEIGHTS)
-            log.info(
-                "trained in %.2f s; the weights of epoch %d are the best by validation %s",
-                progress.seconds,
-                progress.best_epoch,
-                config.trainer.monitor,
-            )
-
-            # Test: once, at the end.
-            metrics = _test(config, prepared, model, progress, prepare_seconds, tracker, folder)
-        _show(metrics, folder, console)
-        return metrics
+        # Test: once, at the end.
+        metrics = _test(config, prepared, model, progress, prepare_seconds, tracker, folder)
+    _show(metrics, folder, console)
+    return metrics
 
 
 def _test(
@@ -278,7 +289,8 @@ class _ConsoleHandler(logging.Handler):
         self.console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.console.print(Text(record.getMessage()), soft_wrap=True)
+        if record.levelno < logging.ERROR:  # errors are told on stderr, at the very end
+            self.console.print(Text(record.getMessage()), soft_wrap=True)
 
 
 def environment(device: torch.device) -> dict[str, Any]:

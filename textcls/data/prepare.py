@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import safetensors.numpy
+import safetensors.torch
 import xxhash
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from textcls.config import DataConfig, TokenizerConfig
 from textcls.data.bags import Bags
@@ -81,10 +83,10 @@ def prepare(data: DataConfig, tokenizer: TokenizerConfig, cache_dir: Path) -> Pr
                 return dataclasses.replace(found, from_cache=True)
             _write(source.read(), tokenizer, key, entry)
             found = _open(entry, key, tokenizer)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # the latter where safetensors finds a full disk
+        reason = getattr(error, "strerror", None) or error
         raise TextclsError(
-            f"cache_dir={cache_dir}: cannot be written ({error.strerror or error}): "
-            "make room, or name another place"
+            f"cache_dir={cache_dir}: cannot be written ({reason}): make room, or name another place"
         ) from None
     if found is None:
         raise TextclsError(f"cache_dir={cache_dir}: what was just written reads back damaged")
@@ -135,12 +137,12 @@ def _write(corpus: Corpus, config: TokenizerConfig, key: dict[str, Any], entry: 
                 f"{split}: {len(part):,} bags, {len(indices):,} tokens, "
                 f"{unknown:.1%} unknown, {empty:,} bags empty"
             )
-            np.save(scratch / f"{split}.indices.npy", indices)
-            np.save(scratch / f"{split}.offsets.npy", tokens.offsets)
-            np.save(scratch / f"{split}.labels.npy", part.labels)
+            safetensors.numpy.save_file(
+                {"indices": indices, "offsets": tokens.offsets, "labels": part.labels},
+                scratch / f"{split}.safetensors",
+            )
         assert vocabulary is not None
-        np.save(scratch / "counts.npy", vocabulary.counts)
-        _dump(scratch / "vocabulary.json", vocabulary.tokens.to_pylist())
+        (scratch / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
         _dump(scratch / "labels.json", corpus.label_names)
         if tokenizer.json is not None:
             (scratch / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
@@ -162,23 +164,27 @@ def _open(entry: Path, key: dict[str, Any], config: TokenizerConfig) -> Prepared
     if not entry.exists():
         return None
     try:
-        manifest = json.loads((entry / "manifest.json").read_text(encoding="utf-8"))
+        manifest = json.loads(_read(entry / "manifest.json"))
         if manifest["key"] != key:
             raise ValueError("made from something else")
         for name, digest in manifest["files"].items():
             if _hash(entry / name) != digest:
                 raise ValueError(f"{name} has changed")
-        vocabulary = Vocabulary(
-            json.loads((entry / "vocabulary.json").read_text(encoding="utf-8")),
-            np.load(entry / "counts.npy"),
-        )
-        label_names = tuple(json.loads((entry / "labels.json").read_text(encoding="utf-8")))
+        vocabulary = Vocabulary.from_json(_read(entry / "vocabulary.json"))
+        label_names = tuple(json.loads(_read(entry / "labels.json")))
         text = entry / "tokenizer.json"
-        tokenizer = Tokenizer(
-            config, json=text.read_text(encoding="utf-8") if text.exists() else None
-        )
-        bags = {split: _open_bags(entry, split, len(vocabulary)) for split in SPLITS}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        tokenizer = Tokenizer(config, json=_read(text) if text.exists() else None)
+        bags = {
+            # Mapped into memory, not read.
+            split: Bags(
+                **safetensors.torch.load_file(entry / f"{split}.safetensors"),
+                num_embeddings=len(vocabulary),
+            )
+            for split in SPLITS
+        }
+    except (
+        OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError
+    ) as error:  # fmt: skip
         log.warning("%s: damaged cache entry (%s): it is made anew", entry, error)
         return None
     for note in manifest["notes"]:
@@ -192,13 +198,8 @@ def _open(entry: Path, key: dict[str, Any], config: TokenizerConfig) -> Prepared
     )
 
 
-def _open_bags(entry: Path, split: str, num_embeddings: int) -> Bags:
-    # Copy on write: torch wants memory that it may write to, though it never will.
-    indices, offsets, labels = (
-        torch.from_numpy(np.load(entry / f"{split}.{part}.npy", mmap_mode="c"))
-        for part in ("indices", "offsets", "labels")
-    )
-    return Bags(indices, offsets, labels, num_embeddings)
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _dump(path: Path, value: Any) -> None:

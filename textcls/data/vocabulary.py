@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,6 +55,23 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    def to_json(self) -> str:
+        """Return it as JSON, which :meth:`from_json` reads back."""
+        return json.dumps(
+            {"tokens": self.tokens.to_pylist(), "counts": self.counts.tolist()},
+            ensure_ascii=False,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Vocabulary:
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is something else.
+        """
+        values = json.loads(text)
+        return cls(values["tokens"], values["counts"])
 
     @classmethod
     def build(

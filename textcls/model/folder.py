@@ -66,14 +66,7 @@ def save_model(parts: ModelParts, folder: Path) -> None:
     try:
         _dump(scratch / "config.json", config)
         _dump(scratch / "labels.json", parts.label_names)
-        _dump(
-            scratch / "vocabulary.json",
-            {
-                "tokens": parts.vocabulary.tokens.to_pylist(),
-                "counts": parts.vocabulary.counts.tolist(),
-            },
-            indent=None,
-        )
+        (scratch / "vocabulary.json").write_text(parts.vocabulary.to_json(), encoding="utf-8")
         if parts.tokenizer.json is not None:
             (scratch / "tokenizer.json").write_text(parts.tokenizer.json, encoding="utf-8")
         save_weights(model, scratch / WEIGHTS)
@@ -127,15 +120,14 @@ def load_model(folder: Path) -> ModelParts:
     if not (folder / "config.json").exists():
         raise InputError(f"{folder}: is no model or run folder (it has no config.json)")
     try:
-        config = _load(folder / "config.json")
+        config = json.loads(_read(folder / "config.json"))
         if config["format"] > FORMAT:
             raise InputError(
                 f"{folder}: was written by a newer textcls (format {config['format']}, "
                 f"this one reads up to {FORMAT}): update textcls"
             )
-        stored = _load(folder / "vocabulary.json")
-        vocabulary = Vocabulary(stored["tokens"], stored["counts"])
-        label_names = tuple(_load(folder / "labels.json"))
+        vocabulary = Vocabulary.from_json(_read(folder / "vocabulary.json"))
+        label_names = tuple(json.loads(_read(folder / "labels.json")))
         model = EmbeddingBagClassifier(**config["model"])
         if (len(vocabulary), len(label_names)) != (
             model.embedding.num_embeddings,
@@ -145,7 +137,7 @@ def load_model(folder: Path) -> ModelParts:
         text = folder / "tokenizer.json"
         tokenizer = Tokenizer(
             TypeAdapter(TokenizerConfig).validate_python(config["tokenizer"]),
-            json=text.read_text(encoding="utf-8") if text.exists() else None,
+            json=_read(text) if text.exists() else None,
         )
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         reason = str(error).splitlines()
@@ -155,12 +147,12 @@ def load_model(folder: Path) -> ModelParts:
     return ModelParts(model, tokenizer, vocabulary, label_names)
 
 
-def _load(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
-def _dump(path: Path, value: Any, indent: int | None = 2) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=indent), encoding="utf-8")
+def _dump(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2), encoding="utf-8")
 
 
 def to_device(name: str) -> torch.device:

@@ -1,0 +1,334 @@
+"""The real command, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.conftest import PROJECT, Run, one_line, train_environment, write_csv
+from textcls import Classifier
+from textcls.config import parse
+from textcls.data.corpus import Source
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    train = write_csv(tmp_path / "train.csv", 120)
+    test = write_csv(tmp_path / "test.csv", 40, shift=1)
+    return ["data=local", f"data.train={train}", f"data.test={test}"]
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    return result
+
+
+def read_events(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0, "scalars": 0})
+    events.Reload()
+    return events
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, cache_dir: Path
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A run by the names that other things are built on."""
+    tmp = tmp_path_factory.mktemp("finished")
+    train = write_csv(tmp / "train.csv", 120)
+    test = write_csv(tmp / "test.csv", 40, shift=1)
+    result = subprocess.run(
+        [sys.executable, str(PROJECT / "train.py"), "data=local", f"data.train={train}",
+         f"data.test={test}", f"data.validation={test}", "data.text=text", "data.label=label",
+         "model.mode=mean", "model.dim=32", "seed=1", f"run_dir={tmp / 'run'}"],
+        cwd=tmp, env=train_environment(cache_dir), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return tmp / "run", result
+
+
+Finished = tuple[Path, "subprocess.CompletedProcess[str]"]
+
+
+def test_metrics_have_their_fixed_names(finished: Finished) -> None:
+    metrics = metrics_of(finished[0])
+    assert metrics["test"]["accuracy"] > 0.9
+    for name in ("accuracy", "macro_f1", "loss"):
+        assert isinstance(metrics["test"][name], float)
+    for name in ("train_seconds", "prepare_seconds", "tokens_per_second"):
+        assert metrics[name] > 0
+    assert metrics["epochs"] == len((finished[0] / "epochs.jsonl").read_text().splitlines())
+
+
+def test_the_run_folder_holds_what_it_should(finished: Finished) -> None:
+    folder = finished[0]
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "environment.json", "metrics.json", "epochs.jsonl", "train.log",
+            "model", "checkpoints", "confusion_matrix.png", "train",
+            "validation"} <= names  # fmt: skip
+    config = parse(yaml.safe_load((folder / "config.yaml").read_text()))
+    assert (config.model.dim, config.seed) == (32, 1)
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["packages"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert "model.dim=32" in environment["command"]
+    record = json.loads((folder / "epochs.jsonl").read_text().splitlines()[0])
+    for split in ("train", "validation"):
+        assert {"loss", "accuracy", "macro_f1", "per_class", "confusion"} <= record[split].keys()
+    assert "validation loss" in (folder / "train.log").read_text()
+    assert not [name for name in names if name.startswith(".")]
+
+
+def test_what_the_user_sees_at_the_end(finished: Finished) -> None:
+    folder, result = finished
+    assert "test accuracy" in result.stdout
+    assert "confusion matrix" in result.stdout
+    assert f"run folder   {folder}" in result.stdout
+    assert f"tensorboard --logdir {folder.parent}" in result.stdout
+    assert result.stdout.count("epoch ") >= metrics_of(folder)["epochs"]
+    assert "\x1b" not in result.stdout  # no terminal, no control codes
+    assert result.stderr == ""
+
+
+def test_a_finished_run_predicts_the_same_in_python(finished: Finished) -> None:
+    folder = finished[0]
+    classifier = Classifier.load(folder)
+    config = parse(yaml.safe_load((folder / "config.yaml").read_text()))
+    test = Source(config.data).read().test
+    probabilities = classifier.predict_proba(test.texts.to_pylist())
+    expected = metrics_of(folder)["test"]
+    assert (probabilities.argmax(1) == test.labels).mean() == expected["accuracy"]
+    picked = probabilities[np.arange(len(test)), test.labels]
+    assert -np.log(picked.astype(np.float64)).mean() == pytest.approx(expected["loss"], abs=1e-6)
+
+
+def test_tensorboard_reads_it_all_back(finished: Finished) -> None:
+    folder = finished[0]
+    epochs = [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
+    for split in ("train", "validation"):
+        events = read_events(folder / split)
+        for name in ("loss", "accuracy", "macro_f1"):
+            points = [(point.step, point.value) for point in events.Scalars(name)]
+            expected = [(record["epoch"], record[split][name]) for record in epochs]
+            assert points == [(step, pytest.approx(value)) for step, value in expected]
+    assert read_events(folder / "train").Scalars("learning_rate")
+    root = read_events(folder)
+    final = {tag: root.Scalars(tag)[0].value for tag in root.Tags()["scalars"]}
+    assert final["test/accuracy"] == pytest.approx(metrics_of(folder)["test"]["accuracy"])
+    assert root.Images("confusion_matrix/test")[0].width > 100
+    tensors = root.Tags()["tensors"]
+    assert "precision_recall/good" in tensors
+    assert root.SummaryMetadata("precision_recall/good").plugin_data.plugin_name == "pr_curves"
+    summaries = [p.name for p in folder.glob("events*")]
+    assert summaries
+    hparams = b"".join(path.read_bytes() for path in folder.glob("events*"))
+    assert b"_hparams_/session_start_info" in hparams
+    assert b"model.mode" in hparams
+    projector = folder / "projector"
+    assert "tensors.tsv" in (projector / "projector_config.pbtxt").read_text()
+    rows = next(projector.rglob("metadata.tsv")).read_text(encoding="utf-8").splitlines()
+    assert rows[0].split("\t") == ["token", "count", "class"]
+    assert len(next(projector.rglob("tensors.tsv")).read_text().splitlines()) == len(rows) - 1
+
+
+def test_run_folders_never_overwrite_each_other(
+    finished: Finished, files: list[str], run_train: Run, tmp_path: Path
+) -> None:
+    before = (finished[0] / "metrics.json").read_bytes()
+    result = run_train(*files, f"run_dir={finished[0]}")
+    assert result.returncode == 2
+    assert "holds a run already" in one_line(result)
+    assert (finished[0] / "metrics.json").read_bytes() == before
+    for _ in range(2):
+        assert run_train(*files, "trainer.epochs=1").returncode == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_the_demo_needs_nothing_but_the_command(run_train: Run, tmp_path: Path) -> None:
+    result = run_train("trainer.epochs=2", "run_dir=demo")
+    assert result.returncode == 0, result.stderr
+    assert metrics_of(tmp_path / "demo")["test"]["accuracy"] > 0.7
+
+
+# --- interruption ------------------------------------------------------------------------------
+
+
+def start(arguments: list[str], cwd: Path, cache_dir: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(PROJECT / "train.py"), *arguments],
+        cwd=cwd,
+        env=train_environment(cache_dir),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path, child: subprocess.Popen[str]) -> None:
+    for _ in range(1200):
+        if path.exists() and path.read_text().count("\n") >= 2:
+            return
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never came")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    signum: signal.Signals, files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path
+) -> None:
+    slow = ["trainer.epochs=120", "trainer.batch_size=4", "model.dropout=0.2"]
+    child = start([*files, *slow, "run_dir=cut"], tmp_path, cache_dir)
+    wait_for(tmp_path / "cut" / "epochs.jsonl", child)
+    child.send_signal(signum)
+    _, err = child.communicate(timeout=60)
+    if signum != signal.SIGKILL:
+        assert child.returncode == 128 + signum
+        assert err.strip() == f"error: stopped by {signum.name}: go on with resume=cut"
+    assert not (tmp_path / "cut" / "metrics.json").exists()
+    # What was written is readable, the model of the best epoch so far included.
+    lines = (tmp_path / "cut" / "epochs.jsonl").read_text().splitlines()
+    assert all(json.loads(line) for line in lines[:-1])
+    Classifier.load(tmp_path / "cut").predict(["superb"])
+    read_events(tmp_path / "cut" / "validation")
+
+    assert run_train("resume=cut").returncode == 0
+    assert run_train(*files, *slow, "run_dir=whole").returncode == 0
+    for name in ("checkpoints/last.safetensors", "model/model.safetensors"):
+        cut = safetensors.torch.load_file(tmp_path / "cut" / name)
+        whole = safetensors.torch.load_file(tmp_path / "whole" / name)
+        assert cut.keys() == whole.keys()
+        for key in cut:
+            assert torch.equal(cut[key], whole[key]), key
+    epochs = [json.loads(x)["epoch"] for x in (tmp_path / "cut/epochs.jsonl").open()]
+    assert epochs == list(range(1, 121))
+    assert metrics_of(tmp_path / "cut")["test"] == metrics_of(tmp_path / "whole")["test"]
+
+
+def test_resume_refuses_other_options_and_leaves_finished_runs(
+    finished: Finished, run_train: Run
+) -> None:
+    result = run_train(f"resume={finished[0]}", "model.dim=8")
+    assert result.returncode == 2
+    assert "leave out model.dim=8" in one_line(result)
+    before = (finished[0] / "metrics.json").read_bytes()
+    assert run_train(f"resume={finished[0]}").returncode == 0
+    assert (finished[0] / "metrics.json").read_bytes() == before
+    result = run_train("resume=nowhere")
+    assert result.returncode == 2
+    assert "resume=nowhere: is no run folder" in one_line(result)
+
+
+# --- sweeps ------------------------------------------------------------------------------------
+
+
+def test_a_sweep_names_its_runs_and_goes_on_past_a_failure(
+    files: list[str], run_train: Run, tmp_path: Path
+) -> None:
+    sweep = ["-m", *files, "trainer.epochs=2", "optimizer.lr=0.01,1e30", "model.mode=mean,max"]
+    result = run_train(*sweep, "optimizer=sgd", "run_dir=sweep")
+    assert result.returncode == 1
+    folders = {path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()}
+    assert folders == {
+        f"lr={lr},mode={mode}" for lr in ("0.01", "1e+30") for mode in ("mean", "max")
+    }
+    for name in folders:
+        assert (tmp_path / "sweep" / name / "metrics.json").exists() == ("0.01" in name)
+    errors = result.stderr.strip().splitlines()
+    assert len(errors) == 2
+    assert all(line.startswith("error: the loss is ") for line in errors)
+    # Tokenized once, found again by the others.
+    assert result.stdout.count("(cached)") >= 3
+    again = run_train(*sweep, "optimizer=sgd", "run_dir=sweep")
+    assert again.returncode == 2
+    assert "holds a run already" in again.stderr
+
+
+# --- bad input ---------------------------------------------------------------------------------
+
+BAD: dict[str, tuple[str | bytes, str | bytes, str]] = {
+    "one class only": ("text,label\na,x\nb,x\n", "text,label\na,x\n", "every row has the label"),
+    "unknown label": ("text,label\na,x\nb,y\n" * 1, "text,label\na,z\n", "train never has"),
+    "empty": ("text,label\na,x\nb,y\n", "text,label\n", "test split is empty"),
+    "encoding": (b"text,label\na,x\n\xe9,y\n", "text,label\na,x\n", "line 3 is not utf-8"),
+    "no tokens": ("text,label\n" + ";,x\n:,y\n" * 30, "text,label\na,x\n", "has no tokens"),
+    "columns": ("one,two,three\na,b,c\n", "one,two,three\na,b,c\n", "which column is the label?"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_data_gets_one_line(name: str, run_train: Run, tmp_path: Path) -> None:
+    train, test, message = BAD[name]
+    for file, content in (("train.csv", train), ("test.csv", test)):
+        (tmp_path / file).write_bytes(content.encode() if isinstance(content, str) else content)
+    result = run_train("data=local", "data.train=train.csv", "data.test=test.csv")
+    assert result.returncode == 2
+    assert message in one_line(result)
+
+
+def test_a_missing_file_gets_one_line(run_train: Run) -> None:
+    result = run_train("data=local", "data.train=gone.csv", "data.test=gone.csv")
+    assert result.returncode == 2
+    assert "data.train=gone.csv: there is no such file" in one_line(result)
+
+
+def test_the_unreachable_hub_gets_one_line(run_train: Run) -> None:
+    result = run_train("data=imdb")
+    assert result.returncode == 2
+    assert "python train.py data=local data.train=FILE" in one_line(result)
+
+
+def test_null_texts_are_said(files: list[str], run_train: Run, tmp_path: Path) -> None:
+    with (tmp_path / "train.csv").open("a") as file:
+        file.write(",good\n,bad\n")
+    result = run_train(*files, "trainer.epochs=1")
+    assert result.returncode == 0
+    assert "train.csv: 2 rows have no text: they are kept, as empty bags" in result.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file size limits on Windows")
+@pytest.mark.parametrize("limit", [2_000, 30_000])
+def test_a_full_disk_gets_one_line_and_loses_nothing(
+    limit: int, files: list[str], run_train: Run, tmp_path: Path
+) -> None:
+    # A limit on the size of files fails a write as a full disk does, at the cache or later.
+    def restrict() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    cache = {"TEXTCLS_CACHE": str(tmp_path / "cache")}
+    full = [*files, "run_dir=run", "model.dim=2000", "trainer.epochs=2"]
+    result = run_train(*full, env=cache, preexec_fn=restrict)
+    assert result.returncode == 1
+    line = one_line(result)
+    assert "File too large" in line or "file too large" in line.lower()
+    # With room again the run goes on from where it was.
+    resumed = run_train("resume=run", env=cache)
+    assert resumed.returncode == 0, resumed.stderr
+    assert os.path.exists(tmp_path / "run" / "metrics.json")
+
+
+def test_debug_overfit_fits(files: list[str], run_train: Run, tmp_path: Path) -> None:
+    result = run_train(*files, "debug=overfit", "run_dir=run")
+    assert result.returncode == 0, result.stderr
+    metrics = metrics_of(tmp_path / "run")
+    assert metrics["test"]["accuracy"] == 1.0
+    assert metrics["test"]["loss"] < 0.05
+
+
+def test_weights_by_label_reach_the_loss(files: list[str], run_train: Run) -> None:
+    result = run_train(*files, "trainer.class_weights={god: 2}")
+    assert result.returncode == 2
+    assert "'god', which is no label: the labels are bad, good" in one_line(result)
