@@ -34,8 +34,21 @@ def tokenize(texts: list[str | None], tokenizer: Tokenizer | None = None) -> Tok
 
 # What the rules are about, so that hypothesis meets it often; then any character at all.
 RULES = st.sampled_from(
-    [*"'\".,()!?;: \n\t\x1c\x85\xa0\u3000\0İΣßẞKÅéa\u0301", "<br />", "<BR />", '<br" />']
-    + ["<br\n/>", "<br\u2003/>", "\r\n", "word", "Word", "日本", "🎄"]
+    [
+        *"'\".,()!?;: \n\t\x1c\x85\xa0\u3000\0İΣßẞKÅéa\u0301",
+        *(
+            "<br />",
+            "<BR />",
+            '<br" />',
+            "<br\n/>",
+            "<br\u2003/>",
+            "\r\n",
+            "word",
+            "Word",
+            "日本",
+            "🎄",
+        ),
+    ]
 )
 TEXTS = st.lists(
     st.one_of(

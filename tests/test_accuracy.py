@@ -1,0 +1,50 @@
+"""Default settings on real data: only the data options are given."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import make_config, shared
+from textcls.run import start
+
+
+def accuracy(train: str, test: str, seed: int, folder: Path, cache_dir: Path) -> float:
+    config = make_config(
+        "data=local", f"data.train={shared(train)}", f"data.test={shared(test)}", f"seed={seed}",
+        f"cache_dir={cache_dir}",
+    )  # fmt: skip
+    return float(start(config, folder)["test"]["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "least"),
+    [
+        ("imdb/train.parquet", "imdb/test.parquet", 0.875),
+        ("ag_news/train.parquet", "ag_news/test.parquet", 0.912),
+        ("20newsgroups/train.parquet", "20newsgroups/test.parquet", 0.83),
+        ("sst2/train.tsv", "sst2/validation.tsv", 0.81),
+    ],
+)
+def test_default_accuracy(
+    train: str, test: str, least: float, tmp_path: Path, cache_dir: Path
+) -> None:
+    values = [accuracy(train, test, seed, tmp_path / str(seed), cache_dir) for seed in (1, 2, 3)]
+    assert statistics.mean(values) >= least, values
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "least"),
+    [
+        # Always the most frequent class would give 0.05 and 0.22.
+        ("cooking/train.txt", "cooking/test.txt", 0.25),
+        ("tweet_emoji/train.jsonl", "tweet_emoji/test.jsonl", 0.25),
+        ("sms_spam/train.csv", "sms_spam/test.csv", 0.97),
+    ],
+)
+def test_others_train_without_special_care(
+    train: str, test: str, least: float, tmp_path: Path, cache_dir: Path
+) -> None:
+    assert accuracy(train, test, 1, tmp_path / "run", cache_dir) >= least

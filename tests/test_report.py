@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from textcls.report.confusion import picture, summary
+from textcls.training.checkpoint import Progress
+from textcls.training.metrics import classification_metrics, confusion_array
+from textcls.training.tracking import Tracker, read_epochs
+
+
+def result(num_classes: int) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(rng.integers(0, num_classes, 500))
+    predictions = torch.where(torch.rand(500) < 0.7, labels, (labels + 1) % num_classes)
+    names = [f"class $[{i}]" for i in range(num_classes)]
+    metrics = {"loss": 1.0} | classification_metrics(labels, predictions, names)
+    return metrics, confusion_array(metrics)
+
+
+def text_of(renderable: Any) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(renderable)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize("num_classes", [2, 10, 11, 60])
+def test_the_summary_shows_what_was_confused(num_classes: int) -> None:
+    metrics, matrix = result(num_classes)
+    text = text_of(summary(metrics, matrix))
+    assert f"test accuracy {metrics['accuracy']:.4f}" in text
+    assert "class $[0]" in text  # not taken for markup
+    if num_classes <= 10:
+        assert f" {matrix[0, 1]} " in text.split("confusion matrix")[1]
+    else:
+        wrong = matrix - np.diag(np.diag(matrix))
+        first = text.split("most frequent confusions")[1].splitlines()[4]
+        assert re.findall(r"\d+", first)[-1] == str(wrong.max())
+    assert ("the 40 classes with most rows, of 60" in text) == (num_classes == 60)
+
+
+@pytest.mark.parametrize("num_classes", [2, 20, 60])
+def test_the_picture_can_be_drawn(num_classes: int, tmp_path: Path) -> None:
+    metrics, matrix = result(num_classes)
+    figure = picture(matrix, list(metrics["per_class"]), "title")
+    figure.savefig(tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 5_000
+    shown = figure.axes[0].get_xticklabels()
+    assert len(shown) == min(num_classes, 40)
+    image = figure.axes[0].images[0].get_array()
+    assert image is not None
+    if num_classes <= 40:
+        np.testing.assert_allclose(image, matrix / matrix.sum(1, keepdims=True))
+
+
+def record(epoch: int) -> dict[str, Any]:
+    metrics, _ = result(2)
+    return {"epoch": epoch, "learning_rate": 0.1, "seconds": 1.0, "tokens_per_second": 2e6,
+            "train": metrics, "validation": metrics}  # fmt: skip
+
+
+def test_the_live_line_shows_where_training_is(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    progress = Progress(epoch=1, step=5)
+    with Tracker(tmp_path, console, "accuracy") as tracker:
+        tracker.begin(4, 10, Progress())
+        tracker.epoch(record(1), progress)
+        tracker.step(progress, 1000, torch.tensor(32.0), 16)
+        tracker._live.refresh()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())  # type: ignore[attr-defined]
+    last = shown.strip().splitlines()[-1]
+    assert "epoch 2/4" in last
+    assert "loss 0.4000" in last  # 32 over 5 batches of 16
+    assert "validation accuracy" in last
+    assert "tokens/s" in last
+    assert "ETA" in last
+
+
+def test_epochs_beyond_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO())
+    with Tracker(tmp_path, console, "loss") as tracker:
+        tracker.begin(4, 10, Progress())
+        for epoch in (1, 2):
+            tracker.epoch(record(epoch), Progress(epoch=epoch))
+    with (tmp_path / "epochs.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "trai')  # a kill in the middle of a line
+    assert [r["epoch"] for r in read_epochs(tmp_path)] == [1, 2]
+    with Tracker(tmp_path, console, "loss") as tracker:
+        tracker.begin(4, 10, Progress(epoch=1))
+        assert [r["epoch"] for r in read_epochs(tmp_path)] == [1]
+        tracker.epoch(record(2), Progress(epoch=2))
+    lines = (tmp_path / "epochs.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
