@@ -54,12 +54,12 @@ def test_the_demo_is_neither_trivial_nor_hopeless(
     ("probe", "winner"), [("proportion", "mean"), ("count", "sum"), ("trigger", "max")]
 )
 def test_each_mode_wins_its_probe(probe: str, winner: str, tmp_path: Path, cache_dir: Path) -> None:
-    """By default settings, with a margin wider than the spread over seeds of either mode."""
+    """By experiment=probes, with a margin wider than the spread over seeds of either mode."""
     accuracies = {
         mode: [
             start(
                 make_config(
-                    f"data=probe_{probe}", f"model.mode={mode}", f"seed={seed}",
+                    "experiment=probes", f"data=probe_{probe}", f"model.mode={mode}", f"seed={seed}",
                     f"cache_dir={cache_dir}",
                 ),
                 tmp_path / f"{mode}{seed}",
