@@ -20,25 +20,28 @@ def accuracy(train: str, test: str, seed: int, folder: Path, cache_dir: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "least"),
+    ("train", "test", "least", "seeds"),
     [
-        ("imdb/train.parquet", "imdb/test.parquet", 0.875),
-        ("ag_news/train.parquet", "ag_news/test.parquet", 0.912),
-        ("20newsgroups/train.parquet", "20newsgroups/test.parquet", 0.83),
-        ("sst2/train.tsv", "sst2/validation.tsv", 0.81),
+        ("imdb/train.parquet", "imdb/test.parquet", 0.875, 3),
+        ("ag_news/train.parquet", "ag_news/test.parquet", 0.912, 3),
+        ("20newsgroups/train.parquet", "20newsgroups/test.parquet", 0.83, 3),
+        # More seeds, for a test split of 872 rows: a row is a tenth of a point.
+        ("sst2/train.tsv", "sst2/validation.tsv", 0.81, 8),
     ],
 )
 def test_default_accuracy(
-    train: str, test: str, least: float, tmp_path: Path, cache_dir: Path
+    train: str, test: str, least: float, seeds: int, tmp_path: Path, cache_dir: Path
 ) -> None:
-    values = [accuracy(train, test, seed, tmp_path / str(seed), cache_dir) for seed in (1, 2, 3)]
+    values = [
+        accuracy(train, test, seed, tmp_path / str(seed), cache_dir) for seed in range(1, seeds + 1)
+    ]
     assert statistics.mean(values) >= least, values
 
 
 @pytest.mark.parametrize(
     ("train", "test", "least"),
     [
-        # Always the most frequent class would give 0.05 and 0.22.
+        # Always the most frequent class would give 0.09, 0.22 and 0.87.
         ("cooking/train.txt", "cooking/test.txt", 0.25),
         ("tweet_emoji/train.jsonl", "tweet_emoji/test.jsonl", 0.25),
         ("sms_spam/train.csv", "sms_spam/test.csv", 0.97),

@@ -59,8 +59,8 @@ def test_each_mode_wins_its_probe(probe: str, winner: str, tmp_path: Path, cache
         mode: [
             start(
                 make_config(
-                    "experiment=probes", f"data=probe_{probe}", f"model.mode={mode}", f"seed={seed}",
-                    f"cache_dir={cache_dir}",
+                    "experiment=probes", f"data=probe_{probe}", f"model.mode={mode}",
+                    f"seed={seed}", f"cache_dir={cache_dir}",
                 ),
                 tmp_path / f"{mode}{seed}",
             )["test"]["accuracy"]

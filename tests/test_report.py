@@ -61,6 +61,15 @@ def test_the_picture_can_be_drawn(num_classes: int, tmp_path: Path) -> None:
         np.testing.assert_allclose(image, matrix / matrix.sum(1, keepdims=True))
 
 
+@pytest.mark.filterwarnings("error")
+def test_labels_that_the_font_lacks_are_named(tmp_path: Path) -> None:
+    names = ["🎄", "$x$", "a" * 50]
+    figure = picture(np.eye(3, dtype=np.int64), names, "title")
+    figure.savefig(tmp_path / "a.png")
+    shown = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert shown == ["christmas tree", r"\$x\$", "a" * 23 + "…"]
+
+
 def record(epoch: int) -> dict[str, Any]:
     metrics, _ = result(2)
     return {"epoch": epoch, "learning_rate": 0.1, "seconds": 1.0, "tokens_per_second": 2e6,

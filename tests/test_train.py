@@ -138,7 +138,7 @@ def test_tensorboard_reads_it_all_back(finished: Finished) -> None:
     assert b"_hparams_/session_start_info" in hparams
     assert b"model.mode" in hparams
     projector = folder / "projector"
-    assert "tensors.tsv" in (projector / "projector_config.pbtxt").read_text()
+    assert "projector/tokens/tensors.tsv" in (folder / "projector_config.pbtxt").read_text()
     rows = next(projector.rglob("metadata.tsv")).read_text(encoding="utf-8").splitlines()
     assert rows[0].split("\t") == ["token", "count", "class"]
     assert len(next(projector.rglob("tensors.tsv")).read_text().splitlines()) == len(rows) - 1

@@ -129,6 +129,9 @@ def _phases(config: Config, folder: Path, device: torch.device, console: Console
         padding_id=prepared.vocabulary.padding_id,
         dropout=config.model.dropout,
     )
+    with torch.no_grad():
+        # A token that train never had says nothing. (With min_freq=1 its row is never learned.)
+        model.embedding.weight[prepared.vocabulary.unknown_id] = 0
     parts = ModelParts(model, prepared.tokenizer, prepared.vocabulary, prepared.label_names)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log.info(
@@ -244,11 +247,21 @@ def _only(prepared: Prepared, count: int) -> Prepared:
 
 def _hparams(config: Config) -> dict[str, Any]:
     """Return the settings that runs of a study differ in, by their name on the command line."""
-    shown = {"data.name": config.data.name, "seed": config.seed}
-    for group in ("tokenizer", "model", "optimizer", "schedule", "trainer"):
-        values = dataclasses.asdict(getattr(config, group))
-        shown |= {f"{group}.{key}": value for key, value in values.items() if value is not None}
-    return shown
+    shown = {
+        "data": ("name",),
+        "tokenizer": ("name", "min_freq", "max_size", "max_tokens"),
+        "model": ("mode", "dim", "dropout"),
+        "optimizer": ("name", "lr", "weight_decay"),
+        "schedule": ("name",),
+        "trainer": ("epochs", "batch_size", "class_weights", "label_smoothing"),
+    }
+    values = {
+        f"{group}.{key}": value
+        for group, keys in shown.items()
+        for key in keys
+        if (value := getattr(getattr(config, group), key)) is not None
+    }
+    return values | {"seed": config.seed}
 
 
 def _show(metrics: dict[str, Any], folder: Path, console: Console) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -69,6 +71,16 @@ def _matrix(matrix: Counts, names: Sequence[str]) -> RenderableType:
     return table
 
 
+def _drawable(name: str) -> str:
+    """Return a label as matplotlib can draw it: short, and in characters that its font has."""
+    font = get_font(findfont(FontProperties()))
+    text = "".join(
+        c if font.get_char_index(ord(c)) else unicodedata.name(c, "?").lower() for c in name
+    )
+    text = text if len(text) <= 24 else text[:23] + "…"
+    return text.replace("$", r"\$")  # which would start a formula
+
+
 def picture(matrix: Counts, names: Sequence[str], title: str) -> Figure:
     """Draw the confusion matrix: shade and number are the share of the true class's rows.
 
@@ -87,8 +99,7 @@ def picture(matrix: Counts, names: Sequence[str], title: str) -> Figure:
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
-    # Labels may hold any character; a "$" must not start a formula.
-    short = [(name if len(name) <= 24 else name[:23] + "…").replace("$", r"\$") for name in names]
+    short = [_drawable(name) for name in names]
     axes.set_xticks(range(count), short, rotation=90 if count > 4 else 0)
     axes.set_yticks(range(count), short)
     axes.set_xlabel("predicted")

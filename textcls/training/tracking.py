@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from rich.progress import Progress as RichProgress
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from textcls.config import Mode
 from textcls.training.checkpoint import Progress
 
 if TYPE_CHECKING:
@@ -170,7 +171,9 @@ class Tracker:
             key: value if isinstance(value, bool | int | float | str) else str(value)
             for key, value in hparams.items()
         }
-        writer.add_hparams(plain, final, run_name=".", global_step=0)
+        # The domain gives TensorBoard a tick box for each mode.
+        domain = {"model.mode": list(get_args(Mode))}
+        writer.add_hparams(plain, final, domain, run_name=".", global_step=0)
         writer.add_figure("confusion_matrix/test", confusion, close=False)
         # The classes with most rows first, and no more than can be looked at.
         frequent = np.argsort(-np.bincount(labels, minlength=len(names)), kind="stable")
@@ -178,13 +181,12 @@ class Tracker:
             writer.add_pr_curve(
                 f"precision_recall/{names[index]}", labels == index, probabilities[:, index]
             )
-        # In a folder of its own, because the projector litters it.
-        projector = self._writers["projector"] = SummaryWriter(str(self.folder / "projector"))
-        projector.add_embedding(
+        writer.add_embedding(
             embeddings,
             metadata=[list(row) for row in tokens],
             metadata_header=["token", "count", "class"],
             tag="tokens",
+            global_step="projector",  # type: ignore[arg-type]  # names the folder of the tables
         )
         writer.add_text("settings", _markdown(hparams))
 
