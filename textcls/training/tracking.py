@@ -186,7 +186,7 @@ class Tracker:
             metadata=[list(row) for row in tokens],
             metadata_header=["token", "count", "class"],
             tag="tokens",
-            global_step="projector",  # type: ignore[arg-type]  # names the folder of the tables
+            global_step="projector",  # names the folder of the tables
         )
         writer.add_text("settings", _markdown(hparams))
 
