@@ -225,7 +225,10 @@ def test_resume_refuses_other_options_and_leaves_finished_runs(
     assert result.returncode == 2
     assert "leave out model.dim=8" in one_line(result)
     before = (finished[0] / "metrics.json").read_bytes()
-    assert run_train(f"resume={finished[0]}").returncode == 0
+    again = run_train(f"resume={finished[0]}")
+    assert again.returncode == 0
+    assert "is finished: there is nothing to resume" in again.stdout
+    assert "test accuracy" in again.stdout
     assert (finished[0] / "metrics.json").read_bytes() == before
     result = run_train("resume=nowhere")
     assert result.returncode == 2

@@ -66,7 +66,7 @@ def start(config: Config, folder: Path) -> dict[str, Any]:
             f"run_dir={folder}: holds a run already ({taken[0]}): "
             f"name another folder, or go on with it by resume={shlex.quote(str(folder))}"
         )
-    device = to_device(config.trainer.device)  # fails before anything is written
+    device = _set_up(config)  # fails before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "config.yaml", yaml.safe_dump(_plain(config.to_dict()), sort_keys=False))
     _write(folder / "environment.json", json.dumps(environment(device), indent=2))
@@ -85,10 +85,19 @@ def resume(folder: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"resume={folder}: is no run folder ({error})") from None
     if (folder / "metrics.json").exists():
-        log.info("%s is finished: there is nothing to resume", folder)
         result: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        console = Console()
+        console.print(Text(f"{folder} is finished: there is nothing to resume"), soft_wrap=True)
+        _show(result, folder, console)
         return result
-    return _run(config, folder, to_device(config.trainer.device))
+    return _run(config, folder, _set_up(config))
+
+
+def _set_up(config: Config) -> torch.device:
+    device = to_device(config.trainer.device)
+    if config.trainer.num_threads is not None:
+        torch.set_num_threads(config.trainer.num_threads)
+    return device
 
 
 def _run(config: Config, folder: Path, device: torch.device) -> dict[str, Any]:
@@ -106,8 +115,6 @@ def _run(config: Config, folder: Path, device: torch.device) -> dict[str, Any]:
 
 
 def _phases(config: Config, folder: Path, device: torch.device, console: Console) -> dict[str, Any]:
-    if config.trainer.num_threads is not None:
-        torch.set_num_threads(config.trainer.num_threads)
     log.info("run folder %s", folder)
 
     # Prepare: text to bags.
@@ -318,13 +325,16 @@ def environment(device: torch.device) -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.strip()
+    except OSError:  # no git here
+        commit = ""
     return {
         "textcls": __version__,
         "commit": commit or None,

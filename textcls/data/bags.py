@@ -143,7 +143,6 @@ class Bags:
         offsets = torch.zeros(len(rows) + 1, dtype=torch.int64, device=self.device)
         torch.cumsum(lengths, 0, out=offsets[1:])
         # Token j of new bag i lies at start(old bag) + (j - start(new bag)): one gather for all.
-        # The size is given so that a GPU need not be asked for the sum of the lengths.
         num_tokens = int(offsets[-1])
         shift = torch.repeat_interleave(
             self.offsets[rows] - offsets[:-1], lengths, output_size=num_tokens

@@ -52,7 +52,8 @@ class Tracker:
         self._steps_per_epoch = 0
         self._last_value = ""
         self._next_refresh = 0.0
-        self._epoch_began = 0.0
+        self._began = 0.0
+        self._tokens_before = 0
         self._writers: dict[str, SummaryWriter] = {}
         self._live = RichProgress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -86,7 +87,7 @@ class Tracker:
             self._writers[split] = SummaryWriter(
                 str(self.folder / split), purge_step=progress.epoch + 1 if kept else None
             )
-        self._epoch_began = time.perf_counter()
+        self._began, self._tokens_before = time.perf_counter(), progress.tokens
         self._task = self._live.add_task(
             "", total=epochs * steps_per_epoch, completed=progress.epoch * steps_per_epoch,
             epoch=f"{progress.epoch + 1}/{epochs}", loss="…", value="", speed="…",
@@ -106,7 +107,8 @@ class Tracker:
             epoch=f"{progress.epoch + 1}/{self._epochs}",
             loss=f"{loss_sum.item() / seen:.4f}",  # the one place that waits for the device
             value=self._last_value,
-            speed=_short(tokens / (now - self._epoch_began)),
+            # Of the whole training so far, validation included: the pace that the ETA follows.
+            speed=_short((progress.tokens - self._tokens_before + tokens) / (now - self._began)),
         )
 
     def epoch(self, record: dict[str, Any], progress: Progress) -> None:
@@ -127,7 +129,6 @@ class Tracker:
             writer.flush()
         value = record["validation"][self.monitor]
         self._last_value = f"validation {self.monitor} {value:.4f}"
-        self._epoch_began = time.perf_counter()
         log.info(
             "epoch %*d/%d  loss %.4f  validation loss %.4f  accuracy %.4f  macro F1 %.4f  "
             "%s tokens/s%s",
