@@ -94,7 +94,7 @@ def test_notes_are_told_again(
 @pytest.mark.parametrize(
     "override",
     [
-        "tokenizer.min_freq=1",
+        "tokenizer.min_freq=2",
         "tokenizer.max_size=5",
         "tokenizer.max_tokens=3",
         "tokenizer=torchtext",

@@ -24,6 +24,8 @@ from textcls.config import DataConfig
 from textcls.data.tokens import Int64
 from textcls.errors import InputError
 
+log = logging.getLogger("textcls")
+
 # Column names that say what they hold. Where exactly one of them is there, it is taken.
 TEXT_COLUMNS = {
     "text", "texts", "sentence", "content", "review", "document", "body", "message", "tweet",
@@ -195,6 +197,8 @@ def _load_from_hub(config: DataConfig) -> dict[str, Any]:
     import datasets
 
     datasets.disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # it tells every retry
+    log.info("loading %s from the Hugging Face hub, or from its cache here", config.repo)
     names = {
         split: name
         for split in ("train", "validation", "test")
