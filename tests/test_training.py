@@ -191,6 +191,22 @@ def test_an_interrupted_training_ends_as_if_it_had_not(
     assert again.tokens == progress.tokens == 4 * TRAIN.num_tokens
 
 
+def test_a_signal_between_epochs_stops_at_once(tmp_path: Path) -> None:
+    class AtEpoch(Recorder):
+        def epoch(self, record: dict[str, Any], progress: Progress) -> None:
+            super().epoch(record, progress)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    config = config_of(epochs=2)
+    whole, _, _ = train(config, tmp_path / "whole")
+    for _ in range(2):  # in the last epoch too
+        with pytest.raises(Interrupted):
+            train(config, tmp_path / "cut", AtEpoch())
+    resumed, _, record = train(config, tmp_path / "cut")
+    assert record.steps == 0
+    assert_same(weights(resumed), weights(whole))
+
+
 def test_ctrl_c_is_a_signal_too_and_handlers_are_restored(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted) as caught:

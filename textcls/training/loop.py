@@ -140,6 +140,8 @@ def fit(
                 save_best()
             tracker.epoch(record, progress)
             save()
+            if received.signum is not None:  # it came while evaluating
+                raise Interrupted(received.signum)
     return progress
 
 
