@@ -169,6 +169,12 @@ def test_nothing_is_left_of_a_failure(config: Config, run: Run, tmp_path: Path) 
     assert len(entries(tmp_path)) == 1
 
 
+def test_a_min_freq_that_leaves_nothing_is_refused(config: Config, run: Run) -> None:
+    message = r"tokenizer.min_freq=999 leaves no token .*the most frequent stands \d+ times"
+    with pytest.raises(InputError, match=message):
+        run(changed(config, "tokenizer.min_freq=999"))
+
+
 def test_a_cache_that_cannot_be_written_is_said(config: Config, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(TextclsError, match=r"cache_dir=.*cannot be written") as caught:

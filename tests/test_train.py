@@ -235,6 +235,17 @@ def test_resume_refuses_other_options_and_leaves_finished_runs(
     assert "resume=nowhere: is no run folder" in one_line(result)
 
 
+def test_run_folders_that_cannot_be(run_train: Run, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.yaml").write_text("")
+    result = run_train("resume=broken")
+    assert result.returncode == 2
+    assert "resume=broken: its config.yaml is damaged" in one_line(result)
+    result = run_train("run_dir=broken/config.yaml")
+    assert result.returncode == 2
+    assert "run_dir=broken/config.yaml: there is a file in its place" in one_line(result)
+
+
 # --- sweeps ------------------------------------------------------------------------------------
 
 

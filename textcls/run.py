@@ -67,7 +67,10 @@ def start(config: Config, folder: Path) -> dict[str, Any]:
             f"name another folder, or go on with it by resume={shlex.quote(str(folder))}"
         )
     device = _set_up(config)  # fails before anything is written
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"run_dir={folder}: there is a file in its place") from None
     _write(folder / "config.yaml", yaml.safe_dump(_plain(config.to_dict()), sort_keys=False))
     _write(folder / "environment.json", json.dumps(environment(device), indent=2))
     return _run(config, folder, device)
@@ -81,9 +84,13 @@ def resume(folder: Path) -> dict[str, Any]:
         And whatever :func:`start` raises.
     """
     try:
-        config = parse(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
+        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"resume={folder}: is no run folder ({error})") from None
+    try:
+        config = parse(values)
+    except InputError as error:
+        raise InputError(f"resume={folder}: its config.yaml is damaged ({error})") from None
     if (folder / "metrics.json").exists():
         result: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         console = Console()

@@ -130,6 +130,11 @@ def _write(corpus: Corpus, config: TokenizerConfig, key: dict[str, Any], entry: 
                 raise InputError(f"{part.where}: the {split} split has no tokens after tokenizing")
             if vocabulary is None:  # train comes first, and is all that the vocabulary sees
                 vocabulary = Vocabulary.build(tokens, config.min_freq, config.max_size)
+                if len(vocabulary) == len(vocabulary.specials):
+                    raise InputError(
+                        f"tokenizer.min_freq={config.min_freq} leaves no token of {part.where}: "
+                        f"the most frequent stands {np.bincount(tokens.codes).max():,} times"
+                    )
             indices = vocabulary.encode(tokens)
             empty = int((np.diff(tokens.offsets) == 0).sum())
             unknown = float((indices == vocabulary.unknown_id).mean())
