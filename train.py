@@ -7,7 +7,9 @@ import re
 import sys
 import time
 import traceback
+import zlib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import hydra
@@ -20,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from textcls.config import Config, parse
 from textcls.errors import InputError, Interrupted, TextclsError
-from textcls.training.signals import raising
+from textcls.training.signals import deferred, raising
 
 PROJECT = Path(__file__).resolve().parent
 # The exit status of each run that did not end well.
@@ -29,7 +31,7 @@ _failures: list[int] = []
 OmegaConf.register_new_resolver("textcls.project", lambda path: str(PROJECT / path), replace=True)
 OmegaConf.register_new_resolver(
     "textcls.sweep_dir",
-    lambda run_dir: run_dir or time.strftime("runs/%Y-%m-%d_%H-%M-%S_sweep"),
+    lambda run_dir: run_dir or str(_new_folder(time.strftime("%Y-%m-%d_%H-%M-%S_sweep"))),
     use_cache=True,
     replace=True,
 )
@@ -62,13 +64,11 @@ def job(cfg: DictConfig) -> None:
                     f"resume={cfg.resume} goes on with the run as it was configured: "
                     f"leave out {' '.join(overrides)}"
                 )
-            from textcls import run
-
-            run.resume(Path(cfg.resume))
+            run = _import_run()
+            run.resume(Path(str(cfg.resume)))
         else:
             config = to_config(cfg)
-            from textcls import run  # imports torch: only now that there is something to do
-
+            run = _import_run()  # torch: only now that there is something to do
             run.start(config, run_folder(cfg, config))
         return
     except TextclsError as error:
@@ -81,6 +81,15 @@ def job(cfg: DictConfig) -> None:
     _failures.append(status)
 
 
+def _import_run() -> ModuleType:
+    # A signal in the middle of torch's import would leave it half done and go unnoticed.
+    with deferred() as received:
+        from textcls import run
+    if received.signum is not None:
+        raise Interrupted(received.signum)
+    return run
+
+
 def run_folder(cfg: DictConfig, config: Config) -> Path:
     """Return the folder of this run: as given, or a new one that says what it holds."""
     here = HydraConfig.get()
@@ -89,7 +98,12 @@ def run_folder(cfg: DictConfig, config: Config) -> Path:
         return sweep / (_swept(sweep, list(here.overrides.task)) or str(here.job.num))
     if cfg.run_dir is not None:
         return Path(str(cfg.run_dir))
-    name = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{config.data.name}_{config.model.mode}"
+    return _new_folder(
+        f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{config.data.name}_{config.model.mode}"
+    )
+
+
+def _new_folder(name: str) -> Path:
     number, folder = 1, Path("runs") / name
     while True:
         try:
@@ -114,10 +128,14 @@ def _swept(sweep: Path, overrides: list[str]) -> str:
     for override in parser.parse_overrides(overrides):
         if override.key_or_group in varied:
             key = override.key_or_group.rsplit(".", 1)[-1]
-            # A path as value must not become a path of folders.
-            value = re.sub(r"[^\w.+-]+", "-", Path(override.get_value_element_as_str()).name)
-            named.append(f"{key}={value}")
+            named.append(f"{key}={_name_of(override.get_value_element_as_str())}")
     return ",".join(named)
+
+
+def _name_of(value: str) -> str:
+    """Return a value as a part of a folder's name; different values get different names."""
+    name = re.sub(r"[^\w.+-]+", "-", value.replace("/", "-"))[:80].strip("-")
+    return name if name == value else f"{name}-{zlib.crc32(value.encode()):08x}"
 
 
 def _one_line(error: BaseException) -> str:
@@ -136,16 +154,32 @@ def main() -> int:
     """Return the exit status: 0 done, 2 bad input, 130 or 143 interrupted, 1 anything else."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; telling is ours
 
-    try:
-        with raising():
+    sys.argv[1:] = map(_quoted, sys.argv[1:])
+    with raising() as received:
+        try:
             job()
-    except (HydraException, OmegaConfBaseException) as error:
-        _tell(_one_line(error))
-        return 2
-    except Interrupted as error:
-        _tell(str(error))
-        return error.exit_status
-    return max(_failures, default=0)
+            status, message = max(_failures, default=0), ""
+        except (HydraException, OmegaConfBaseException) as error:
+            status, message = 2, _one_line(error)
+        except OSError as error:  # a sweep's folder that cannot be made
+            status, message = 1, f"{error.filename or 'file'}: {error.strerror or error}"
+        except Interrupted as error:
+            status, message = error.exit_status, str(error)
+    if received.signum is not None and status != 128 + received.signum:
+        stopped = Interrupted(received.signum)
+        status, message = stopped.exit_status, str(stopped)
+    if message:
+        _tell(message)
+    return status
+
+
+def _quoted(argument: str) -> str:
+    """Quote a folder, since ``resume=runs/mode=max`` is an error to Hydra's grammar."""
+    key, _, value = argument.partition("=")
+    if key not in ("resume", "run_dir") or value in ("", "null") or value[0] in "'\"":
+        return argument
+    escaped = value.replace("'", "\\'")
+    return f"{key}='{escaped}'"
 
 
 if __name__ == "__main__":

@@ -75,6 +75,9 @@ def test_every_key_is_commented(path: Path) -> None:
         ("seed=-1", "seed=-1"),
         ("data=local", "data.train is missing"),
         ("tokenizer.file=x", "tokenizer.file"),
+        ("data.text=[]", "data.text names no column"),
+        ("data.label_names=[a,a]", "gives one name to two labels"),
+        ("trainer.batch_size=99999999999", "trainer.batch_size=99999999999"),
         ("data.repo=a/b", "data.repo is for hub datasets"),
     ],
 )

@@ -257,6 +257,8 @@ def test_the_real_multi_label_file() -> None:
         ("text,label\na,x\nb,\nc,y\n", "text,label\na,x\n", r"train.csv: row 2 has no label"),
         ("text,label\na,x\nb,y\n", "words,label\na,x\n", r"test.csv: has no column 'text'"),
         ("text,label\na,x\nb,y,z,w\n", "text,label\na,x\n", r"train.csv: cannot be read as csv"),
+        ("text,label\na,x,1\nb,y,2\n", "text,label\na,x\n",
+         r"train.csv: the second line has 3 fields, the first 2"),
         ("text,text\na,x\n", "text,label\na,x\n", r"train.csv: two columns have one name"),
         ("text,label\na,x\nb,y\n", "text,label\na,x\n", r"2 rows are too few to cut a validation"),
     ],
@@ -287,6 +289,33 @@ def test_unreadable_files(name: str, content: bytes, message: str, write: Write)
     with pytest.raises(InputError, match=message) as caught:
         read(train=write(content, name))
     assert "\n" not in str(caught.value)
+
+
+def test_globs_of_files_that_do_not_belong_together(tmp_path: Path) -> None:
+    for name, names in (("a", ["x", "y"]), ("b", ["y", "x"])):
+        features = datasets.Features(
+            {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+        )
+        dataset = datasets.Dataset.from_dict({"text": ["t"], "label": [0]}, features=features)
+        dataset.to_parquet(tmp_path / f"{name}.parquet")
+        dataset.save_to_disk(tmp_path / f"folder-{name}")
+    with pytest.raises(InputError, match="numbers its labels otherwise"):
+        read(train=str(tmp_path / "?.parquet"))
+    with pytest.raises(InputError, match="names several folders"):
+        read(train=str(tmp_path / "folder-*"))
+
+
+def test_fasttext_blank_lines_and_byte_order_mark_do_not_matter(write: Write) -> None:
+    train = write("\ufeff__label__a one\n\n__label__b two\n \n" * 1, "train.txt")
+    corpus = read(train=train, validation=train, test=train)
+    assert corpus.test.texts.to_pylist() == ["one", "two"]
+    assert corpus.label_names == ("a", "b")
+
+
+def test_a_text_of_any_length_in_a_headerless_csv(write: Write) -> None:
+    train = write(f"{'long ' * 50_000},x\nshort,y\n", "train.csv")
+    corpus = read(train=train, validation=train, test=train, columns=("text", "label"))
+    assert len(corpus.test) == 2
 
 
 def test_invalid_utf8_inside_parquet_names_the_row(tmp_path: Path) -> None:

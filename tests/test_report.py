@@ -93,6 +93,14 @@ def test_the_live_line_shows_where_training_is(tmp_path: Path) -> None:
     assert "ETA" in last
 
 
+def test_labels_may_hold_odd_line_separators(tmp_path: Path) -> None:
+    odd = record(1) | {"label": "a\u2028b\x85c"}
+    with Tracker(tmp_path, Console(file=io.StringIO()), "loss") as tracker:
+        tracker.begin(4, 10, Progress())
+        tracker.epoch(odd, Progress(epoch=1))
+    assert read_epochs(tmp_path) == [odd]
+
+
 def test_epochs_beyond_the_checkpoint_are_dropped_on_resume(tmp_path: Path) -> None:
     console = Console(file=io.StringIO())
     with Tracker(tmp_path, console, "loss") as tracker:

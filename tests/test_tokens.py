@@ -170,7 +170,7 @@ def test_a_broken_tokenizer_file_is_said(tmp_path: object) -> None:
         Tokenizer(config("file", file=path))
     with open(path, "w") as file:
         file.write("{}")
-    with pytest.raises(InputError, match=r"is no tokenizer.json"):
+    with pytest.raises(InputError, match=r"is no usable tokenizer.json"):
         Tokenizer(config("file", file=path))
 
 

@@ -271,6 +271,60 @@ def test_a_sweep_names_its_runs_and_goes_on_past_a_failure(
     assert "holds a run already" in again.stderr
 
 
+def test_a_run_of_a_sweep_can_be_resumed_and_odd_values_name_folders(
+    files: list[str], run_train: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    for name in ("a", "b"):
+        write_csv(tmp_path / name / "train.csv", 60)
+    swept = ["data.train=a/train.csv,b/train.csv", "data.delimiter=',',';'"]
+    result = run_train("-m", "data=local", *swept, "trainer.epochs=1", "run_dir=sweep")
+    assert result.returncode == 2  # with ";" there is but one column
+    folders = sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert len(folders) == 4
+    done = next(name for name in folders if (tmp_path / "sweep" / name / "metrics.json").exists())
+    assert "a-train.csv" in done
+    again = run_train(f"resume=sweep/{done}")
+    assert again.returncode == 0, again.stderr
+    assert "is finished" in again.stdout
+
+
+def test_one_process_a_run_folder(
+    files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path
+) -> None:
+    child = start([*files, "trainer.epochs=5000", "run_dir=run"], tmp_path, cache_dir)
+    wait_for(tmp_path / "run" / "epochs.jsonl", child)
+    result = run_train("resume=run")
+    assert result.returncode == 2
+    assert "run_dir=run: another process is training there" in one_line(result)
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=60)
+    assert child.returncode == 143
+
+    # Nor does a run go on with other data than it began with.
+    train = tmp_path / "train.csv"
+    train.write_text(train.read_text().replace("lovely", "lively"))
+    result = run_train("resume=run")
+    assert result.returncode == 2
+    assert "the data, or how it is tokenized, has changed" in one_line(result)
+
+
+@pytest.mark.parametrize("delay", [0.35, 0.6, 1.0])
+def test_a_signal_during_the_start_is_told(
+    delay: float, files: list[str], tmp_path: Path, cache_dir: Path
+) -> None:
+    child = start([*files, "trainer.epochs=5000", "run_dir=run"], tmp_path, cache_dir)
+    time.sleep(delay)
+    child.send_signal(signal.SIGTERM)
+    _, err = child.communicate(timeout=120)
+    assert "Traceback" not in err
+    # Before train.py has taken charge of signals the system's own handling holds.
+    assert child.returncode in (143, -signal.SIGTERM)
+    if child.returncode == 143:
+        assert err.startswith("error: stopped by SIGTERM")
+
+
 # --- bad input ---------------------------------------------------------------------------------
 
 BAD: dict[str, tuple[str | bytes, str | bytes, str]] = {

@@ -267,6 +267,13 @@ def test_a_loss_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
         train(config, tmp_path)
 
 
+def test_a_last_step_that_breaks_the_weights_is_noticed(tmp_path: Path) -> None:
+    # The losses of the only epoch's steps are numbers; what they left behind is not.
+    config = config_of("optimizer=sgd", "optimizer.lr=1e38", epochs=1, batch_size=300)
+    with pytest.raises(TextclsError, match=r"the loss is (nan|inf) in epoch 1"):
+        train(config, tmp_path)
+
+
 def test_smoothing_and_weights_change_the_training_not_the_reported_loss(tmp_path: Path) -> None:
     # With a learning rate of (almost) nothing all runs report the loss of the same weights.
     base = ["optimizer=sgd", "optimizer.lr=1e-12"]

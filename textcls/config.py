@@ -21,7 +21,7 @@ Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
+PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 _strict = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
@@ -56,6 +56,10 @@ class DataConfig:
             )
         if self.source == "hub" and not self.repo:
             raise ValueError("data.repo is missing: name the hub repository, as in data.repo=a/b")
+        if self.text is not None and not self.text:
+            raise ValueError("data.text names no column: say data.text=COLUMN, or leave it null")
+        if self.label_names and len(set(self.label_names)) < len(self.label_names):
+            raise ValueError("data.label_names gives one name to two labels")
         if self.source == "files":
             for key in ("repo", "subset", "revision"):
                 if getattr(self, key):
@@ -74,7 +78,7 @@ class TokenizerConfig:
     max_size: PositiveInt | None
     max_tokens: PositiveInt | None
     language: str = "en"
-    vocab_size: PositiveInt = 30_000
+    vocab_size: Annotated[int, Field(ge=1, le=10_000_000)] = 30_000
     file: str | None = None
 
     def __post_init__(self) -> None:
@@ -87,7 +91,7 @@ class ModelConfig:
     """The classifier's shape."""
 
     mode: Mode
-    dim: PositiveInt
+    dim: Annotated[int, Field(ge=1, le=2**16)]
     dropout: Fraction
 
 
@@ -123,7 +127,7 @@ class TrainerConfig:
     patience: PositiveInt | None
     overfit: PositiveInt | None
     device: str
-    num_threads: PositiveInt | None
+    num_threads: Annotated[int, Field(ge=1, le=1024)] | None
 
 
 @dataclass(frozen=True, config=_strict)

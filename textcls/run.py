@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -11,12 +12,14 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.text import Text
 from torch import Tensor
@@ -71,6 +74,11 @@ def start(config: Config, folder: Path) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"run_dir={folder}: there is a file in its place") from None
+    with _alone(folder):
+        return _start(config, folder, device)
+
+
+def _start(config: Config, folder: Path, device: torch.device) -> dict[str, Any]:
     _write(folder / "config.yaml", yaml.safe_dump(_plain(config.to_dict()), sort_keys=False))
     _write(folder / "environment.json", json.dumps(environment(device), indent=2))
     return _run(config, folder, device)
@@ -97,7 +105,24 @@ def resume(folder: Path) -> dict[str, Any]:
         console.print(Text(f"{folder} is finished: there is nothing to resume"), soft_wrap=True)
         _show(result, folder, console)
         return result
-    return _run(config, folder, _set_up(config))
+    device = _set_up(config)
+    with _alone(folder):
+        return _run(config, folder, device)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the run folder while this one writes it."""
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"run_dir={folder}: another process is training there") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        (folder / ".lock").unlink(missing_ok=True)
 
 
 def _set_up(config: Config) -> torch.device:
@@ -128,6 +153,7 @@ def _phases(config: Config, folder: Path, device: torch.device, console: Console
     began = time.perf_counter()
     cache_dir = Path(config.cache_dir).expanduser()
     prepared = prepare(config.data, config.tokenizer, cache_dir)
+    _check_unchanged(folder / "corpus.txt", prepared.key)
     if config.trainer.overfit:
         prepared = _only(prepared, config.trainer.overfit)
     prepare_seconds = time.perf_counter() - began
@@ -249,6 +275,16 @@ def _frequent_tokens(
         (" ".join(token.split()) or "(space)", str(vocabulary.counts[i]), prepared.label_names[k])
         for i, token, k in zip(ids, tokens, leaning, strict=True)
     ]
+
+
+def _check_unchanged(path: Path, key: str) -> None:
+    """A resumed run must go on with the very bags that it began with."""
+    if path.exists() and path.read_text(encoding="utf-8").strip() != key:
+        raise InputError(
+            f"{path.parent}: the data, or how it is tokenized, has changed since this run began: "
+            "start a new run"
+        )
+    _write(path, f"{key}\n")
 
 
 def _only(prepared: Prepared, count: int) -> Prepared:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import glob
 import logging
+import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -136,6 +137,11 @@ class Source:
     def _read_files(self) -> dict[str, _Table]:
         tables: dict[str, _Table] = {}
         for split, files in self._files.items():
+            if len(files) > 1 and any(file.is_dir() for file in files):
+                raise InputError(
+                    f"data.{split}={getattr(self.config, split)}: names several folders: "
+                    "join them by datasets.concatenate_datasets and save_to_disk"
+                )
             if not files[0].is_dir():
                 tables[split] = _read_files(files, self.config)
                 continue
@@ -162,7 +168,7 @@ class Source:
 
 
 def _find_files(path: str, key: str) -> list[Path]:
-    exact = Path(path).expanduser()
+    exact = Path(os.path.expanduser(path))  # unlike Path's, leaves "~nobody" as it is
     files = [exact] if exact.exists() else [Path(name) for name in sorted(glob.glob(str(exact)))]
     if not files:
         raise InputError(f"{key}={path}: there is no such file")
@@ -268,7 +274,14 @@ def _read_files(paths: list[Path], config: DataConfig) -> _Table:
                 f"{path}: has the columns {', '.join(part.table.column_names)}, "
                 f"but {paths[0]} has {', '.join(columns)}"
             )
-    table = pa.concat_tables([part.table for part in parts], promote_options="permissive")
+        if part.class_names != parts[0].class_names:
+            raise InputError(f"{path}: numbers its labels otherwise than {paths[0]}")
+    try:
+        table = pa.concat_tables([part.table for part in parts], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise InputError(
+            f"{where}: a column holds different kinds of values ({str(error).splitlines()[0]})"
+        ) from None
     labels = [part.all_labels for part in parts if part.all_labels is not None]
     return _Table(
         table,
@@ -285,6 +298,8 @@ def _read_file(path: Path, config: DataConfig) -> _Table:
     if kind != "parquet":
         options["encoding"] = config.encoding
     try:
+        if kind == "text" and config.encoding == "utf-8":
+            options["encoding"] = "utf-8-sig"  # the mark of a first line must not hide its label
         if kind == "csv":
             options |= _csv_options(path, config)
         table, names = _stream(kind, path, options)
@@ -336,11 +351,14 @@ def _csv_options(path: Path, config: DataConfig) -> dict[str, Any]:
     import datasets
     import fsspec
 
-    delimiter = config.delimiter or ("\t" if ".tsv" in path.suffixes else ",")
+    csv.field_size_limit(2**31 - 1)  # a text may be long
+    tabbed = ".tsv" in (suffix.lower() for suffix in path.suffixes)
+    delimiter = config.delimiter or ("\t" if tabbed else ",")
     with fsspec.open(
         str(path), "rt", compression="infer", encoding=config.encoding, newline=""
     ) as file:
-        first = next(csv.reader(file, delimiter=delimiter), [])
+        reader = csv.reader(file, delimiter=delimiter)
+        first, second = next(reader, []), next(reader, [])
     if not first:
         raise InputError(f"{path}: is empty")
     first[0] = first[0].removeprefix("\ufeff")
@@ -348,6 +366,11 @@ def _csv_options(path: Path, config: DataConfig) -> dict[str, Any]:
     if len(columns) != len(first):
         raise InputError(
             f"{path}: data.columns names {len(columns)} columns, its first line has {len(first)}"
+        )
+    if len(second) > len(columns):  # pandas would take the first column for row names
+        raise InputError(
+            f"{path}: the second line has {len(second)} fields, the first {len(columns)}: "
+            "quote texts that hold the delimiter, or name it, as in data.delimiter=';'"
         )
     if len(set(columns)) != len(columns):
         raise InputError(f"{path}: two columns have one name: {', '.join(columns)}")
@@ -379,8 +402,8 @@ def _raise_if_undecodable(path: Path, encoding: str) -> None:
         ) from None
     except LookupError:
         raise InputError(f"data.encoding={encoding}: there is no such encoding") from None
-    except OSError:
-        return  # not a matter of encoding
+    except Exception:
+        return  # not a matter of encoding: the first error tells it
 
 
 def _parse_fasttext(table: pa.Table, path: Path) -> _Table:
@@ -392,7 +415,8 @@ def _parse_fasttext(table: pa.Table, path: Path) -> _Table:
     )
     # The split of "__label__a __label__b" begins with an empty string, before the first label.
     lengths = pc.list_value_length(labels).to_numpy()
-    bad = np.flatnonzero(lengths < 2)
+    blank = pc.equal(pc.utf8_trim_whitespace(lines), "").to_numpy()
+    bad = np.flatnonzero((lengths < 2) & ~blank)
     if len(bad):
         raise InputError(
             f"{path}: line {bad[0] + 1} does not begin with __label__: "
@@ -401,9 +425,10 @@ def _parse_fasttext(table: pa.Table, path: Path) -> _Table:
     several = int((lengths > 2).sum())
     note = f"{path}: {several:,} rows have several labels: the first is taken"
     flat = pc.list_flatten(labels)
-    first = pc.list_element(labels, 1)
+    kept = pa.array(~blank)  # fastText passes over blank lines as well
+    texts = pc.struct_field(parts, "text").filter(kept)
     return _Table(
-        pa.table({"text": pc.struct_field(parts, "text"), "label": first}),
+        pa.table({"text": texts, "label": pc.list_element(labels.filter(kept), 1)}),
         str(path),
         {},
         pc.unique(flat.filter(pc.not_equal(flat, ""))),
@@ -500,6 +525,7 @@ def _choose_columns(config: DataConfig, train: _Table) -> tuple[tuple[str, ...],
 
 def _as_strings(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        _check_utf8(column, where)
         return column
     try:
         return column.cast(pa.string())
@@ -516,15 +542,18 @@ def _texts(table: _Table, columns: tuple[str, ...]) -> pa.ChunkedArray:
             pa.scalar(" ", pa.large_string()),
             null_handling="skip",
         )
+    return texts
+
+
+def _check_utf8(column: pa.ChunkedArray, where: str) -> None:
     try:
-        texts.validate(full=True)
+        column.validate(full=True)
     except pa.ArrowInvalid:
-        rows = (i for i, value in enumerate(texts.cast(pa.large_binary())) if not _is_utf8(value))
+        rows = (i for i, value in enumerate(column.cast(pa.large_binary())) if not _is_utf8(value))
         raise InputError(
-            f"{table.where}: row {next(rows) + 1} is not UTF-8 text: mend the file, or name its "
+            f"{where}: row {next(rows) + 1} is not UTF-8 text: mend the file, or name its "
             "encoding (data.encoding=latin-1)"
         ) from None
-    return texts
 
 
 def _is_utf8(value: pa.Scalar) -> bool:
@@ -581,7 +610,7 @@ def _class_order(
     if given:
         return [name for name in given if name in seen]
     try:
-        return sorted(seen, key=int)
+        return sorted(seen, key=lambda name: (int(name), name))
     except ValueError:
         return sorted(seen)
 

@@ -46,6 +46,7 @@ class Prepared:
         tokenizer: the one that made the tokens.
         label_names: of class 0, 1, 2, …
         from_cache: whether an earlier run had done the work.
+        key: a hash of everything that determines the above.
     """
 
     train: Bags
@@ -55,6 +56,7 @@ class Prepared:
     tokenizer: Tokenizer
     label_names: tuple[str, ...]
     from_cache: bool
+    key: str
 
 
 def prepare(data: DataConfig, tokenizer: TokenizerConfig, cache_dir: Path) -> Prepared:
@@ -200,6 +202,7 @@ def _open(entry: Path, key: dict[str, Any], config: TokenizerConfig) -> Prepared
         tokenizer=tokenizer,
         label_names=label_names,
         from_cache=False,
+        key=entry.name,
     )
 
 

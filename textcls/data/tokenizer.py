@@ -101,8 +101,10 @@ def _split_with_hugging_face(json: str, file: str | None) -> _Split:
 
     try:
         tokenizer: tokenizers.Tokenizer = tokenizers.Tokenizer.from_str(json)
+        # One that cannot name a character it never saw would fail on some text some day.
+        tokenizer.encode("\u2603 \U0010fffd")
     except Exception as error:  # the Rust side raises plain Exception
-        raise InputError(f"tokenizer.file={file}: is no tokenizer.json ({error})") from None
+        raise InputError(f"tokenizer.file={file}: is no usable tokenizer.json ({error})") from None
     # One length limit and no padding, whatever the file says: max_tokens is ours to apply.
     tokenizer.no_truncation()
     tokenizer.no_padding()

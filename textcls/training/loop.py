@@ -118,11 +118,13 @@ def fit(
 
             train_loss = loss_sum.item() / len(train)  # waits for the device
             seconds = time.perf_counter() - started
-            if not math.isfinite(train_loss):
-                raise TextclsError(
-                    f"the loss is {train_loss} in epoch {progress.epoch + 1}: lower optimizer.lr "
-                    f"(it is {config.optimizer.lr:g}) or set trainer.clip_norm=1"
-                )
+            validation_metrics = evaluate(model, validation, label_names)
+            for loss_value in (train_loss, validation_metrics["loss"]):
+                if not math.isfinite(loss_value):
+                    raise TextclsError(
+                        f"the loss is {loss_value} in epoch {progress.epoch + 1}: lower "
+                        f"optimizer.lr (it is {config.optimizer.lr:g}) or set trainer.clip_norm=1"
+                    )
             progress = _end_of_epoch(progress, seconds, train.num_tokens)
             record: dict[str, Any] = {
                 "epoch": progress.epoch,
@@ -131,7 +133,7 @@ def fit(
                 "tokens_per_second": train.num_tokens / seconds,
                 "train": {"loss": train_loss}
                 | classification_metrics(labels_on_host, predictions.cpu(), label_names),
-                "validation": evaluate(model, validation, label_names),
+                "validation": validation_metrics,
             }
             value = record["validation"][options.monitor]
             best = progress.best_value

@@ -13,10 +13,6 @@ from textcls.errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def _raise(signum: int, frame: FrameType | None) -> None:
-    raise Interrupted(signum)
-
-
 @contextmanager
 def _handled_by(handler: Any) -> Iterator[None]:
     try:
@@ -31,17 +27,27 @@ def _handled_by(handler: Any) -> Iterator[None]:
             signal.signal(signum, old)
 
 
-@contextmanager
-def raising() -> Iterator[None]:
-    """Within the block a signal raises :class:`Interrupted` where it strikes."""
-    with _handled_by(_raise):
-        yield
-
-
 class Received:
     """The signal that came, if one did."""
 
     signum: int | None = None
+
+
+@contextmanager
+def raising() -> Iterator[Received]:
+    """Within the block a signal raises :class:`Interrupted` where it strikes.
+
+    It is noted as well: library code (an import, a parser) may turn what strikes it into an error
+    of its own, or swallow it.
+    """
+    received = Received()
+
+    def note_and_raise(signum: int, frame: FrameType | None) -> None:
+        received.signum = signum
+        raise Interrupted(signum)
+
+    with _handled_by(note_and_raise):
+        yield received
 
 
 @contextmanager

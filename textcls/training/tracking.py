@@ -197,7 +197,8 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
     path = folder / "epochs.jsonl"
     records: list[dict[str, Any]] = []
     if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        # Not splitlines(): a label may hold one of the other characters that it splits at.
+        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
             try:
                 records.append(json.loads(line))
             except json.JSONDecodeError:
