@@ -75,7 +75,7 @@ def job(cfg: DictConfig) -> None:
         status = error.exit_status
         _tell(str(error))
     except OSError as error:
-        _tell(f"{error.filename or 'file'}: {error.strerror or error}")
+        _tell(_reason(error))
     except Exception:
         traceback.print_exc()
     _failures.append(status)
@@ -146,6 +146,10 @@ def _one_line(error: BaseException) -> str:
     return f"{key}: {text}" if key and key not in text else text
 
 
+def _reason(error: OSError) -> str:
+    return f"{error.filename or 'file'}: {error.strerror or error}"
+
+
 def _tell(message: str) -> None:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
 
@@ -162,7 +166,7 @@ def main() -> int:
         except (HydraException, OmegaConfBaseException) as error:
             status, message = 2, _one_line(error)
         except OSError as error:  # a sweep's folder that cannot be made
-            status, message = 1, f"{error.filename or 'file'}: {error.strerror or error}"
+            status, message = 1, _reason(error)
         except Interrupted as error:
             status, message = error.exit_status, str(error)
     if received.signum is not None and status != 128 + received.signum:

@@ -23,10 +23,8 @@ TEXTS, LABELS = [text for text, _ in ROWS], [label for _, label in ROWS]
 
 
 def data_config(**changes: Any) -> DataConfig:
-    base = make_config("data=local", "data.train=x").data
-    changes = {"train": None} | changes
     config = make_config("data=local", "data.train=x")
-    return with_options(config, "data", **changes).data if changes["train"] else base
+    return with_options(config, "data", **changes).data
 
 
 def read(**changes: Any) -> Corpus:

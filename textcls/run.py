@@ -29,6 +29,7 @@ from textcls.config import Config, parse
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared, prepare
 from textcls.errors import InputError, Interrupted, TextclsError
+from textcls.files import write_whole
 from textcls.model.classifier import logits_of
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import (
@@ -43,7 +44,7 @@ from textcls.report.confusion import picture, summary
 from textcls.training.checkpoint import Progress
 from textcls.training.loop import fit
 from textcls.training.metrics import confusion_array, metrics_of_logits
-from textcls.training.tracking import Tracker
+from textcls.training.tracking import Tracker, read_epochs
 
 log = logging.getLogger("textcls")
 
@@ -75,13 +76,10 @@ def start(config: Config, folder: Path) -> dict[str, Any]:
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"run_dir={folder}: there is a file in its place") from None
     with _alone(folder):
-        return _start(config, folder, device)
-
-
-def _start(config: Config, folder: Path, device: torch.device) -> dict[str, Any]:
-    _write(folder / "config.yaml", yaml.safe_dump(_plain(config.to_dict()), sort_keys=False))
-    _write(folder / "environment.json", json.dumps(environment(device), indent=2))
-    return _run(config, folder, device)
+        settings = yaml.safe_dump(_plain(config.to_dict()), sort_keys=False)
+        write_whole(folder / "config.yaml", settings)
+        write_whole(folder / "environment.json", json.dumps(environment(device), indent=2))
+        return _run(config, folder, device)
 
 
 def resume(folder: Path) -> dict[str, Any]:
@@ -229,12 +227,9 @@ def _test(
     names = prepared.label_names
     logits = logits_of(model, prepared.test)
     test = metrics_of_logits(logits, prepared.test.labels, names)
-    validation = metrics_of_logits(
-        logits_of(model, prepared.validation), prepared.validation.labels, names
-    )
     metrics: dict[str, Any] = {
         "test": test,
-        "validation": validation,
+        "validation": read_epochs(folder)[progress.best_epoch - 1]["validation"],
         "train_seconds": progress.seconds,
         "prepare_seconds": prepare_seconds,
         "tokens_per_second": progress.tokens / progress.step_seconds,
@@ -255,7 +250,7 @@ def _test(
         embeddings=rows,
     )
     # The last thing written: where it is there, the run is finished.
-    _write(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1))
+    write_whole(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1))
     return metrics
 
 
@@ -284,7 +279,7 @@ def _check_unchanged(path: Path, key: str) -> None:
             f"{path.parent}: the data, or how it is tokenized, has changed since this run began: "
             "start a new run"
         )
-    _write(path, f"{key}\n")
+    write_whole(path, f"{key}\n")
 
 
 def _only(prepared: Prepared, count: int) -> Prepared:
@@ -324,22 +319,20 @@ def _show(metrics: dict[str, Any], folder: Path, console: Console) -> None:
         console.print(Text(line), soft_wrap=True)
 
 
-class _log_to:  # noqa: N801 (used as a function)
+@contextlib.contextmanager
+def _log_to(path: Path, console: Console) -> Iterator[None]:
     """Within the block the log goes to the run's file and to the console."""
-
-    def __init__(self, path: Path, console: Console) -> None:
-        file = logging.FileHandler(path, encoding="utf-8")
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self.handlers: list[logging.Handler] = [file, _ConsoleHandler(console)]
-
-    def __enter__(self) -> None:
-        log.setLevel(logging.INFO)
-        log.propagate = False
-        for handler in self.handlers:
-            log.addHandler(handler)
-
-    def __exit__(self, *_: object) -> None:
-        for handler in self.handlers:
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handlers: list[logging.Handler] = [file, _ConsoleHandler(console)]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for handler in handlers:
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
             log.removeHandler(handler)
             handler.close()
 
@@ -398,13 +391,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import csv
 import glob
+import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import xxhash
 
 from textcls.config import DataConfig
 from textcls.data.tokens import Int64
-from textcls.errors import InputError
+from textcls.errors import InputError, first_line
 
 log = logging.getLogger("textcls")
 
@@ -35,6 +36,7 @@ TEXT_COLUMNS = {
 LABEL_COLUMNS = {
     "label", "labels", "class", "category", "target", "sentiment", "topic", "intent", "tag",
 }  # fmt: skip
+SPLITS = ("train", "validation", "test")
 VALIDATION_NAMES = ("validation", "valid", "val", "dev")
 COMPRESSIONS = {".gz", ".bz2", ".xz", ".zst"}
 
@@ -114,8 +116,7 @@ class Source:
         else:
             self._files = {
                 split: _find_files(path, f"data.{split}")
-                for split in ("train", "validation", "test")
-                if (path := getattr(config, split)) is not None
+                for split, path in _given_splits(config).items()
             }
             self.fingerprint = str({k: _hash_files(v) for k, v in self._files.items()})
 
@@ -167,6 +168,12 @@ class Source:
 # --- finding and reading ---------------------------------------------------------------------
 
 
+def _given_splits(config: DataConfig) -> dict[str, str]:
+    """Return the path or name of each split that the configuration names."""
+    given = {split: getattr(config, split) for split in SPLITS}
+    return {split: value for split, value in given.items() if value is not None}
+
+
 def _find_files(path: str, key: str) -> list[Path]:
     exact = Path(os.path.expanduser(path))  # unlike Path's, leaves "~nobody" as it is
     files = [exact] if exact.exists() else [Path(name) for name in sorted(glob.glob(str(exact)))]
@@ -183,20 +190,19 @@ def _hash_files(paths: Iterable[Path]) -> list[tuple[str, str]]:
         for member in members:
             if not member.is_file():
                 continue
-            digest = xxhash.xxh3_128()
             try:
-                with member.open("rb") as file:
-                    while block := file.read(1 << 22):
-                        digest.update(block)
+                digest = hash_file(member)
             except OSError as error:
                 raise InputError(f"{member}: cannot be read ({error.strerror})") from None
-            hashes.append(
-                (
-                    str(member.relative_to(path)) if path.is_dir() else "".join(member.suffixes),
-                    digest.hexdigest(),
-                )
-            )
+            name = str(member.relative_to(path)) if path.is_dir() else "".join(member.suffixes)
+            hashes.append((name, digest))
     return hashes
+
+
+def hash_file(path: Path) -> str:
+    """Return a hash of a file's content (xxh3: as fast as memory; it tells damage, not malice)."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def _load_from_hub(config: DataConfig) -> dict[str, Any]:
@@ -205,22 +211,17 @@ def _load_from_hub(config: DataConfig) -> dict[str, Any]:
     datasets.disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # it tells every retry
     log.info("loading %s from the Hugging Face hub, or from its cache here", config.repo)
-    names = {
-        split: name
-        for split in ("train", "validation", "test")
-        if (name := getattr(config, split)) is not None
-    }
     try:
         return {
             split: datasets.load_dataset(
                 config.repo, config.subset, split=name, revision=config.revision
             )
-            for split, name in names.items()
+            for split, name in _given_splits(config).items()
         }
     except Exception as error:  # datasets, fsspec, httpx and the OS each raise their own
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = first_line(error).rstrip(".")
         raise InputError(
-            f"data.repo={config.repo}: cannot be loaded from the hub ({reason.rstrip('.')}). "
+            f"data.repo={config.repo}: cannot be loaded from the hub ({reason}). "
             "With no way to the hub, use local files: "
             "python train.py data=local data.train=FILE data.test=FILE"
         ) from None
@@ -232,18 +233,22 @@ def _load_from_disk(folder: Path) -> Any:
     try:
         return datasets.load_from_disk(str(folder))
     except Exception as error:  # as above
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = first_line(error)
         raise InputError(f"{folder}: is no folder saved by save_to_disk ({reason})") from None
 
 
 def _from_dataset(dataset: Any, where: str) -> _Table:
-    names = {
+    # The table behind a dataset ignores select() and the like: with_format("arrow") does not.
+    return _Table(dataset.with_format("arrow")[:], where, _class_names(dataset.features))
+
+
+def _class_names(features: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the label names of each ClassLabel column."""
+    return {
         column: list(feature.names)
-        for column, feature in dataset.features.items()
+        for column, feature in features.items()
         if hasattr(feature, "names")
     }
-    # The table behind a dataset ignores select() and the like: with_format("arrow") does not.
-    return _Table(dataset.with_format("arrow")[:], where, names)
 
 
 def _format_of(path: Path) -> str:
@@ -280,7 +285,7 @@ def _read_files(paths: list[Path], config: DataConfig) -> _Table:
         table = pa.concat_tables([part.table for part in parts], promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise InputError(
-            f"{where}: a column holds different kinds of values ({str(error).splitlines()[0]})"
+            f"{where}: a column holds different kinds of values ({first_line(error)})"
         ) from None
     labels = [part.all_labels for part in parts if part.all_labels is not None]
     return _Table(
@@ -297,9 +302,9 @@ def _read_file(path: Path, config: DataConfig) -> _Table:
     options: dict[str, Any] = {}
     if kind != "parquet":
         options["encoding"] = config.encoding
+    if kind == "text" and config.encoding == "utf-8":
+        options["encoding"] = "utf-8-sig"  # the mark of a first line must not hide its label
     try:
-        if kind == "text" and config.encoding == "utf-8":
-            options["encoding"] = "utf-8-sig"  # the mark of a first line must not hide its label
         if kind == "csv":
             options |= _csv_options(path, config)
         table, names = _stream(kind, path, options)
@@ -308,10 +313,7 @@ def _read_file(path: Path, config: DataConfig) -> _Table:
     except Exception as error:  # pandas, pyarrow, fsspec and the OS each raise their own
         if kind != "parquet":
             _raise_if_undecodable(path, config.encoding)
-        reason = str(error).strip().splitlines()
-        raise InputError(
-            f"{path}: cannot be read as {kind} ({reason[0] if reason else type(error).__name__})"
-        ) from None
+        raise InputError(f"{path}: cannot be read as {kind} ({first_line(error)})") from None
     if not table.num_columns:
         raise InputError(f"{path}: is empty")
     if kind == "text":
@@ -338,12 +340,7 @@ def _stream(kind: str, path: Path, options: dict[str, Any]) -> tuple[pa.Table, d
         features = stream.features or {}
     if not batches:
         return pa.table({name: pa.array([], pa.string()) for name in features}), {}
-    names = {
-        column: list(feature.names)
-        for column, feature in features.items()
-        if hasattr(feature, "names")
-    }
-    return pa.concat_tables(batches, promote_options="permissive"), names
+    return pa.concat_tables(batches, promote_options="permissive"), _class_names(features)
 
 
 def _csv_options(path: Path, config: DataConfig) -> dict[str, Any]:

@@ -7,9 +7,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
-import shutil
-import tempfile
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +15,21 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 import safetensors.torch
-import xxhash
 from filelock import FileLock
 from safetensors import SafetensorError
 
 from textcls.config import DataConfig, TokenizerConfig
 from textcls.data.bags import Bags
-from textcls.data.corpus import Corpus, Source
+from textcls.data.corpus import SPLITS, Corpus, Source, hash_file
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, TextclsError
+from textcls.files import whole_folder
 
 log = logging.getLogger("textcls")
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
 FORMAT = 1
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -122,8 +118,7 @@ def _key(data: DataConfig, tokenizer: TokenizerConfig, fingerprint: str) -> dict
 def _write(corpus: Corpus, config: TokenizerConfig, key: dict[str, Any], entry: Path) -> None:
     tokenizer = Tokenizer(config, corpus.train.texts)
     notes = list(corpus.notes)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
-    try:
+    with whole_folder(entry) as scratch:
         vocabulary = None
         for split in SPLITS:
             part = corpus.splits[split]
@@ -153,17 +148,9 @@ def _write(corpus: Corpus, config: TokenizerConfig, key: dict[str, Any], entry: 
         _dump(scratch / "labels.json", corpus.label_names)
         if tokenizer.json is not None:
             (scratch / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
-        hashes = {path.name: _hash(path) for path in sorted(scratch.iterdir())}
+        hashes = {path.name: hash_file(path) for path in sorted(scratch.iterdir())}
         notes.append(f"vocabulary: {len(vocabulary):,} tokens")
         _dump(scratch / "manifest.json", {"key": key, "files": hashes, "notes": notes})
-        scratch.chmod(0o755)  # mkdtemp's 0700 would shut out others that share the cache
-        if entry.exists():  # damaged: out of the way, then gone
-            doomed = entry.with_name(f"{scratch.name}-damaged")
-            os.replace(entry, doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
-        os.replace(scratch, entry)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _open(entry: Path, key: dict[str, Any], config: TokenizerConfig) -> Prepared | None:
@@ -175,7 +162,7 @@ def _open(entry: Path, key: dict[str, Any], config: TokenizerConfig) -> Prepared
         if manifest["key"] != key:
             raise ValueError("made from something else")
         for name, digest in manifest["files"].items():
-            if _hash(entry / name) != digest:
+            if hash_file(entry / name) != digest:
                 raise ValueError(f"{name} has changed")
         vocabulary = Vocabulary.from_json(_read(entry / "vocabulary.json"))
         label_names = tuple(json.loads(_read(entry / "labels.json")))
@@ -212,11 +199,3 @@ def _read(path: Path) -> str:
 
 def _dump(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=0), encoding="utf-8")
-
-
-def _hash(path: Path) -> str:
-    digest = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()

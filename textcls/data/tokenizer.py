@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from textcls.config import TokenizerConfig
 from textcls.data.tokens import Int64, Tokens, basic_english, blocks, join_blocks
-from textcls.errors import InputError
+from textcls.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import tokenizers
@@ -130,9 +130,8 @@ def _split_with_torchtext(config: TokenizerConfig) -> _Split:
     try:
         tokenize: Callable[[str], list[str]] = get_tokenizer(name, language=config.language)
     except (ImportError, OSError, AttributeError) as error:
-        message = str(error).splitlines()[0]
         raise InputError(
-            f"tokenizer.name={config.name} needs its own package or model: {message}"
+            f"tokenizer.name={config.name} needs its own package or model: {first_line(error)}"
         ) from None
 
     def split(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:

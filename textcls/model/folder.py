@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,8 @@ from safetensors import SafetensorError
 from textcls.config import TokenizerConfig
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
-from textcls.errors import InputError
+from textcls.errors import InputError, first_line
+from textcls.files import whole_file, whole_folder
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 
 FORMAT = 1
@@ -61,38 +59,20 @@ def save_model(parts: ModelParts, folder: Path) -> None:
         },
         "tokenizer": dataclasses.asdict(parts.tokenizer.config),
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with whole_folder(folder) as scratch:
         _dump(scratch / "config.json", config)
         _dump(scratch / "labels.json", parts.label_names)
         (scratch / "vocabulary.json").write_text(parts.vocabulary.to_json(), encoding="utf-8")
         if parts.tokenizer.json is not None:
             (scratch / "tokenizer.json").write_text(parts.tokenizer.json, encoding="utf-8")
         save_weights(model, scratch / WEIGHTS)
-        scratch.chmod(0o755)
-        if folder.exists():
-            old = folder.with_name(f"{scratch.name}-old")
-            os.replace(folder, old)
-            os.replace(scratch, folder)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def save_weights(model: EmbeddingBagClassifier, path: Path) -> None:
     """Write the weights alone, whole or not at all."""
     state = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as scratch:
         safetensors.torch.save_file(state, scratch)
-        os.replace(scratch, path)
-    except SafetensorError as error:  # a full disk comes as this
-        raise OSError(str(error)) from None
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def load_weights(model: EmbeddingBagClassifier, path: Path) -> None:
@@ -105,8 +85,8 @@ def load_weights(model: EmbeddingBagClassifier, path: Path) -> None:
         # safetensors is data by its format; torch.load is never called.
         model.load_state_dict(safetensors.torch.load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()
-        raise InputError(f"{path}: is missing, damaged or of another model ({reason[0]})") from None
+        reason = first_line(error)
+        raise InputError(f"{path}: is missing, damaged or of another model ({reason})") from None
 
 
 def load_model(folder: Path) -> ModelParts:
@@ -140,8 +120,7 @@ def load_model(folder: Path) -> ModelParts:
             json=_read(text) if text.exists() else None,
         )
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        reason = str(error).splitlines()
-        raise InputError(f"{folder}: damaged model folder ({reason[0]})") from None
+        raise InputError(f"{folder}: damaged model folder ({first_line(error)})") from None
     load_weights(model, folder / WEIGHTS)
     model.eval().requires_grad_(False)
     return ModelParts(model, tokenizer, vocabulary, label_names)
@@ -171,6 +150,6 @@ def to_device(name: str) -> torch.device:
             raise InputError(f"trainer.device={name}: take auto, cpu, cuda, cuda:1 or mps")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"trainer.device={name}: is not to be had here ({reason})") from None
     return device

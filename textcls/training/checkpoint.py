@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from textcls.errors import InputError
+from textcls.errors import InputError, first_line
+from textcls.files import whole_file
 
 FORMAT = 1
 
@@ -85,18 +85,12 @@ def save_checkpoint(
         "schedule": json.dumps(schedule_state),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as scratch:
         safetensors.torch.save_file(
-            {name: value.detach().contiguous().cpu().clone() for name, value in tensors.items()},
+            {name: value.detach().contiguous().cpu() for name, value in tensors.items()},
             scratch,
             metadata,
         )
-        os.replace(scratch, path)
-    except SafetensorError as error:  # a full disk comes as this
-        raise OSError(str(error)) from None
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def load_checkpoint(
@@ -131,8 +125,8 @@ def load_checkpoint(
             torch.cuda.set_rng_state(tensors["random.cuda"])
         return Progress(**json.loads(metadata["progress"]), predictions=tensors["predictions"])
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()
-        raise InputError(f"{path}: is missing, damaged or of another run ({reason[0]})") from None
+        reason = first_line(error)
+        raise InputError(f"{path}: is missing, damaged or of another run ({reason})") from None
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from textcls.config import Mode
+from textcls.files import write_whole
 from textcls.training.checkpoint import Progress
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Tracker:
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
         kept = [record for record in read_epochs(self.folder) if record["epoch"] <= progress.epoch]
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
-        (self.folder / "epochs.jsonl").write_text(lines, encoding="utf-8")
+        write_whole(self.folder / "epochs.jsonl", lines)
         for split in ("train", "validation"):
             self._writers[split] = SummaryWriter(
                 str(self.folder / split), purge_step=progress.epoch + 1 if kept else None

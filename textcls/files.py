@@ -1,0 +1,58 @@
+"""Files and folders that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path`` to write to; leaving the block well renames it into place.
+
+    Raises:
+        OSError: it cannot be written; what was at ``path`` stays.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield scratch
+        os.replace(scratch, path)
+    except SafetensorError as error:  # a full disk comes as this
+        raise OSError(str(error)) from None
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with whole_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder beside ``folder`` to fill; leaving the block well puts it into its place.
+
+    Raises:
+        OSError: it cannot be written; what was at ``folder`` stays.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield scratch
+        scratch.chmod(0o755)  # mkdtemp's 0700 would shut out others
+        if folder.exists():  # out of the way, then gone
+            old = folder.with_name(f"{scratch.name}-old")
+            os.replace(folder, old)
+            os.replace(scratch, folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
