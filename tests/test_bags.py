@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,6 +10,7 @@ from torch import Tensor
 
 from textcls.data.bags import Bags
 from textcls.data.batches import batches, epoch_order, runs_of_bags
+from textcls.data.transpose import transpose
 
 Lists = list[list[int]]
 LISTS = st.lists(st.lists(st.integers(0, 99), max_size=7), min_size=1, max_size=12)
@@ -110,10 +113,11 @@ def test_an_epoch_sees_every_bag_once(lists: Lists, batch_size: int, seed: int) 
     bags = make(lists)
     order = epoch_order(len(bags), seed, epoch=3)
     seen = []
-    for rows, batch in batches(bags, order, batch_size):
-        assert lists_of(batch) == [lists[row] for row in rows.tolist()]
-        assert batch.labels.tolist() == rows.tolist()
-        seen += rows.tolist()
+    for batch in batches(bags, order, batch_size):
+        rows = batch.rows.tolist()
+        assert lists_of(batch.bags) == [lists[row] for row in rows]
+        assert batch.bags.labels.tolist() == rows
+        seen += rows
     assert sorted(seen) == list(range(len(lists)))
     assert seen == order.tolist()
 
@@ -121,16 +125,45 @@ def test_an_epoch_sees_every_bag_once(lists: Lists, batch_size: int, seed: int) 
 def test_skipped_batches_are_the_first_ones() -> None:
     bags = make([[i] for i in range(10)])
     order = epoch_order(10, seed=1, epoch=0)
-    whole = [rows.tolist() for rows, _ in batches(bags, order, 3)]
-    assert [rows.tolist() for rows, _ in batches(bags, order, 3, skip=2)] == whole[2:]
+    whole = [batch.rows.tolist() for batch in batches(bags, order, 3)]
+    assert [batch.rows.tolist() for batch in batches(bags, order, 3, skip=2)] == whole[2:]
 
 
-def test_groups_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.parametrize("group", [1, 3, 16])
+def test_neither_groups_nor_threads_show(
+    cpus: int, group: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bags = make([[i, i] for i in range(50)])
     order = epoch_order(50, seed=1, epoch=0)
-    whole = [lists_of(batch) for _, batch in batches(bags, order, 4)]
-    monkeypatch.setattr("textcls.data.batches.GROUP", 3)
-    assert [lists_of(batch) for _, batch in batches(bags, order, 4)] == whole
+    monkeypatch.setattr("textcls.data.batches.usable_cpus", lambda: cpus)
+    monkeypatch.setattr("textcls.data.batches.GROUP", group)
+    made = list(batches(bags, order, 4))
+    assert [lists_of(batch.bags) for batch in made] == [
+        [[row, row] for row in rows.tolist()] for rows in torch.split(order, 4)
+    ]
+    for batch in made:
+        expected = transpose(batch.bags.indices, batch.bags.offsets)
+        assert batch.transposed is not None
+        assert torch.equal(batch.transposed.rows, expected.rows)
+        assert torch.equal(batch.transposed.bags, expected.bags)
+    assert all(batch.transposed is None for batch in batches(bags, order, 4, transposed=False))
+
+
+def test_an_epoch_left_early_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("textcls.data.batches.usable_cpus", lambda: 2)
+    monkeypatch.setattr("textcls.data.batches.GROUP", 1)
+    epoch = batches(make([[i] for i in range(50)]), epoch_order(50, 1, 0), 2)
+    next(epoch)
+    assert any(thread.name.startswith("batches") for thread in threading.enumerate())
+    epoch.close()  # type: ignore[attr-defined]
+    assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
+
+
+def test_what_fails_in_the_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("textcls.data.batches.usable_cpus", lambda: 2)
+    with pytest.raises(IndexError):
+        list(batches(make([[1]]), torch.tensor([7]), 1))
 
 
 def test_orders_differ_by_seed_and_epoch_and_repeat() -> None:

@@ -28,7 +28,7 @@ from textcls.training.metrics import (
     confusion_array,
     metrics_of_logits,
 )
-from textcls.training.optimizer import make_optimizer, make_schedule
+from textcls.training.optimizer import make_schedule
 
 NAMES = ("a", "b", "c")
 
@@ -357,20 +357,6 @@ def test_class_weights() -> None:
 # --- schedules ---------------------------------------------------------------------------------
 
 
-def rates(num_steps: int, *overrides: str) -> list[float]:
-    config = make_config(*overrides, "optimizer.lr=1")
-    optimizer = make_optimizer(
-        config.optimizer, [nn.Parameter(torch.zeros(1))], torch.device("cpu")
-    )
-    schedule = make_schedule(config.schedule, optimizer, num_steps)
-    found = []
-    for _ in range(num_steps):
-        found.append(float(schedule.get_last_lr()[0]))
-        optimizer.step()
-        schedule.step()
-    return found
-
-
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
@@ -383,4 +369,5 @@ def rates(num_steps: int, *overrides: str) -> list[float]:
     ],
 )  # fmt: skip
 def test_schedules(overrides: list[str], expected: list[float]) -> None:
-    assert rates(4, *overrides) == pytest.approx(expected)
+    factor = make_schedule(make_config(*overrides).schedule, 4)
+    assert [factor(step) for step in range(4)] == pytest.approx(expected)

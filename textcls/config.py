@@ -102,6 +102,7 @@ class OptimizerConfig:
     name: Literal["sgd", "adam", "adamw", "adagrad"]
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     weight_decay: NonNegative
+    rows: Literal["auto", "all", "touched"]
     momentum: Fraction = 0.0
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
 

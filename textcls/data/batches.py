@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from textcls.data.bags import Bags
+from textcls.data.transpose import Transpose, transpose
 
-# Bags are gathered for so many batches at a time: the gather's fixed cost disappears, and the
-# copy stays small beside the corpus.
-GROUP = 64
+# Bags are gathered, and batches transposed, for so many batches at a time: enough that handing
+# them from thread to thread costs nothing, few enough that the first batch is there at once.
+GROUP = 16
+# Groups made ahead of the one in use.
+AHEAD = 2
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a training step takes.
+
+    Attributes:
+        rows: int64 ``[num_bags]``, the bags' numbers in their split.
+        bags: those bags.
+        transposed: their transpose, where the backward pass wants it.
+    """
+
+    rows: Tensor
+    bags: Bags
+    transposed: Transpose | None
 
 
 def epoch_order(num_bags: int, seed: int, epoch: int) -> Tensor:
@@ -27,21 +53,56 @@ def epoch_order(num_bags: int, seed: int, epoch: int) -> Tensor:
 
 
 def batches(
-    bags: Bags, order: Tensor, batch_size: int, skip: int = 0
-) -> Iterator[tuple[Tensor, Bags]]:
-    """Yield ``(rows, bags.select(rows))`` for each batch of ``order``.
+    bags: Bags, order: Tensor, batch_size: int, skip: int = 0, transposed: bool = True
+) -> Iterator[Batch]:
+    """Yield ``bags.select(rows)`` for the rows of each batch of ``order``.
+
+    Where a core is free beside those that torch computes with, a thread makes them ahead.
 
     Args:
         bags: the whole split.
         order: int64 ``[n]`` bag numbers, on the bags' device.
         batch_size: bags a batch; the last one may be smaller.
         skip: so many batches are left out at the beginning.
+        transposed: give each batch its transpose.
     """
-    for group in torch.split(order[skip * batch_size :], batch_size * GROUP):
+
+    def make(group: Tensor) -> list[Batch]:
         gathered = bags.select(group)
+        made = []
         for start in range(0, len(group), batch_size):
             stop = min(start + batch_size, len(group))
-            yield group[start:stop], gathered.slice(start, stop)
+            batch = gathered.slice(start, stop)
+            turned = transpose(batch.indices, batch.offsets) if transposed else None
+            made.append(Batch(group[start:stop], batch, turned))
+        return made
+
+    groups = torch.split(order[skip * batch_size :], batch_size * GROUP)
+    is_free = bags.device.type != "cpu" or usable_cpus() > torch.get_num_threads()
+    for group in _made_ahead(make, groups) if is_free else map(make, groups):
+        yield from group
+
+
+def _made_ahead(make: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
+    """Yield ``make(item)`` for each item in turn, made by a thread that stays a little ahead."""
+    waiting: deque[Future[_Out]] = deque()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+    try:
+        for item in items:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # also when the epoch is left early
+        pool.shutdown(cancel_futures=True)
+
+
+def usable_cpus() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def runs_of_bags(bags: Bags, max_tokens: int = 1 << 20, max_bags: int = 1 << 14) -> Iterator[Bags]:

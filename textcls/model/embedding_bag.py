@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from textcls.config import Mode
+from textcls.data.transpose import Transpose
+from textcls.model.pooling import TransposedEmbeddingBag
 
 # Small, so that documents of any length begin near the origin, where the linear layer says
 # "all classes alike"; torch's default, a standard deviation of 1, would drown what is learned.
@@ -48,12 +50,8 @@ class EmbeddingBagClassifier(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.embedding = nn.EmbeddingBag(
-            num_embeddings,
-            embedding_dim,
-            mode=mode,
-            include_last_offset=True,
-            padding_idx=padding_id,
+        self.embedding = TransposedEmbeddingBag(
+            num_embeddings, embedding_dim, mode, padding_idx=padding_id
         )
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(embedding_dim, num_classes)
@@ -63,18 +61,22 @@ class EmbeddingBagClassifier(nn.Module):
                 self.embedding.weight[padding_id] = 0
             self.linear.bias.zero_()
 
-    def embed(self, indices: Tensor, offsets: Tensor) -> Tensor:
+    def embed(
+        self, indices: Tensor, offsets: Tensor, transposed: Transpose | None = None
+    ) -> Tensor:
         """Return the pooled vectors, float ``[num_bags, embedding_dim]``.
 
         Args:
             indices: int32 or int64 ``[num_tokens]``.
             offsets: int32 or int64 ``[num_bags + 1]``, first 0, last ``num_tokens``.
+            transposed: the batch's transpose, where it was made ahead for the backward pass.
         """
-        # One integer type for both: int32 halves what the look-up reads beside the table.
-        pooled: Tensor = self.embedding(indices, offsets.to(indices.dtype))
+        pooled: Tensor = self.embedding(indices, offsets, transposed=transposed)
         return pooled
 
-    def forward(self, indices: Tensor, offsets: Tensor) -> Tensor:
+    def forward(
+        self, indices: Tensor, offsets: Tensor, transposed: Transpose | None = None
+    ) -> Tensor:
         """Return the class scores (logits), float ``[num_bags, num_classes]``."""
-        scores: Tensor = self.linear(self.dropout(self.embed(indices, offsets)))
+        scores: Tensor = self.linear(self.dropout(self.embed(indices, offsets, transposed)))
         return scores

@@ -10,12 +10,12 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from textcls.errors import InputError, first_line
 from textcls.files import whole_file
+from textcls.training.optimizer import Optimizer
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -47,13 +47,7 @@ class Progress:
     predictions: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
 
-def save_checkpoint(
-    path: Path,
-    progress: Progress,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: LambdaLR,
-) -> None:
+def save_checkpoint(path: Path, progress: Progress, model: nn.Module, optimizer: Optimizer) -> None:
     """Write a checkpoint; the file at ``path`` is replaced only when the new one is complete.
 
     Tensors are stored as tensors; numbers as JSON in the file's own metadata.
@@ -63,27 +57,13 @@ def save_checkpoint(
     """
     numbers = asdict(progress)
     del numbers["predictions"]
-    state = optimizer.state_dict()
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"optimizer.{name}": value for name, value in optimizer.state_dict().items()}
     tensors["predictions"] = progress.predictions
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    for index, values in state["state"].items():
-        for name, value in values.items():
-            if isinstance(value, Tensor):  # SGD without momentum keeps a None
-                tensors[f"optimizer.{index}.{name}"] = value
-    groups = [
-        {key: value for key, value in group.items() if key != "params"}
-        for group in state["param_groups"]
-    ]
-    schedule_state = {k: v for k, v in schedule.state_dict().items() if k != "lr_lambdas"}
-    metadata = {
-        "format": str(FORMAT),
-        "progress": json.dumps(numbers),
-        "param_groups": json.dumps(groups),
-        "schedule": json.dumps(schedule_state),
-    }
+    metadata = {"format": str(FORMAT), "progress": json.dumps(numbers)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as scratch:
         safetensors.torch.save_file(
@@ -93,10 +73,8 @@ def save_checkpoint(
         )
 
 
-def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: LambdaLR
-) -> Progress:
-    """Bring model, optimizer, schedule and torch's random state to where the checkpoint left them.
+def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
+    """Bring model, optimizer and torch's random state to where the checkpoint left them.
 
     Raises:
         InputError: it is missing, damaged, or of another model.
@@ -105,21 +83,10 @@ def load_checkpoint(
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if int(metadata["format"]) > FORMAT:
-            raise InputError(f"{path}: was written by a newer textcls: update textcls")
+        if int(metadata["format"]) != FORMAT:
+            raise InputError(f"{path}: was written by another version of textcls: resume it there")
         model.load_state_dict(_below(tensors, "model."))
-        state = optimizer.state_dict()
-        saved = _below(tensors, "optimizer.")
-        state["state"] = {}
-        for name, value in saved.items():
-            index, key = name.split(".", 1)
-            state["state"].setdefault(int(index), {})[key] = value
-        for group, values in zip(
-            state["param_groups"], json.loads(metadata["param_groups"]), strict=True
-        ):
-            group.update(values)
-        optimizer.load_state_dict(state)
-        schedule.load_state_dict(schedule.state_dict() | json.loads(metadata["schedule"]))
+        optimizer.load_state_dict(_below(tensors, "optimizer."))
         torch.set_rng_state(tensors["random.cpu"])
         if "random.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])

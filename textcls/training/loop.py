@@ -19,9 +19,12 @@ from textcls.model.classifier import logits_of
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from textcls.training.metrics import class_weights, classification_metrics, metrics_of_logits
-from textcls.training.optimizer import make_optimizer, make_schedule
+from textcls.training.optimizer import Optimizer, make_schedule
 from textcls.training.signals import deferred
 from textcls.training.tracking import Tracker
+
+# Gathering rows and putting them back costs about as much as updating three times as many in place.
+TOUCHED_SHARE = 0.3
 
 
 def fit(
@@ -59,8 +62,9 @@ def fit(
     device = model.linear.weight.device
     train, labels_on_host = train.to(device), train.labels.cpu()
     num_steps = math.ceil(len(train) / options.batch_size)
-    optimizer = make_optimizer(config.optimizer, model.parameters(), device)
-    schedule = make_schedule(config.schedule, optimizer, options.epochs * num_steps)
+    model.embedding.sparse = _touched_rows_only(train, model.embedding.num_embeddings, config)
+    optimizer = Optimizer(config.optimizer, model.named_parameters())
+    schedule = make_schedule(config.schedule, options.epochs * num_steps)
     weights = class_weights(options.class_weights, labels_on_host, label_names)
     weights = None if weights is None else weights.to(device)
     plain = weights is None and not options.label_smoothing
@@ -68,13 +72,16 @@ def fit(
 
     progress = Progress()
     if checkpoint.exists():
-        progress = load_checkpoint(checkpoint, model, optimizer, schedule)
+        progress = load_checkpoint(checkpoint, model, optimizer)
     tracker.begin(options.epochs, num_steps, progress)
     began = time.perf_counter() - progress.seconds
 
+    def learning_rate(progress: Progress) -> float:
+        return config.optimizer.lr * schedule(progress.epoch * num_steps + progress.step)
+
     def save() -> None:
         progress.seconds = time.perf_counter() - began
-        save_checkpoint(checkpoint, progress, model, optimizer, schedule)
+        save_checkpoint(checkpoint, progress, model, optimizer)
 
     with deferred() as received:
         while progress.epoch < options.epochs:
@@ -89,23 +96,24 @@ def fit(
             started = time.perf_counter() - progress.epoch_seconds
             tokens = 0
             model.train()
-            for rows, batch in batches(train, order, options.batch_size, skip=progress.step):
-                logits = model(batch.indices, batch.offsets)
+            transposed = model.embedding.mode != "max"
+            for made in batches(train, order, options.batch_size, progress.step, transposed):
+                batch = made.bags
+                logits = model(batch.indices, batch.offsets, made.transposed)
                 loss = F.cross_entropy(
                     logits, batch.labels, weights, label_smoothing=options.label_smoothing
                 )
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 if options.clip_norm is not None:
-                    torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
-                optimizer.step()
-                schedule.step()
+                    optimizer.clip_norm(options.clip_norm)
+                optimizer.step(learning_rate(progress))
 
                 with torch.no_grad():
                     # Reported is the plain cross-entropy, as on validation and test.
                     shown = loss if plain else F.cross_entropy(logits, batch.labels)
                     loss_sum += shown.detach() * len(batch)
-                    predictions[rows] = logits.argmax(1)
+                    predictions[made.rows] = logits.argmax(1)
                 progress.step += 1
                 tokens += batch.num_tokens
                 tracker.step(progress, tokens, loss_sum, len(batch))
@@ -128,7 +136,7 @@ def fit(
             progress = _end_of_epoch(progress, seconds, train.num_tokens)
             record: dict[str, Any] = {
                 "epoch": progress.epoch,
-                "learning_rate": schedule.get_last_lr()[0],
+                "learning_rate": learning_rate(progress),
                 "seconds": seconds,
                 "tokens_per_second": train.num_tokens / seconds,
                 "train": {"loss": train_loss}
@@ -152,6 +160,22 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the metrics of ``model`` on ``bags``."""
     return metrics_of_logits(logits_of(model, bags), bags.labels.cpu(), label_names)
+
+
+def _touched_rows_only(train: Bags, num_embeddings: int, config: Config) -> bool:
+    """Decide whether a step updates the rows that its batch touches, or the whole table.
+
+    The first batch tells: it depends on the seed only, so that a resumed run decides alike.
+    """
+    options = config.optimizer
+    if options.rows != "auto":
+        return options.rows == "touched"
+    if options.weight_decay or options.momentum:  # they move untouched rows as well
+        return False
+    order = epoch_order(len(train), config.seed, 0)[: config.trainer.batch_size]
+    first = train.select(order.to(train.device))
+    touched = torch.unique(first.indices).numel()
+    return bool(touched < TOUCHED_SHARE * num_embeddings)
 
 
 def _end_of_epoch(progress: Progress, seconds: float, tokens: int) -> Progress:

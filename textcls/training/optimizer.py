@@ -1,40 +1,143 @@
-"""torch's optimizers and learning-rate schedules by name."""
+"""Optimizers over all rows of the embedding or over those that a batch touched, and schedules."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch import Tensor, nn
+from torch.optim.adagrad import adagrad
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from textcls.config import OptimizerConfig, ScheduleConfig
 
-
-def make_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter], device: torch.device
-) -> torch.optim.Optimizer:
-    """Return the optimizer; its fused kernel where torch has one (a step is one pass)."""
-    lr, decay = config.lr, config.weight_decay
-    fused = device.type in ("cpu", "cuda")
-    if config.name == "sgd":
-        return torch.optim.SGD(
-            parameters, lr, momentum=config.momentum, weight_decay=decay, fused=fused
-        )
-    if config.name == "adagrad":
-        # Its fused kernel is for the CPU only.
-        return torch.optim.Adagrad(
-            parameters, lr, weight_decay=decay, fused=device.type == "cpu" or None
-        )
-    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return kind(parameters, lr, betas=config.betas, weight_decay=decay, fused=fused)
+# What each optimizer remembers of every parameter, in tensors of its shape.
+_MEMORY = {
+    "sgd": ("momentum",),
+    "adagrad": ("sum",),
+    "adam": ("mean", "square"),
+    "adamw": ("mean", "square"),
+}
 
 
-def make_schedule(
-    config: ScheduleConfig, optimizer: torch.optim.Optimizer, num_steps: int
-) -> LambdaLR:
-    """Return the schedule over ``num_steps`` steps, to be stepped once after each of them."""
+class Optimizer:
+    """SGD, Adagrad, Adam or AdamW: torch's own kernels, also over touched rows only.
+
+    Where a gradient is sparse, its rows of the parameter and of what the optimizer remembers are
+    gathered, updated by the same kernel as a dense gradient would be, and put back: a step costs
+    what the batch touches, however large the table. For SGD and Adagrad that is the dense update
+    itself, since a zero gradient moves nothing. Momentum, Adam's means and weight decay stand
+    still for a row while no batch has it, as in ``torch.optim.SparseAdam``.
+
+    It is not a ``torch.optim.Optimizer``, because making one of those imports torch's compiler:
+    1.5 seconds, more than most trainings here take.
+
+    Args:
+        config: name, weight decay, momentum and betas.
+        parameters: by name. A sparse gradient must name each of its rows once, as
+            :class:`~textcls.model.pooling.TransposedEmbeddingBag` gives it.
+    """
+
+    def __init__(
+        self, config: OptimizerConfig, parameters: Iterable[tuple[str, nn.Parameter]]
+    ) -> None:
+        self.config = config
+        self.parameters = dict(parameters)
+        plain = config.name == "sgd" and not config.momentum
+        self.memory = {
+            key: {name: torch.zeros_like(p) for name in (() if plain else _MEMORY[config.name])}
+            for key, p in self.parameters.items()
+        }
+        # The kernels count steps by parameter, each in a tensor of its own.
+        self.steps = {key: torch.zeros((), device=p.device) for key, p in self.parameters.items()}
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+
+    def clip_norm(self, max_norm: float) -> None:
+        """Scale all gradients together so that their 2-norm is at most ``max_norm``."""
+        grads = [_values(p.grad) for p in self.parameters.values() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1))
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        """Update the parameters that have a gradient, at learning rate ``lr``."""
+        tensors: list[list[Tensor]] = []
+        grads: list[Tensor] = []
+        steps: list[Tensor] = []
+        to_put_back: list[tuple[Tensor, Tensor, Tensor]] = []
+        for key, parameter in self.parameters.items():
+            if parameter.grad is None:
+                continue
+            mine: list[Tensor] = [parameter, *self.memory[key].values()]
+            if parameter.grad.is_sparse:
+                rows = parameter.grad._indices()[0]
+                parts = [tensor.index_select(0, rows) for tensor in mine]
+                to_put_back += [(w, rows, p) for w, p in zip(mine, parts, strict=True)]
+                mine = parts
+            tensors.append(mine)
+            grads.append(_values(parameter.grad))
+            steps.append(self.steps[key])
+        self._update([list(column) for column in zip(*tensors, strict=True)], grads, steps, lr)
+        for tensor, rows, part in to_put_back:
+            tensor.index_copy_(0, rows, part)
+
+    def _update(
+        self, tensors: list[list[Tensor]], grads: list[Tensor], steps: list[Tensor], lr: float
+    ) -> None:
+        """Call torch's kernel on ``[parameters, *memory]``, each a list."""
+        config, (parameters, *memory) = self.config, tensors
+        fused = grads[0].device.type in ("cpu", "cuda")
+        if config.name == "sgd":
+            sgd(
+                parameters, grads, [*memory[0]] if memory else [None] * len(grads),
+                fused=fused, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay,
+                dampening=0, nesterov=False, maximize=False,
+            )  # fmt: skip
+        elif config.name == "adagrad":
+            adagrad(
+                parameters, grads, memory[0], steps,
+                fused=grads[0].device.type == "cpu",  # its fused kernel is for the CPU only
+                lr=lr, weight_decay=config.weight_decay, lr_decay=0, eps=1e-10, maximize=False,
+            )  # fmt: skip
+        else:
+            beta1, beta2 = config.betas
+            adam(
+                parameters, grads, memory[0], memory[1], [], steps,
+                fused=fused, lr=lr, weight_decay=config.weight_decay, beta1=beta1, beta2=beta2,
+                eps=1e-8, decoupled_weight_decay=config.name == "adamw",
+                amsgrad=False, maximize=False,
+            )  # fmt: skip
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return all that it remembers, by ``parameter/name``."""
+        state = {f"{key}/step": step for key, step in self.steps.items()}
+        for key, memory in self.memory.items():
+            state |= {f"{key}/{name}": tensor for name, tensor in memory.items()}
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what :meth:`state_dict` gave.
+
+        Raises:
+            KeyError, RuntimeError: it is of another optimizer or another model.
+        """
+        for name, tensor in self.state_dict().items():
+            tensor.copy_(state[name])
+
+
+def _values(grad: Tensor) -> Tensor:
+    """Return the numbers of a gradient, as a view: of a sparse one those of the touched rows."""
+    return grad._values() if grad.is_sparse else grad
+
+
+def make_schedule(config: ScheduleConfig, num_steps: int) -> Callable[[int], float]:
+    """Return what the learning rate is multiplied by at each step, 0 to ``num_steps - 1``."""
     warmup = math.ceil(config.warmup * num_steps)
 
     def factor(step: int) -> float:
@@ -45,4 +148,4 @@ def make_schedule(
         done = min((step - warmup) / max(num_steps - warmup, 1), 1.0)
         return 1.0 - done if config.name == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
 
-    return LambdaLR(optimizer, factor)
+    return factor
