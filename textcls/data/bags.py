@@ -144,7 +144,9 @@ class Bags:
         """
         if self.device.type == "cpu":
             # Not pa.array(rows): that imports pandas, for half a second.
-            chosen = pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows.numpy())])
+            chosen = pa.Array.from_buffers(
+                pa.int64(), len(rows), [None, pa.py_buffer(rows.numpy())]
+            )
             taken = self._as_binary.take(chosen)
             _, ends, data = taken.buffers()
             offsets = torch.from_numpy(np.frombuffer(ends, np.int64, len(rows) + 1) // 4)

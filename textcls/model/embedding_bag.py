@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from textcls.config import Mode
 from textcls.data.transpose import Transpose
 from textcls.model.pooling import TransposedEmbeddingBag
-
-# Small, so that documents of any length begin near the origin, where the linear layer says
-# "all classes alike"; torch's default, a standard deviation of 1, would drown what is learned.
-INIT_RANGE = 0.05
 
 
 class EmbeddingBagClassifier(nn.Module):
@@ -55,11 +50,7 @@ class EmbeddingBagClassifier(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(embedding_dim, num_classes)
-        with torch.no_grad():
-            self.embedding.weight.uniform_(-INIT_RANGE, INIT_RANGE)
-            if padding_id is not None:
-                self.embedding.weight[padding_id] = 0
-            self.linear.bias.zero_()
+        nn.init.zeros_(self.linear.bias)
 
     def embed(
         self, indices: Tensor, offsets: Tensor, transposed: Transpose | None = None

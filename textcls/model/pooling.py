@@ -22,6 +22,9 @@ from torch.autograd.function import once_differentiable
 from textcls.config import Mode
 from textcls.data.transpose import Transpose, transpose
 
+# Rows begin small, so that documents of any length begin near the origin, where a linear layer says
+# "all classes alike"; torch's default, a standard deviation of 1, would drown what is learned.
+INIT_RANGE = 0.05
 # torch.embedding_bag's numbers for the modes.
 _NUMBERS: dict[str, int] = {"sum": 0, "mean": 1, "max": 2}
 
@@ -58,6 +61,12 @@ class TransposedEmbeddingBag(nn.EmbeddingBag):
             padding_idx=padding_idx,
             sparse=sparse,
         )
+
+    def reset_parameters(self) -> None:
+        """Draw the rows uniformly from ``±INIT_RANGE``; that of padding is zero."""
+        nn.init.uniform_(self.weight, -INIT_RANGE, INIT_RANGE)
+        if self.padding_idx is not None:
+            nn.init.zeros_(self.weight[self.padding_idx])
 
     def forward(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from textcls.training.metrics import class_weights, classification_metrics, metr
 from textcls.training.optimizer import Optimizer, make_schedule
 from textcls.training.signals import deferred
 from textcls.training.tracking import Tracker
+
+log = logging.getLogger("textcls")
 
 # Gathering rows and putting them back costs about as much as updating three times as many in place.
 TOUCHED_SHARE = 0.3
@@ -63,6 +66,9 @@ def fit(
     train, labels_on_host = train.to(device), train.labels.cpu()
     num_steps = math.ceil(len(train) / options.batch_size)
     model.embedding.sparse = _touched_rows_only(train, model.embedding.num_embeddings, config)
+    log.info(
+        "a step updates %s", "the rows its batch touches" if model.embedding.sparse else "all rows"
+    )
     optimizer = Optimizer(config.optimizer, model.named_parameters())
     schedule = make_schedule(config.schedule, options.epochs * num_steps)
     weights = class_weights(options.class_weights, labels_on_host, label_names)
