@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from textcls.config import TokenizerConfig
-from textcls.data.tokens import Int64, Tokens, basic_english, blocks, join_blocks
+from textcls.data.tokens import (
+    BLOCK_ROWS,
+    Int64,
+    Tokens,
+    basic_english,
+    blocks,
+    join_blocks,
+    truncate,
+)
 from textcls.errors import InputError, first_line
 
 if TYPE_CHECKING:
@@ -55,9 +66,24 @@ class Tokenizer:
 
     def __call__(self, texts: pa.ChunkedArray) -> Tokens:
         """Tokenize Arrow strings (null: an empty text), one list of tokens per text."""
-        return join_blocks([self._split(block) for block in blocks(texts)]).truncate(
-            self.config.max_tokens
-        )
+
+        def split(block: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
+            return truncate(*self._split(block), self.config.max_tokens)
+
+        threads = usable_cpus() if self._split is basic_english else 1
+        # One block needs no threads; neither do tokenizers that hold the interpreter's lock, or
+        # have threads of their own.
+        if threads == 1 or len(texts) <= BLOCK_ROWS:
+            return join_blocks([split(block) for block in blocks(texts)])
+        with ThreadPoolExecutor(threads) as pool:
+            return join_blocks(list(pool.map(split, blocks(texts))))
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _read_json(file: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,18 +33,6 @@ class Tokens:
     dictionary: pa.Array
     offsets: Int64
 
-    def truncate(self, max_tokens: int | None) -> Tokens:
-        """Keep the first ``max_tokens`` tokens of each text (all where it is None)."""
-        lengths = np.diff(self.offsets)
-        if max_tokens is None or not len(lengths) or lengths.max() <= max_tokens:
-            return self
-        position = np.arange(len(self.codes)) - np.repeat(self.offsets[:-1], lengths)
-        return Tokens(
-            self.codes[position < max_tokens],
-            self.dictionary,
-            offsets_of(np.minimum(lengths, max_tokens)),
-        )
-
     def to_lists(self) -> list[list[str]]:
         """Return the tokens of each text as Python lists (to look at, and in tests)."""
         words = np.asarray(self.dictionary.to_pylist(), dtype=object)
@@ -74,34 +62,71 @@ def blocks(texts: pa.ChunkedArray) -> Iterator[pa.Array]:
             start = stop
 
 
+def truncate(
+    tokens: pa.DictionaryArray, lengths: Int64, max_tokens: int | None
+) -> tuple[pa.DictionaryArray, Int64]:
+    """Keep the first ``max_tokens`` tokens of each text (all where it is None)."""
+    if max_tokens is None or not len(lengths) or lengths.max() <= max_tokens:
+        return tokens, lengths
+    position = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return tokens.filter(pa.array(position < max_tokens)), np.minimum(lengths, max_tokens)
+
+
 def join_blocks(parts: list[tuple[pa.DictionaryArray, Int64]]) -> Tokens:
-    """Join blocks of (tokens, lengths of the block's texts) over one common dictionary."""
-    if not parts:
-        return Tokens(np.zeros(0, np.int32), pa.array([], pa.string()), np.zeros(1, np.int64))
-    arrays = pa.chunked_array([array for array, _ in parts]).unify_dictionaries().chunks
-    codes = np.concatenate([array.indices.to_numpy() for array in arrays])
-    lengths = np.concatenate([lengths for _, lengths in parts])
-    return Tokens(codes, arrays[-1].dictionary, offsets_of(lengths))
+    """Join blocks of (tokens, lengths of the block's texts) over one common dictionary.
+
+    ``parts`` is emptied on the way, so that the tokens are not held twice.
+    """
+    offsets = offsets_of(np.concatenate([np.zeros(0, np.int64), *(part[1] for part in parts)]))
+    codes = np.empty(offsets[-1], np.int32)
+    # Chunks that are encoded in one go share one dictionary: the codes of a block's own
+    # dictionary in it say how the block's codes change. (Arrow drops empty chunks.)
+    own = [array.dictionary for array, _ in parts if len(array.dictionary)]
+    common = pa.chunked_array(own, pa.string()).dictionary_encode().chunks
+    dictionary = common[0].dictionary if common else strings([])
+    stop = len(codes)
+    while parts:
+        array, _ = parts.pop()
+        start = stop - len(array)
+        if len(array.dictionary):
+            codes[start:stop] = common.pop().indices.to_numpy()[array.indices.to_numpy()]
+        stop = start
+    return Tokens(codes, dictionary, offsets)
+
+
+def strings(values: Sequence[str]) -> pa.StringArray:
+    """Return Python strings as an Arrow array (``pa.array`` would import pandas to ask of it)."""
+    encoded = [value.encode() for value in values]
+    offsets = offsets_of(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+    if offsets[-1] > np.iinfo(np.int32).max:
+        raise ValueError("too many characters for one array of strings")
+    return pa.StringArray.from_buffers(
+        len(encoded), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(encoded))
+    )
 
 
 # --- basic_english ---------------------------------------------------------------------------
 
 _SPACE, _WORD, _LONE, _ROW_END = range(4)
+# No byte of UTF-8 text has this value, so that it can stand between rows.
+_END = b"\xff"
 # Each byte's class. Bytes of 0x80 and above belong to non-ASCII characters, which are all parts
 # of words once the non-ASCII white space is gone.
 _CLASS = np.full(256, _WORD, np.uint8)
-_CLASS[[*b"\t\v\f\r\x1c\x1d\x1e\x1f ;:"]] = _SPACE
+_CLASS[[*b"\t\n\v\f\r\x1c\x1d\x1e\x1f ;:"]] = _SPACE
 _CLASS[[*b"'.,()!?"]] = _LONE
-_CLASS[ord("\n")] = _ROW_END
+_CLASS[[*_END]] = _ROW_END
 _CLASS_TABLE = _CLASS.tobytes()
+_LOWER_TABLE = bytes(range(256)).lower()  # of ASCII: bytes.lower leaves the others
+_LINE_BREAK = np.frombuffer(b"<br />", np.uint8)
 
-_WIDE_SPACES = [
-    space.encode()
-    for space in (
-        "\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-        "\u2028\u2029\u202f\u205f\u3000"
-    )
-]
+# White space beyond ASCII, as UTF-8: two bytes of 0xC2 and one more, or three.
+_WIDE_SPACES = (
+    "\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+_WIDE_2 = [space.encode()[1] for space in _WIDE_SPACES if len(space.encode()) == 2]
+_WIDE_3 = [int.from_bytes(space.encode()) for space in _WIDE_SPACES if len(space.encode()) == 3]
 
 
 def basic_english(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
@@ -109,10 +134,10 @@ def basic_english(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
 
     torchtext lower-cases, sets ``'.,()!?`` apart, drops ``"``, turns ``<br />``, ``;`` and ``:``
     into spaces and splits on white space. Here a block of texts is one buffer of UTF-8 bytes,
-    with ``\n`` between the rows. Each byte has a class (space, part of a word, a token by itself,
-    end of row); a token starts at a lone byte, and at a word's byte that follows no word's byte.
-    Deleting the other bytes leaves the tokens end to end: with their starts that *is* an Arrow
-    string array.
+    with an end mark after each row. Each byte has a class (space, part of a word, a token by
+    itself, end of row); a token starts at a lone byte, and at a word's byte that follows no
+    word's byte. Deleting the other bytes leaves the tokens end to end: with their starts that
+    *is* an Arrow string array.
 
     Args:
         texts: Arrow string array; null stands for an empty text.
@@ -120,35 +145,82 @@ def basic_english(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
     Returns:
         The tokens, dictionary-encoded, and int64 ``[len(texts)]`` tokens per text.
     """
-    # A line break inside a text becomes a tab: white space as well, but no part of "<br />".
-    rows = pc.replace_substring(pc.fill_null(texts, ""), pattern="\n", replacement="\t")
-    joined = pc.binary_join(pa.ListArray.from_arrays([0, len(rows)], rows), "\n")
-    raw: bytes = joined[0].as_buffer().to_pybytes() + b"\n"
-    if raw.isascii():
-        raw = raw.lower()
-    else:
-        # Python's own lower(): Arrow's differs for some characters. A line break is neither cased
-        # nor case-ignorable, so that it keeps even the final sigma of one row from the next.
-        raw = raw.decode().lower().encode()
-        for space in _WIDE_SPACES:
-            raw = raw.replace(space, b"\t")
-    # Dropping quotes first is torchtext's order: <br" /> is a line break to it.
-    raw = raw.replace(b'"', b"").replace(b"<br />", b" ")
+    rows = pc.fill_null(texts, "")
+    wide = pc.invert(pc.string_is_ascii(rows))
+    rows = rows.cast(pa.binary())  # no copy; the end mark is no text
+    if pc.any(wide).as_py():
+        rows = pc.replace_with_mask(rows, wide, _lower(rows.filter(wide)))
+    # Dropping quotes before looking for line breaks is torchtext's order: <br" /> is one to it.
+    raw = _joined(rows).translate(_LOWER_TABLE, b'"')
 
     data = np.frombuffer(raw, np.uint8)
     kind = np.frombuffer(raw.translate(_CLASS_TABLE), np.uint8)
+    tags = np.flatnonzero(data == _LINE_BREAK[0])
+    tags = tags[tags <= len(data) - len(_LINE_BREAK)]
+    if len(tags):
+        spans = tags[:, None] + np.arange(len(_LINE_BREAK))
+        kind = kind.copy()
+        kind[spans[(data[spans] == _LINE_BREAK).all(1)]] = _SPACE
     word = kind == _WORD
     lone = kind == _LONE
     starts_here = word.copy()
     starts_here[1:] &= ~word[:-1]
     starts_here |= lone
-    kept = word | lone
-    # Where in the kept bytes each token starts: its place less the bytes dropped before it.
+    last_here = word.copy()
+    last_here[:-1] &= ~word[1:]
+    last_here |= lone
     starts = np.flatnonzero(starts_here)
-    dropped = np.cumsum(~kept, dtype=np.int32)
-    token_offsets = np.append(starts - dropped[starts], np.count_nonzero(kept)).astype(np.int32)
+    token_offsets = np.zeros(len(starts) + 1, np.int32)
+    np.cumsum(np.flatnonzero(last_here) - starts + 1, out=token_offsets[1:])
+    word |= lone
+    kept = np.compress(word, data)
     tokens = pa.StringArray.from_buffers(
-        len(starts), pa.py_buffer(token_offsets), pa.py_buffer(data[kept])
+        len(starts), pa.py_buffer(token_offsets), pa.py_buffer(kept)
     )
     row_ends = np.searchsorted(starts, np.flatnonzero(kind == _ROW_END))
     return tokens.dictionary_encode(), np.diff(row_ends, prepend=0).astype(np.int64)
+
+
+def _joined(rows: pa.BinaryArray) -> bytes:
+    """Return the rows end to end, each followed by the end mark."""
+    whole: pa.Buffer = pc.binary_join(pa.ListArray.from_arrays([0, len(rows)], rows), _END)[
+        0
+    ].as_buffer()
+    return whole.to_pybytes() + _END
+
+
+def _lower(rows: pa.BinaryArray) -> pa.BinaryArray:
+    """Lower-case rows that are not ASCII, and turn their wide spaces into tabs.
+
+    It is Python's own lower(): Arrow's differs for some characters. The end mark decodes to a lone
+    surrogate, which is neither cased nor case-ignorable, so that it keeps even the final sigma of
+    one row from the next.
+    """
+    text = _joined(rows).decode(errors="surrogateescape")
+    data = np.frombuffer(text.lower().encode(errors="surrogateescape"), np.uint8).copy()
+    for places in _wide_spaces(data):
+        data[places] = ord("\t")
+    ends = np.flatnonzero(data == _END[0])
+    offsets = np.append(0, ends - np.arange(len(ends))).astype(np.int32)  # without the marks
+    content = np.delete(data, ends)
+    return pa.BinaryArray.from_buffers(
+        pa.binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(content)]
+    )
+
+
+def _wide_spaces(data: npt.NDArray[np.uint8]) -> Iterator[Int64]:
+    """Yield the places of the bytes of wide spaces."""
+    # All begin with one of these four, which are rare in most texts. (The end mark follows the
+    # last character, so that two more bytes can be read at once.)
+    at = np.flatnonzero(data == 0xC2)
+    at = at[np.isin(data[at + 1], _WIDE_2)]
+    yield at
+    yield at + 1
+    at = np.flatnonzero((data >= 0xE1) & (data <= 0xE3))
+    code = data[at].astype(np.int32) << 16
+    code |= data[at + 1].astype(np.int32) << 8
+    code |= data[at + 2]
+    at = at[np.isin(code, _WIDE_3)]
+    yield at
+    yield at + 1
+    yield at + 2
