@@ -97,6 +97,8 @@ def test_notes_are_told_again(
         "tokenizer.min_freq=2",
         "tokenizer.max_size=5",
         "tokenizer.max_tokens=3",
+        "tokenizer.ngrams=2",
+        "tokenizer.ngrams=2 tokenizer.buckets=9",
         "tokenizer=torchtext",
         "tokenizer=bpe",
         "data.split_seed=1",
@@ -108,7 +110,7 @@ def test_everything_that_matters_makes_another_entry(
     override: str, config: Config, run: Run, tmp_path: Path
 ) -> None:
     run(config)
-    assert not run(changed(config, override)).from_cache
+    assert not run(changed(config, *override.split())).from_cache
     assert len(entries(tmp_path)) == 2
 
 
@@ -203,6 +205,29 @@ def test_runs_that_start_together_share_the_work(config: Config, tmp_path: Path)
     answers = [child.communicate(timeout=120)[0].split() for child in children]
     assert sorted(answer[0] for answer in answers) == ["False", "True", "True"]
     assert len({answer[1] for answer in answers}) == 1
+
+
+def test_finding_an_entry_imports_neither_datasets_nor_pandas(
+    config: Config, run: Run, tmp_path: Path
+) -> None:
+    """They take longer than all else that finding it does."""
+    run(config)
+    code = (
+        "import sys; from pathlib import Path; from textcls.config import parse\n"
+        "import json; c = parse(json.loads(sys.argv[1]))\n"
+        "from textcls.data.prepare import prepare\n"
+        "from textcls.model.classifier import Classifier\n"
+        "p = prepare(c.data, c.tokenizer, Path(sys.argv[2]))\n"
+        "print(p.from_cache, *{'datasets', 'pandas'} & set(sys.modules))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(config.to_dict()), str(tmp_path / "cache")],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.split() == ["True"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc to see mappings")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import Counter
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +15,7 @@ from torchtext.vocab import Vocab
 
 from tests.conftest import shared
 from textcls.config import TokenizerConfig
+from textcls.data import tokenizer as tokenizer_module
 from textcls.data import tokens as tokens_module
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import Tokens, blocks
@@ -96,10 +99,68 @@ def test_block_borders_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens_module, "BLOCK_ROWS", 7)
     monkeypatch.setattr(tokens_module, "BLOCK_BYTES", 60)
     assert tokenize([*texts]).to_lists() == whole
-    cut = list(blocks(pa.chunked_array([pa.array(texts)])))
+    cut = list(blocks([pa.array(texts)]))
     assert pa.chunked_array(cut).to_pylist() == texts
     assert all(len(block) <= 7 for block in cut)
     assert all(len("".join(block.to_pylist())) <= 60 or len(block) == 1 for block in cut)
+
+
+def test_rows_beyond_ascii_do_not_touch_their_neighbours() -> None:
+    # Only such rows are lowered exactly. Rows of both kinds stand side by side in one block, and
+    # what ends one (a capital sigma, half a line break, white space) meets what begins the next.
+    parts: list[str | None] = [
+        "ΑΣ", "ABC", "İstanbul Is", "<br", "/> <BR />é", None, "a\x85b\xa0c", "\u3000", "Σ",
+        "ASCII\nonly", "", "caf\u00c9\n<br\n/>", "\u2003end", 'q"uo"te', 'Ä"<br" />Ö', "K",
+        "\ufeffbom", "日本 語。", "\0", "x\u1680y\u2028z", "\u0085", "last",
+    ]  # fmt: skip
+    texts = [*parts, *parts[::-1], *(parts[i * 5 % len(parts)] for i in range(len(parts)))]
+    assert tokenize(texts).to_lists() == [torchtext_basic_english(text or "") for text in texts]
+    # A slice of an array begins in the middle of its buffers.
+    array = pa.array(texts, pa.string()).slice(3, 30)
+    found = Tokenizer(config())(pa.chunked_array([array]))
+    assert found.to_lists() == [torchtext_basic_english(text or "") for text in texts[3:33]]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str | None] = [f"Row {i} {'é' * (i % 3)} {i % 11}." * (i % 5) for i in range(300)]
+    monkeypatch.setattr(tokens_module, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(tokenizer_module, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(tokenizer_module, "usable_cpus", lambda: threads)
+    used = set()
+    split = tokens_module.basic_english
+
+    def watched(block: pa.Array) -> tuple[pa.DictionaryArray, tokens_module.Int64]:
+        used.add(threading.get_ident())
+        return split(block)
+
+    monkeypatch.setattr(tokenizer_module, "basic_english", watched)
+    tokens = tokenize(texts)
+    assert threading.get_ident() not in used
+    assert len(used) <= threads
+    assert tokens.to_lists() == [torchtext_basic_english(text or "") for text in texts]
+    words = Counter(word for row in tokens.to_lists() for word in row)
+    names = tokens.dictionary.to_pylist()
+    assert dict(zip(names, tokens.counts().tolist(), strict=True)) == words
+    # The codes too are the same, not the words alone: in order of first appearance.
+    assert names == list(dict.fromkeys(word for row in tokens.to_lists() for word in row))
+
+
+def test_texts_are_let_go_of_as_they_are_used() -> None:
+    chunks = [pa.array(["a b"] * 3), pa.array([], pa.string()), pa.array(["c"], pa.large_string())]
+    tokens = Tokenizer(config()).use_up(chunks)
+    assert chunks == []
+    assert tokens.to_lists() == [["a", "b"]] * 3 + [["c"]]
+
+
+def test_a_text_beyond_two_gigabytes_of_others_is_read() -> None:
+    # Zeros that are never touched take no memory.
+    offsets = np.array([0, 2**31 + 7, 2**31 + 12], np.int64)
+    data = np.zeros(offsets[-1], np.uint8)
+    data[-5:] = np.frombuffer(b"far .", np.uint8)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    array = pa.Array.from_buffers(pa.large_string(), 2, buffers).slice(1)
+    assert Tokenizer(config())(pa.chunked_array([array])).to_lists() == [["far", "."]]
 
 
 def test_no_texts_no_tokens() -> None:

@@ -77,6 +77,8 @@ class TokenizerConfig:
     min_freq: PositiveInt
     max_size: PositiveInt | None
     max_tokens: PositiveInt | None
+    ngrams: Annotated[int, Field(ge=1, le=5)] = 1
+    buckets: Annotated[int, Field(ge=1, le=2**30)] | None = None
     language: str = "en"
     vocab_size: Annotated[int, Field(ge=1, le=10_000_000)] = 30_000
     file: str | None = None
@@ -84,6 +86,11 @@ class TokenizerConfig:
     def __post_init__(self) -> None:
         if (self.name == "file") != (self.file is not None):
             raise ValueError("tokenizer.file names a tokenizer.json for tokenizer=file, only there")
+        if self.buckets is not None and self.ngrams == 1:
+            raise ValueError(
+                "tokenizer.buckets is for n-grams: set tokenizer.ngrams=2 or more, "
+                "or tokenizer.buckets=null"
+            )
 
 
 @dataclass(frozen=True, config=_strict)

@@ -160,7 +160,7 @@ def _phases(config: Config, folder: Path, device: torch.device, console: Console
     # Build.
     torch.manual_seed(config.seed)
     model = EmbeddingBagClassifier(
-        len(prepared.vocabulary),
+        prepared.num_embeddings,
         config.model.dim,
         len(prepared.label_names),
         config.model.mode,
@@ -175,7 +175,7 @@ def _phases(config: Config, folder: Path, device: torch.device, console: Console
     log.info(
         "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",
         config.model.mode,
-        len(prepared.vocabulary),
+        prepared.num_embeddings,
         config.model.dim,
         len(prepared.label_names),
         f"{parameters:,}",
@@ -294,7 +294,7 @@ def _hparams(config: Config) -> dict[str, Any]:
     """Return the settings that runs of a study differ in, by their name on the command line."""
     shown = {
         "data": ("name",),
-        "tokenizer": ("name", "min_freq", "max_size", "max_tokens"),
+        "tokenizer": ("name", "min_freq", "max_size", "max_tokens", "ngrams", "buckets"),
         "model": ("mode", "dim", "dropout"),
         "optimizer": ("name", "lr", "weight_decay"),
         "schedule": ("name",),

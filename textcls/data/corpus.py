@@ -46,21 +46,42 @@ class Split:
     """Texts and labels of one split.
 
     Attributes:
-        texts: Arrow strings ``[num_texts]``; null where a row has no text.
+        chunks: the texts as Arrow string arrays, in order; null where a row has no text. Who uses
+            them up takes them out of the list, so that a large corpus is not held twice.
         labels: int64 ``[num_texts]``, positions in ``Corpus.label_names``.
         where: the file or split that the rows come from, for messages.
     """
 
-    texts: pa.ChunkedArray
+    chunks: list[pa.Array]
     labels: Int64
     where: str
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: npt.NDArray[np.integer]) -> Split:
-        """Return the given rows, in the given order."""
-        return Split(self.texts.take(pa.array(rows)), self.labels[rows], self.where)
+    @property
+    def texts(self) -> pa.ChunkedArray:
+        """All texts, Arrow strings ``[num_texts]``."""
+        return pa.chunked_array(self.chunks)
+
+    def cut(self, held: npt.NDArray[np.bool_]) -> tuple[Split, Split]:
+        """Use up this split: return the rows where ``held``, bool ``[num_texts]``, and the others.
+
+        The order of the rows stays.
+        """
+        inside: list[pa.Array] = []
+        outside: list[pa.Array] = []
+        stop = len(held)
+        while self.chunks:
+            chunk = self.chunks.pop()
+            wanted = held[stop - len(chunk) : stop]
+            inside.append(chunk.filter(pa.array(wanted)))
+            outside.append(chunk.filter(pa.array(~wanted)))
+            stop -= len(chunk)
+        return (
+            Split(inside[::-1], self.labels[held], self.where),
+            Split(outside[::-1], self.labels[~held], self.where),
+        )
 
 
 @dataclass(frozen=True)
@@ -459,12 +480,16 @@ def _make_corpus(config: DataConfig, tables: dict[str, _Table]) -> Corpus:
         )
     notes = [note for table in tables.values() for note in table.notes]
     splits = {}
-    for split, table in tables.items():
+    for split in list(tables):
+        table = tables.pop(split)
         texts = _texts(table, text_columns)
         if texts.null_count:
             rows = f"{texts.null_count:,} rows have no text"
             notes.append(f"{table.where}: {rows}: they are kept, as empty bags")
-        splits[split] = Split(texts, _encode_labels(raw_labels[split], names, table), table.where)
+        labels = _encode_labels(raw_labels[split], names, table)
+        splits[split] = Split(texts.chunks, labels, table.where)
+    where = train.where
+    del table, texts, train  # from here on the splits alone hold the texts
     rng = np.random.default_rng(config.split_seed)
     for split, fraction in (
         ("test", config.test_fraction),
@@ -474,12 +499,11 @@ def _make_corpus(config: DataConfig, tables: dict[str, _Table]) -> Corpus:
             held = stratified_cut(splits["train"].labels, fraction, rng)
             if not held.any():
                 raise InputError(
-                    f"{train.where}: {len(held)} rows are too few to cut a {split} split: "
+                    f"{where}: {len(held)} rows are too few to cut a {split} split: "
                     f"give data.{split}, or a larger data.{split}_fraction"
                 )
-            splits[split] = splits["train"].take(np.flatnonzero(held))
-            splits["train"] = splits["train"].take(np.flatnonzero(~held))
-            notes.append(f"{split}: {held.sum():,} rows of {train.where}, held out by label")
+            splits[split], splits["train"] = splits["train"].cut(held)
+            notes.append(f"{split}: {held.sum():,} rows of {where}, held out by label")
     return Corpus(splits["train"], splits["validation"], splits["test"], tuple(names), tuple(notes))
 
 

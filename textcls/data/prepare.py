@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import safetensors.numpy
 import safetensors.torch
 from filelock import FileLock
@@ -21,6 +22,7 @@ from safetensors import SafetensorError
 from textcls.config import DataConfig, TokenizerConfig
 from textcls.data.bags import Bags
 from textcls.data.corpus import SPLITS, Corpus, Source, hash_file
+from textcls.data.ngrams import Encoder, build_vocabulary, num_embeddings
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, TextclsError
@@ -29,7 +31,7 @@ from textcls.files import whole_folder
 log = logging.getLogger("textcls")
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Prepared:
     label_names: tuple[str, ...]
     from_cache: bool
     key: str
+
+    @property
+    def num_embeddings(self) -> int:
+        """How many rows the embedding has."""
+        return num_embeddings(self.vocabulary, self.tokenizer.config)
 
 
 def prepare(data: DataConfig, tokenizer: TokenizerConfig, cache_dir: Path) -> Prepared:
@@ -119,37 +126,41 @@ def _write(corpus: Corpus, config: TokenizerConfig, key: dict[str, Any], entry: 
     tokenizer = Tokenizer(config, corpus.train.texts)
     notes = list(corpus.notes)
     with whole_folder(entry) as scratch:
-        vocabulary = None
+        encode = None
         for split in SPLITS:
             part = corpus.splits[split]
-            tokens = tokenizer(part.texts)
-            if not len(tokens.codes):
+            tokens = tokenizer.use_up(part.chunks)
+            pa.default_memory_pool().release_unused()  # the texts' memory, to the system
+            num_words = len(tokens.codes)
+            if not num_words:
                 raise InputError(f"{part.where}: the {split} split has no tokens after tokenizing")
-            if vocabulary is None:  # train comes first, and is all that the vocabulary sees
-                vocabulary = Vocabulary.build(tokens, config.min_freq, config.max_size)
+            if encode is None:  # train comes first, and is all that the vocabulary sees
+                vocabulary, ngram_notes = build_vocabulary(tokens, config)
                 if len(vocabulary) == len(vocabulary.specials):
                     raise InputError(
                         f"tokenizer.min_freq={config.min_freq} leaves no token of {part.where}: "
-                        f"the most frequent stands {np.bincount(tokens.codes).max():,} times"
+                        f"the most frequent stands {tokens.counts().max():,} times"
                     )
-            indices = vocabulary.encode(tokens)
+                encode = Encoder(vocabulary, config)
             empty = int((np.diff(tokens.offsets) == 0).sum())
-            unknown = float((indices == vocabulary.unknown_id).mean())
+            indices, offsets = encode(tokens)
+            del tokens  # writing takes a copy of the indices: not beside this one
+            unknown = np.count_nonzero(indices == vocabulary.unknown_id) / num_words
+            ngrams = f", {len(indices) - num_words:,} n-grams" if config.ngrams > 1 else ""
             notes.append(
-                f"{split}: {len(part):,} bags, {len(indices):,} tokens, "
+                f"{split}: {len(part):,} bags, {num_words:,} tokens{ngrams}, "
                 f"{unknown:.1%} unknown, {empty:,} bags empty"
             )
             safetensors.numpy.save_file(
-                {"indices": indices, "offsets": tokens.offsets, "labels": part.labels},
+                {"indices": indices, "offsets": offsets, "labels": part.labels},
                 scratch / f"{split}.safetensors",
             )
-        assert vocabulary is not None
         (scratch / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
         _dump(scratch / "labels.json", corpus.label_names)
         if tokenizer.json is not None:
             (scratch / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
         hashes = {path.name: hash_file(path) for path in sorted(scratch.iterdir())}
-        notes.append(f"vocabulary: {len(vocabulary):,} tokens")
+        notes += [f"vocabulary: {len(vocabulary):,} tokens", *ngram_notes]
         _dump(scratch / "manifest.json", {"key": key, "files": hashes, "notes": notes})
 
 
@@ -172,7 +183,7 @@ def _open(entry: Path, key: dict[str, Any], config: TokenizerConfig) -> Prepared
             # Mapped into memory, not read.
             split: Bags(
                 **safetensors.torch.load_file(entry / f"{split}.safetensors"),
-                num_embeddings=len(vocabulary),
+                num_embeddings=num_embeddings(vocabulary, config),
             )
             for split in SPLITS
         }

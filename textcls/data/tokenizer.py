@@ -66,17 +66,19 @@ class Tokenizer:
 
     def __call__(self, texts: pa.ChunkedArray) -> Tokens:
         """Tokenize Arrow strings (null: an empty text), one list of tokens per text."""
+        return self.use_up(texts.chunks)
 
-        def split(block: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
-            return truncate(*self._split(block), self.config.max_tokens)
-
-        threads = usable_cpus() if self._split is basic_english else 1
+    def use_up(self, chunks: list[pa.Array]) -> Tokens:
+        """Tokenize arrays of texts, and empty the list on the way, to let go of the texts."""
         # One block needs no threads; neither do tokenizers that hold the interpreter's lock, or
         # have threads of their own.
-        if threads == 1 or len(texts) <= BLOCK_ROWS:
-            return join_blocks([split(block) for block in blocks(texts)])
-        with ThreadPoolExecutor(threads) as pool:
-            return join_blocks(list(pool.map(split, blocks(texts))))
+        if self._split is not basic_english or sum(map(len, chunks)) <= BLOCK_ROWS:
+            return join_blocks([self._cut(block) for block in blocks(chunks)])
+        with ThreadPoolExecutor(usable_cpus()) as pool:
+            return join_blocks(list(pool.map(self._cut, blocks(chunks))))
+
+    def _cut(self, block: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
+        return truncate(*self._split(block), self.config.max_tokens)
 
 
 def usable_cpus() -> int:
@@ -111,7 +113,7 @@ def _learn(config: TokenizerConfig, texts: pa.ChunkedArray | None) -> str:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
     def batches() -> Iterator[list[str]]:
-        for block in blocks(texts):
+        for block in blocks(texts.chunks):
             yield [text or "" for text in block.to_pylist()]
 
     tokenizer.train_from_iterator(

@@ -17,6 +17,9 @@ Int64 = npt.NDArray[np.int64]
 # cost of some forty NumPy and Arrow calls does not show.
 BLOCK_ROWS = 1_000
 BLOCK_BYTES = 1 << 22
+# NumPy turns int32 positions into int64 ones before it uses them: in pieces, that is no second
+# copy of a corpus.
+PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Tokens:
     codes: Int32
     dictionary: pa.Array
     offsets: Int64
+
+    def counts(self) -> Int64:
+        """Return how often each entry of the dictionary stands: int64 ``[len(dictionary)]``."""
+        counts = np.zeros(len(self.dictionary), np.int64)
+        step = max(PIECE, len(counts))
+        for start in range(0, len(self.codes), step):
+            counts += np.bincount(self.codes[start : start + step], minlength=len(counts))
+        return counts
 
     def to_lists(self) -> list[list[str]]:
         """Return the tokens of each text as Python lists (to look at, and in tests)."""
@@ -49,17 +60,33 @@ def offsets_of(lengths: npt.NDArray[np.integer]) -> Int64:
     return offsets
 
 
-def blocks(texts: pa.ChunkedArray) -> Iterator[pa.Array]:
-    """Cut texts into arrays of at most ``BLOCK_ROWS`` rows and ``BLOCK_BYTES`` (or one row)."""
-    for chunk in texts.chunks:
+def blocks(chunks: list[pa.Array]) -> Iterator[pa.Array]:
+    """Cut texts into arrays of at most ``BLOCK_ROWS`` rows and ``BLOCK_BYTES`` (or one row).
+
+    ``chunks`` is emptied on the way, so that texts can be let go of once they are used.
+    """
+    while chunks:
+        chunk = chunks.pop(0)
         ends = np.cumsum(pc.fill_null(pc.binary_length(chunk), 0).to_numpy(zero_copy_only=False))
         start = 0
         while start < len(chunk):
             before = int(ends[start - 1]) if start else 0
             fits = int(np.searchsorted(ends, before + BLOCK_BYTES, side="right"))
             stop = min(max(fits, start + 1), start + BLOCK_ROWS)
-            yield chunk.slice(start, stop - start).cast(pa.string())
+            block = chunk.slice(start, stop - start)
+            if pa.types.is_large_string(chunk.type):
+                # A copy of its own: a place beyond 2 GB in the chunk's has no 32-bit offset.
+                block = pa.concat_arrays([block]).cast(pa.string())
+            yield block
             start = stop
+
+
+def look_up(table: Int32, codes: Int32) -> Int32:
+    """Return ``table[codes]``, int32 ``[len(codes)]``."""
+    found = np.empty(len(codes), np.int32)
+    for start in range(0, len(codes), PIECE):
+        found[start : start + PIECE] = table[codes[start : start + PIECE]]
+    return found
 
 
 def truncate(
@@ -178,15 +205,21 @@ def basic_english(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
         len(starts), pa.py_buffer(token_offsets), pa.py_buffer(kept)
     )
     row_ends = np.searchsorted(starts, np.flatnonzero(kind == _ROW_END))
-    return tokens.dictionary_encode(), np.diff(row_ends, prepend=0).astype(np.int64)
+    return _small(tokens.dictionary_encode()), np.diff(row_ends, prepend=0).astype(np.int64)
+
+
+def _small(tokens: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Halve the codes of a block, where they allow it: all blocks of a corpus are held at once."""
+    if len(tokens.dictionary) > 1 << 16:
+        return tokens
+    return pa.DictionaryArray.from_arrays(tokens.indices.cast(pa.uint16()), tokens.dictionary)
 
 
 def _joined(rows: pa.BinaryArray) -> bytes:
     """Return the rows end to end, each followed by the end mark."""
-    whole: pa.Buffer = pc.binary_join(pa.ListArray.from_arrays([0, len(rows)], rows), _END)[
-        0
-    ].as_buffer()
-    return whole.to_pybytes() + _END
+    joined = pc.binary_join(pa.ListArray.from_arrays([0, len(rows)], rows), _END)
+    text: bytes = joined[0].as_buffer().to_pybytes()
+    return text + _END
 
 
 def _lower(rows: pa.BinaryArray) -> pa.BinaryArray:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.data.tokens import Int32, Tokens
+from textcls.data.tokens import Int32, Int64, Tokens, look_up, strings
 
 UNKNOWN = "<unk>"
 PADDING = "<pad>"
@@ -41,7 +41,7 @@ class Vocabulary:
         counts: npt.NDArray[np.int64] | Sequence[int],
         specials: Sequence[str] = (UNKNOWN, PADDING),
     ) -> None:
-        self.tokens = pa.array(tokens, pa.string()) if not isinstance(tokens, pa.Array) else tokens
+        self.tokens = tokens if isinstance(tokens, pa.Array) else strings(tokens)
         self.counts = np.asarray(counts, np.int64)
         self.specials = tuple(specials)
         if self.specials[:2] != (UNKNOWN, PADDING):
@@ -80,6 +80,7 @@ class Vocabulary:
         min_freq: int = 1,
         max_size: int | None = None,
         specials: Sequence[str] = (UNKNOWN, PADDING),
+        more: tuple[pa.Array, Int64] | None = None,
     ) -> Vocabulary:
         """Build from the tokens of the train split.
 
@@ -88,32 +89,43 @@ class Vocabulary:
             min_freq: leave out tokens that stand fewer times.
             max_size: keep at most so many tokens, the specials not counted (as torchtext does).
             specials: see the class.
+            more: n-grams of these tokens, as strings, and how often each stands.
         """
-        counts = np.bincount(tokens.codes, minlength=len(tokens.dictionary))
-        is_special = pc.is_in(tokens.dictionary, value_set=pa.array(specials, pa.string()))
+        names, counts = tokens.dictionary, tokens.counts()
+        if more is not None:
+            # A word that holds a space may be named as an n-gram is: one row for both.
+            new = pc.invert(pc.is_in(more[0], value_set=names))
+            names = pa.concat_arrays([names, more[0].filter(new)])
+            counts = np.append(counts, more[1][new.to_numpy(zero_copy_only=False)])
+        is_special = pc.is_in(names, value_set=strings(specials))
         wanted = (counts >= max(min_freq, 1)) & ~is_special.to_numpy(zero_copy_only=False)
         candidates = np.flatnonzero(wanted)
         order = pc.sort_indices(
             pa.table(
                 {
                     "count": counts[candidates],
-                    "token": tokens.dictionary.take(pa.array(candidates)),
+                    "token": names.take(pa.array(candidates)),
                 }
             ),
             sort_keys=[("count", "descending"), ("token", "ascending")],
         )
         chosen = candidates[order.to_numpy()][:max_size]
-        kept = tokens.dictionary.take(pa.array(chosen))
+        kept = names.take(pa.array(chosen))
+        words = chosen[chosen < len(tokens.dictionary)]  # an n-gram left out is no unknown token
         special_counts = np.zeros(len(specials), np.int64)
-        special_counts[cls.unknown_id] = len(tokens.codes) - counts[chosen].sum()
+        special_counts[cls.unknown_id] = len(tokens.codes) - counts[words].sum()
         return cls(
-            pa.concat_arrays([pa.array(specials, pa.string()), kept]),
+            pa.concat_arrays([strings(specials), kept]),
             np.concatenate([special_counts, counts[chosen]]),
             specials,
         )
 
+    def ids(self, words: pa.Array) -> Int32:
+        """Return the ids of Arrow strings, int32; unknown ones get ``unknown_id``."""
+        found = pc.fill_null(pc.index_in(words, value_set=self.tokens), self.unknown_id)
+        ids: Int32 = found.to_numpy()
+        return ids
+
     def encode(self, tokens: Tokens) -> Int32:
         """Return the tokens' ids, int32 ``[num_tokens]``; unknown tokens get ``unknown_id``."""
-        ids = pc.fill_null(pc.index_in(tokens.dictionary, value_set=self.tokens), self.unknown_id)
-        encoded: Int32 = ids.to_numpy(zero_copy_only=False).astype(np.int32)[tokens.codes]
-        return encoded
+        return look_up(self.ids(tokens.dictionary), tokens.codes)

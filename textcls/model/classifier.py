@@ -13,6 +13,7 @@ from torch import Tensor
 
 from textcls.data.bags import Bags
 from textcls.data.batches import runs_of_bags
+from textcls.data.ngrams import Encoder
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import ModelParts, load_model
 
@@ -30,6 +31,7 @@ class Classifier:
 
     def __init__(self, parts: ModelParts) -> None:
         self.parts = parts
+        self._encode = Encoder(parts.vocabulary, parts.tokenizer.config)
         self.label_names = parts.label_names
 
     @classmethod
@@ -54,11 +56,12 @@ class Classifier:
             for text in texts
         ]
         tokens = self.parts.tokenizer(pa.chunked_array([pa.array(clean, pa.large_string())]))
+        indices, offsets = self._encode(tokens)
         bags = Bags(
-            torch.from_numpy(self.parts.vocabulary.encode(tokens)),
-            torch.from_numpy(tokens.offsets),
+            torch.from_numpy(indices),
+            torch.from_numpy(offsets),
             torch.zeros(len(clean), dtype=torch.int64),
-            num_embeddings=len(self.parts.vocabulary),
+            num_embeddings=self.parts.model.embedding.num_embeddings,
         )
         probabilities: npt.NDArray[np.float32] = (
             logits_of(self.parts.model, bags).softmax(1).numpy()

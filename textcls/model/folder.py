@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from textcls.config import TokenizerConfig
+from textcls.data.ngrams import num_embeddings
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, first_line
@@ -109,16 +110,16 @@ def load_model(folder: Path) -> ModelParts:
         vocabulary = Vocabulary.from_json(_read(folder / "vocabulary.json"))
         label_names = tuple(json.loads(_read(folder / "labels.json")))
         model = EmbeddingBagClassifier(**config["model"])
-        if (len(vocabulary), len(label_names)) != (
-            model.embedding.num_embeddings,
-            model.linear.out_features,
-        ):
-            raise ValueError("vocabulary or labels do not match the weights")
         text = folder / "tokenizer.json"
         tokenizer = Tokenizer(
             TypeAdapter(TokenizerConfig).validate_python(config["tokenizer"]),
             json=_read(text) if text.exists() else None,
         )
+        if (num_embeddings(vocabulary, tokenizer.config), len(label_names)) != (
+            model.embedding.num_embeddings,
+            model.linear.out_features,
+        ):
+            raise ValueError("vocabulary or labels do not match the weights")
     except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
         raise InputError(f"{folder}: damaged model folder ({first_line(error)})") from None
     load_weights(model, folder / WEIGHTS)

@@ -1,0 +1,341 @@
+"""From tokens to the ids of bags: words, and n-grams of them, exact or hashed.
+
+An exact n-gram is a token of the vocabulary like any word: its words joined by one space, as in
+torchtext's ``ngrams_iterator``. Hashed ones have no names: every n-gram of two words and more falls
+into one of ``buckets`` rows after the vocabulary. Either way n-grams never cross the end of a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from textcls.config import TokenizerConfig
+from textcls.data.tokens import Int32, Int64, Tokens, offsets_of
+from textcls.data.vocabulary import Vocabulary
+
+Bools = npt.NDArray[np.bool_]
+UInt64 = npt.NDArray[np.uint64]
+_Number = TypeVar("_Number", np.int64, np.uint64)
+# From the words of many texts, and whether another word of the same text follows each, to the ids
+# of the 2-grams that begin at each, of the 3-grams, …; -1 for none.
+_Find = Callable[[Int32, Bools], Iterator[Int32]]
+
+# Tokens that are encoded at one go, and keys that are sorted at one go: together they bound the
+# memory that is needed beside the corpus.
+PIECE = 1 << 21
+SORTED_KEYS = 1 << 25
+# How full the buckets are is measured on about so many n-grams of train: on a share of the buckets
+# where there are more.
+WATCHED_NGRAMS = 1 << 22
+
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, of bits without a pattern: 2**64 / golden ratio
+_HALF = np.uint64(32)
+
+
+def num_embeddings(vocabulary: Vocabulary, config: TokenizerConfig) -> int:
+    """Return how many rows the embedding has: those of the vocabulary, then the buckets."""
+    return len(vocabulary) + (config.buckets or 0)
+
+
+def build_vocabulary(tokens: Tokens, config: TokenizerConfig) -> tuple[Vocabulary, list[str]]:
+    """Build the vocabulary from the tokens of the train split, exact n-grams included.
+
+    Returns:
+        The vocabulary, and sentences for the user on the n-grams.
+    """
+    if config.ngrams == 1 or config.buckets is not None:
+        vocabulary = Vocabulary.build(tokens, config.min_freq, config.max_size)
+        if config.buckets is None:
+            return vocabulary, []
+        return vocabulary, [describe_load(tokens, config.ngrams, config.buckets)]
+    names, counts, distinct = count_ngrams(tokens, config.ngrams, config.min_freq)
+    vocabulary = Vocabulary.build(tokens, config.min_freq, config.max_size, more=(names, counts))
+    kept = pc.sum(pc.match_substring(vocabulary.tokens, " ")).as_py()
+    which = " (past 2 words: where their beginning is kept)" if config.ngrams > 2 else ""
+    return vocabulary, [f"n-grams: {kept:,} kept of {distinct:,} distinct in train{which}"]
+
+
+class Encoder:
+    """Turns tokens into the indices and offsets of bags, the same way in training and serving.
+
+    Within a bag each word is followed by the n-grams that begin with it, the short ones first.
+    An unknown word is ``<unk>``. An exact n-gram that the vocabulary lacks is left out: most
+    n-grams of any new text are new, and so many ``<unk>`` would drown what is known of it.
+
+    Args:
+        vocabulary: of the words and exact n-grams.
+        config: for ``ngrams`` and ``buckets``.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, config: TokenizerConfig) -> None:
+        self.vocabulary = vocabulary
+        self.ngrams = config.ngrams
+        self.buckets = config.buckets
+        if self.ngrams > 1 and self.buckets is None:
+            self._words, self._levels = _levels_of(vocabulary.tokens, self.ngrams)
+
+    def __call__(self, tokens: Tokens) -> tuple[Int32, Int64]:
+        """Return indices, int32 ``[num_indices]``, and offsets, int64 ``[num_texts + 1]``."""
+        if self.ngrams == 1:
+            return self.vocabulary.encode(tokens), tokens.offsets
+        word_ids = self.vocabulary.ids(tokens.dictionary)
+        find = (
+            self._find_exact(tokens.dictionary)
+            if self.buckets is None
+            else self._find_hashed(tokens.dictionary, self.buckets)
+        )
+        indices, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+        for codes, follows, offsets in _pieces(tokens):
+            # One row a word: its id, then those of the n-grams that begin there.
+            grid = np.full((len(codes), self.ngrams), -1, np.int32)
+            grid[:, 0] = word_ids[codes]
+            for column, ids in enumerate(find(codes, follows), start=1):
+                grid[: len(ids), column] = ids
+            flat = grid.reshape(-1)
+            there = flat >= 0
+            indices.append(np.compress(there, flat))
+            ends = offsets_of(there.view(np.uint8))
+            lengths.append(np.diff(ends[offsets * self.ngrams]))
+        return np.concatenate(indices), offsets_of(np.concatenate(lengths))
+
+    def _find_exact(self, dictionary: pa.Array) -> _Find:
+        numbers = _positions(dictionary, self._words)
+
+        def find(codes: Int32, follows: Bools) -> Iterator[Int32]:
+            words = nodes = numbers[codes]
+            for length, (keys, ids) in enumerate(self._levels, start=2):
+                at, wanted = _keys(nodes, words, follows, length)
+                nodes = np.full(max(len(codes) - length + 1, 0), -1, np.int32)
+                nodes[at] = _positions(_arrow(wanted), keys)
+                yield ids[nodes]  # the last of ids, which -1 finds, is -1
+
+        return find
+
+    def _find_hashed(self, dictionary: pa.Array, buckets: int) -> _Find:
+        word_hashes = _hash_words(dictionary)
+        first = np.int32(len(self.vocabulary))
+
+        def find(codes: Int32, follows: Bools) -> Iterator[Int32]:
+            for hashes, whole in _hashes(word_hashes[codes], follows, self.ngrams):
+                yield np.where(whole, _rows(hashes, buckets).astype(np.int32) + first, np.int32(-1))
+
+        return find
+
+
+def _pieces(tokens: Tokens) -> Iterator[tuple[Int32, Bools, Int64]]:
+    """Cut tokens between texts into pieces of about ``PIECE`` tokens.
+
+    Yields:
+        Codes ``[n]``, whether the next code is of the same text ``[n]``, offsets of the texts.
+    """
+    start, offsets = 0, tokens.offsets
+    while start + 1 < len(offsets):
+        fits = int(np.searchsorted(offsets, offsets[start] + PIECE, side="right")) - 1
+        stop = max(fits, start + 1)
+        codes = tokens.codes[offsets[start] : offsets[stop]]
+        own = offsets[start : stop + 1] - offsets[start]
+        yield codes, _follows(own), own
+        start = stop
+
+
+def _follows(offsets: Int64) -> Bools:
+    """Return for each token whether another of the same text follows it."""
+    follows = np.ones(offsets[-1], np.bool_)
+    follows[offsets[1:][np.diff(offsets) > 0] - 1] = False
+    return follows
+
+
+# --- exact -----------------------------------------------------------------------------------
+# An n-gram is its beginning, one word shorter, and its last word: two numbers of 32 bits that make
+# one key of 64. Beginnings of one word are words; longer ones are numbered as they are found.
+
+
+def _keys(beginnings: Int32, words: Int32, follows: Bools, length: int) -> tuple[Int64, Int64]:
+    """Return where n-grams of so many words begin, int64 ``[m]``, and their keys, int64 ``[m]``."""
+    count = max(len(words) - length + 1, 0)
+    last = words[length - 1 :]
+    whole = (beginnings[:count] >= 0) & (last >= 0)
+    whole &= follows[length - 2 : length - 2 + count]
+    at = np.flatnonzero(whole)
+    keys = beginnings[at].astype(np.int64)
+    keys <<= 32
+    keys |= last[at]
+    return at, keys
+
+
+def count_ngrams(tokens: Tokens, longest: int, min_freq: int) -> tuple[pa.Array, Int64, int]:
+    """Count the n-grams of 2 to ``longest`` words.
+
+    A word that holds a space itself is part of no n-gram, whose name could be another's.
+
+    Returns:
+        Names and counts of those that stand ``min_freq`` times or more, and how many different
+        ones there are. (Of n-grams of 3 words and more, only those whose beginnings stand
+        ``min_freq`` times are counted: no other can.)
+    """
+    words = tokens.codes
+    spaced = pc.match_substring(tokens.dictionary, " ")
+    if pc.any(spaced).as_py():
+        numbers = np.arange(len(spaced), dtype=np.int32)
+        numbers[spaced.to_numpy(zero_copy_only=False)] = -1
+        words = numbers[words]
+    follows = _follows(tokens.offsets)
+    beginnings, names = words, tokens.dictionary
+    all_names, all_counts, distinct = [tokens.dictionary.slice(0, 0)], [np.zeros(0, np.int64)], 0
+    for length in range(2, longest + 1):
+        kept, counts, different = _count_keys(beginnings, words, follows, length, min_freq)
+        distinct += different
+        names = pc.binary_join_element_wise(
+            names.take(_arrow(kept >> 32)), tokens.dictionary.take(_arrow(kept & 0xFFFFFFFF)), " "
+        )
+        all_names.append(names)
+        all_counts.append(counts)
+        if length < longest:
+            found = np.full(len(words), -1, np.int32)
+            for start, at, keys in _keys_in_pieces(beginnings, words, follows, length):
+                found[start + at] = _positions(_arrow(keys), _arrow(kept))
+            beginnings = found
+    return pa.concat_arrays(all_names), np.concatenate(all_counts), distinct
+
+
+def _keys_in_pieces(
+    beginnings: Int32, words: Int32, follows: Bools, length: int
+) -> Iterator[tuple[int, Int64, Int64]]:
+    for start in range(0, len(words) - length + 1, PIECE):
+        stop = start + PIECE
+        tail = stop + length - 1  # the words of the n-grams that begin before stop
+        yield start, *_keys(beginnings[start:stop], words[start:tail], follows[start:tail], length)
+
+
+def _count_keys(
+    beginnings: Int32, words: Int32, follows: Bools, length: int, min_freq: int
+) -> tuple[Int64, Int64, int]:
+    """Return the keys that stand ``min_freq`` times, their counts, and how many keys there are."""
+    passes = 1 + len(words) // SORTED_KEYS
+    kept, kept_counts, distinct = [], [], 0
+    for part in range(passes):
+        # Sorting brings equal keys together; it beats a hash table, which misses every cache.
+        keys = np.concatenate(
+            [np.zeros(0, np.int64)]
+            + [
+                keys if passes == 1 else keys[(keys >> 32) % passes == part]
+                for _, _, keys in _keys_in_pieces(beginnings, words, follows, length)
+            ]
+        )
+        different, counts = _runs(keys)
+        distinct += len(different)
+        often = counts >= min_freq
+        kept.append(different[often])
+        kept_counts.append(counts[often])
+    return np.concatenate(kept), np.concatenate(kept_counts), distinct
+
+
+def _levels_of(names: pa.Array, longest: int) -> tuple[pa.Array, list[tuple[pa.Array, Int32]]]:
+    """Return the words of the n-grams among ``names``, and per length their keys and ids.
+
+    It is a tree: a node a beginning, numbered by its position among the keys of its length. Where a
+    node is only the beginning of an n-gram among ``names``, its id is -1; so is one id more, at the
+    end.
+    """
+    at = np.flatnonzero(pc.match_substring(names, " ").to_numpy(zero_copy_only=False))
+    split = pc.split_pattern(names.take(_arrow(at)), " ")
+    encoded = split.flatten().dictionary_encode()
+    words = encoded.indices.to_numpy()
+    starts = split.offsets.to_numpy().astype(np.int64)
+    lengths = np.diff(starts)
+    starts = starts[:-1]
+    nodes = words[starts]
+    levels = []
+    for length in range(2, longest + 1):
+        here = lengths >= length
+        at, starts, lengths = at[here], starts[here], lengths[here]
+        keys = nodes[here].astype(np.int64) << 32 | words[starts + length - 1]
+        numbered = _arrow(keys).dictionary_encode()
+        nodes = numbered.indices.to_numpy()
+        ids = np.full(len(numbered.dictionary) + 1, -1, np.int32)
+        ids[nodes[lengths == length]] = at[lengths == length]
+        levels.append((numbered.dictionary, ids))
+    return encoded.dictionary, levels
+
+
+def _positions(values: pa.Array, among: pa.Array) -> Int32:
+    """Return the position of each value, int32; -1 for none."""
+    found: Int32 = pc.fill_null(pc.index_in(values, value_set=among), -1).to_numpy()
+    return found
+
+
+def _arrow(numbers: Int64) -> pa.Int64Array:
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _runs(values: npt.NDArray[_Number]) -> tuple[npt.NDArray[_Number], Int64]:
+    """Sort ``values`` in place; return the different ones, and how often each stands."""
+    values.sort()
+    begins = np.ones(len(values), np.bool_)
+    begins[1:] = values[1:] != values[:-1]
+    starts = np.flatnonzero(begins)
+    return values[starts], np.diff(starts, append=len(values))
+
+
+# --- hashed ----------------------------------------------------------------------------------
+# A word's hash is of its letters alone, and an n-gram's of its words' hashes: no order of words, no
+# block, no process can change them. Saved models depend on them.
+
+
+def _hash_words(dictionary: pa.Array) -> UInt64:
+    words = dictionary.cast(pa.binary()).to_pylist()
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, words), np.uint64, len(words))
+
+
+def _hashes(word_hashes: UInt64, follows: Bools, longest: int) -> Iterator[tuple[UInt64, Bools]]:
+    """Yield the hashes of the n-grams that begin at each word, and whether they end in its text.
+
+    First those of 2 words, then of 3, and so on.
+    """
+    hashes, whole = word_hashes, np.ones(len(word_hashes), np.bool_)
+    for length in range(2, min(longest, len(word_hashes)) + 1):
+        count = len(word_hashes) - length + 1
+        hashes = hashes[:count] * _MULTIPLIER + word_hashes[length - 1 :]
+        whole = whole[:count] & follows[length - 2 : length - 2 + count]
+        yield hashes, whole
+
+
+def _rows(hashes: UInt64, buckets: int) -> Int64:
+    """Return the bucket of each hash, int64.
+
+    It is the upper half of the hash, as a fraction of 1, times ``buckets``: as even as a remainder,
+    without a division, and of the upper bits, which every bit of every word's hash moves.
+    """
+    rows = hashes >> _HALF
+    rows *= np.uint64(buckets)
+    rows >>= _HALF
+    return rows.view(np.int64)
+
+
+def describe_load(tokens: Tokens, longest: int, buckets: int) -> str:
+    """Say how full the buckets are with the n-grams of 2 to ``longest`` words."""
+    lengths = np.diff(tokens.offsets)
+    total = sum(int(np.maximum(lengths - n, 0).sum()) for n in range(1, longest))
+    # Hashes fall into all buckets alike: the first of them stand for all.
+    watched = buckets if total <= WATCHED_NGRAMS else -(-buckets * WATCHED_NGRAMS // total)
+    word_hashes = _hash_words(tokens.dictionary)
+    seen = [np.zeros(0, np.uint64)]
+    for codes, follows, _ in _pieces(tokens):
+        for hashes, whole in _hashes(word_hashes[codes], follows, longest):
+            seen.append(hashes[whole & (_rows(hashes, buckets) < watched)])
+    distinct, _ = _runs(np.concatenate(seen))
+    _, fill = _runs(_rows(distinct, buckets))
+    shared = fill[fill > 1].sum() / max(len(distinct), 1)
+    number = round(len(distinct) * buckets / watched)
+    return (
+        f"n-grams: {'' if watched == buckets else 'about '}{number:,} distinct in train, in "
+        f"{buckets:,} buckets ({number / buckets:.2f} each); {shared:.1%} share their bucket"
+        + (": raise tokenizer.buckets or lower tokenizer.ngrams" if shared > 0.5 else "")
+    )
