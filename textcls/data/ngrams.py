@@ -29,8 +29,8 @@ _Find = Callable[[Int32, Bools], Iterator[Int32]]
 
 # Tokens that are encoded at one go, and keys that are sorted at one go: together they bound the
 # memory that is needed beside the corpus.
-PIECE = 1 << 21
-SORTED_KEYS = 1 << 25
+PIECE = 1 << 20
+SORTED_KEYS = 1 << 24
 # How full the buckets are is measured on about so many n-grams of train: on a share of the buckets
 # where there are more.
 WATCHED_NGRAMS = 1 << 22
@@ -91,7 +91,9 @@ class Encoder:
             if self.buckets is None
             else self._find_hashed(tokens.dictionary, self.buckets)
         )
-        indices, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+        # Memory that is never written to is never taken.
+        indices = np.empty(_num_ngrams(tokens, 1, self.ngrams), np.int32)
+        lengths, end = [np.zeros(0, np.int64)], 0
         for codes, follows, offsets in _pieces(tokens):
             # One row a word: its id, then those of the n-grams that begin there.
             grid = np.full((len(codes), self.ngrams), -1, np.int32)
@@ -100,10 +102,12 @@ class Encoder:
                 grid[: len(ids), column] = ids
             flat = grid.reshape(-1)
             there = flat >= 0
-            indices.append(np.compress(there, flat))
+            found = np.compress(there, flat)
+            indices[end : end + len(found)] = found
+            end += len(found)
             ends = offsets_of(there.view(np.uint8))
             lengths.append(np.diff(ends[offsets * self.ngrams]))
-        return np.concatenate(indices), offsets_of(np.concatenate(lengths))
+        return indices[:end], offsets_of(np.concatenate(lengths))
 
     def _find_exact(self, dictionary: pa.Array) -> _Find:
         numbers = _positions(dictionary, self._words)
@@ -143,6 +147,12 @@ def _pieces(tokens: Tokens) -> Iterator[tuple[Int32, Bools, Int64]]:
         own = offsets[start : stop + 1] - offsets[start]
         yield codes, _follows(own), own
         start = stop
+
+
+def _num_ngrams(tokens: Tokens, shortest: int, longest: int) -> int:
+    """Return how many n-grams of ``shortest`` to ``longest`` words all texts hold together."""
+    lengths = np.diff(tokens.offsets)
+    return sum(int(np.maximum(lengths - n + 1, 0).sum()) for n in range(shortest, longest + 1))
 
 
 def _follows(offsets: Int64) -> Bools:
@@ -321,8 +331,7 @@ def _rows(hashes: UInt64, buckets: int) -> Int64:
 
 def describe_load(tokens: Tokens, longest: int, buckets: int) -> str:
     """Say how full the buckets are with the n-grams of 2 to ``longest`` words."""
-    lengths = np.diff(tokens.offsets)
-    total = sum(int(np.maximum(lengths - n, 0).sum()) for n in range(1, longest))
+    total = _num_ngrams(tokens, 2, longest)
     # Hashes fall into all buckets alike: the first of them stand for all.
     watched = buckets if total <= WATCHED_NGRAMS else -(-buckets * WATCHED_NGRAMS // total)
     word_hashes = _hash_words(tokens.dictionary)
