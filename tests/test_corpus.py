@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import make_config, shared, with_options
 from textcls.config import DataConfig
-from textcls.data.corpus import Corpus, Source, stratified_cut
+from textcls.data.corpus import Corpus, Source, Split, stratified_cut
 from textcls.errors import InputError
 
 Write = Callable[..., str]
@@ -371,3 +373,19 @@ def test_what_is_cut_is_not_trained_on(write: Write) -> None:
     parts = [set(split.texts.to_pylist()) for split in corpus.splits.values()]
     assert [len(part) for part in parts] == [80, 10, 10]
     assert len(set.union(*parts)) == 100
+
+
+@given(st.lists(st.lists(st.booleans(), max_size=4), min_size=1, max_size=5))
+def test_a_cut_keeps_order_and_uses_up_what_it_cuts(chunks: list[list[bool]]) -> None:
+    held = np.array([wanted for chunk in chunks for wanted in chunk], np.bool_)
+    rows = iter(range(len(held)))
+    split = Split(
+        [pa.array([str(next(rows)) for _ in chunk], pa.string()) for chunk in chunks],
+        np.arange(len(held)),
+        "here",
+    )
+    inside, outside = split.cut(held)
+    assert split.chunks == []
+    for part, wanted in ((inside, held), (outside, ~held)):
+        assert part.labels.tolist() == np.flatnonzero(wanted).tolist()
+        assert part.texts.to_pylist() == [str(i) for i in np.flatnonzero(wanted)]

@@ -18,7 +18,7 @@ from textcls.config import TokenizerConfig
 from textcls.data import tokenizer as tokenizer_module
 from textcls.data import tokens as tokens_module
 from textcls.data.tokenizer import Tokenizer
-from textcls.data.tokens import Tokens, blocks
+from textcls.data.tokens import Tokens, blocks, positions
 from textcls.data.vocabulary import PADDING, UNKNOWN, Vocabulary
 from textcls.errors import InputError
 
@@ -161,6 +161,17 @@ def test_a_text_beyond_two_gigabytes_of_others_is_read() -> None:
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
     array = pa.Array.from_buffers(pa.large_string(), 2, buffers).slice(1)
     assert Tokenizer(config())(pa.chunked_array([array])).to_lists() == [["far", "."]]
+
+
+@given(
+    st.lists(st.sampled_from("abcdefghij"), max_size=6),
+    st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), max_size=26, unique=True),
+)
+def test_positions_are_a_dictionarys(values: list[str], among: list[str]) -> None:
+    places = {value: i for i, value in enumerate(among)}
+    found = positions(pa.array(values, pa.string()), pa.array(among, pa.string()))
+    assert found.tolist() == [places.get(value, -1) for value in values]
+    assert found.dtype == np.int32
 
 
 def test_no_texts_no_tokens() -> None:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from textcls.config import TokenizerConfig
-from textcls.data.tokens import Int32, Int64, Tokens, offsets_of
+from textcls.data.tokens import Int32, Int64, Tokens, offsets_of, positions
 from textcls.data.vocabulary import Vocabulary
 
 Bools = npt.NDArray[np.bool_]
@@ -110,14 +110,14 @@ class Encoder:
         return indices[:end], offsets_of(np.concatenate(lengths))
 
     def _find_exact(self, dictionary: pa.Array) -> _Find:
-        numbers = _positions(dictionary, self._words)
+        numbers = positions(dictionary, self._words)
 
         def find(codes: Int32, follows: Bools) -> Iterator[Int32]:
             words = nodes = numbers[codes]
             for length, (keys, ids) in enumerate(self._levels, start=2):
                 at, wanted = _keys(nodes, words, follows, length)
                 nodes = np.full(max(len(codes) - length + 1, 0), -1, np.int32)
-                nodes[at] = _positions(_arrow(wanted), keys)
+                nodes[at] = positions(_arrow(wanted), keys)
                 yield ids[nodes]  # the last of ids, which -1 finds, is -1
 
         return find
@@ -210,7 +210,7 @@ def count_ngrams(tokens: Tokens, longest: int, min_freq: int) -> tuple[pa.Array,
         if length < longest:
             found = np.full(len(words), -1, np.int32)
             for start, at, keys in _keys_in_pieces(beginnings, words, follows, length):
-                found[start + at] = _positions(_arrow(keys), _arrow(kept))
+                found[start + at] = positions(_arrow(keys), _arrow(kept))
             beginnings = found
     return pa.concat_arrays(all_names), np.concatenate(all_counts), distinct
 
@@ -273,12 +273,6 @@ def _levels_of(names: pa.Array, longest: int) -> tuple[pa.Array, list[tuple[pa.A
         ids[nodes[lengths == length]] = at[lengths == length]
         levels.append((numbered.dictionary, ids))
     return encoded.dictionary, levels
-
-
-def _positions(values: pa.Array, among: pa.Array) -> Int32:
-    """Return the position of each value, int32; -1 for none."""
-    found: Int32 = pc.fill_null(pc.index_in(values, value_set=among), -1).to_numpy()
-    return found
 
 
 def _arrow(numbers: Int64) -> pa.Int64Array:

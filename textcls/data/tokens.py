@@ -89,6 +89,25 @@ def look_up(table: Int32, codes: Int32) -> Int32:
     return found
 
 
+def positions(values: pa.Array, among: pa.Array) -> Int32:
+    """Return the position of each value in ``among``, int32 ``[len(values)]``; -1 for none.
+
+    Both are Arrow arrays of one type, without nulls; those of ``among`` are different.
+    """
+    if 4 * len(values) > len(among):
+        found: Int32 = pc.fill_null(pc.index_in(values, value_set=among), -1).to_numpy()
+        return found
+    # A few values, of one text to classify, say: look for them, rather than make a hash table of
+    # a whole vocabulary to look into.
+    encoded = values.dictionary_encode()
+    which = pc.index_in(among, value_set=encoded.dictionary)
+    at = np.flatnonzero(which.is_valid().to_numpy(zero_copy_only=False))
+    places = np.full(len(encoded.dictionary), -1, np.int32)
+    places[which.drop_null().to_numpy()] = at
+    codes: Int32 = encoded.indices.to_numpy()
+    return places[codes]
+
+
 def truncate(
     tokens: pa.DictionaryArray, lengths: Int64, max_tokens: int | None
 ) -> tuple[pa.DictionaryArray, Int64]:

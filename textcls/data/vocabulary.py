@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.data.tokens import Int32, Int64, Tokens, look_up, strings
+from textcls.data.tokens import Int32, Int64, Tokens, look_up, positions, strings
 
 UNKNOWN = "<unk>"
 PADDING = "<pad>"
@@ -122,9 +122,8 @@ class Vocabulary:
 
     def ids(self, words: pa.Array) -> Int32:
         """Return the ids of Arrow strings, int32; unknown ones get ``unknown_id``."""
-        found = pc.fill_null(pc.index_in(words, value_set=self.tokens), self.unknown_id)
-        ids: Int32 = found.to_numpy()
-        return ids
+        found = positions(words, self.tokens)
+        return np.where(found < 0, np.int32(self.unknown_id), found)
 
     def encode(self, tokens: Tokens) -> Int32:
         """Return the tokens' ids, int32 ``[num_tokens]``; unknown tokens get ``unknown_id``."""
