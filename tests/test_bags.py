@@ -155,9 +155,9 @@ def test_an_epoch_left_early_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("textcls.data.batches.GROUP", 1)
     epoch = batches(make([[i] for i in range(50)]), epoch_order(50, 1, 0), 2)
     next(epoch)
-    assert any(thread.name.startswith("batches") for thread in threading.enumerate())
+    assert any(thread.name.startswith("made-ahead") for thread in threading.enumerate())
     epoch.close()  # type: ignore[attr-defined]
-    assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
+    assert not any(thread.name.startswith("made-ahead") for thread in threading.enumerate())
 
 
 def test_what_fails_in_the_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from textcls.data.bags import Bags
+from textcls.data.threads import made_ahead, usable_cpus
 from textcls.data.transpose import Transpose, transpose
 
 # Bags are gathered, and batches transposed, for so many batches at a time: enough that handing
 # them from thread to thread costs nothing, few enough that the first batch is there at once.
 GROUP = 16
-# Groups made ahead of the one in use.
-AHEAD = 2
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
@@ -79,30 +71,8 @@ def batches(
 
     groups = torch.split(order[skip * batch_size :], batch_size * GROUP)
     is_free = bags.device.type != "cpu" or usable_cpus() > torch.get_num_threads()
-    for group in _made_ahead(make, groups) if is_free else map(make, groups):
+    for group in made_ahead(make, groups) if is_free else map(make, groups):
         yield from group
-
-
-def _made_ahead(make: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
-    """Yield ``make(item)`` for each item in turn, made by a thread that stays a little ahead."""
-    waiting: deque[Future[_Out]] = deque()
-    pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
-    try:
-        for item in items:
-            waiting.append(pool.submit(make, item))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:  # also when the epoch is left early
-        pool.shutdown(cancel_futures=True)
-
-
-def usable_cpus() -> int:
-    """Return how many cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def runs_of_bags(bags: Bags, max_tokens: int = 1 << 20, max_bags: int = 1 << 14) -> Iterator[Bags]:

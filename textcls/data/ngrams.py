@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from textcls.config import TokenizerConfig
-from textcls.data.tokens import Int32, Int64, Tokens, offsets_of, positions
+from textcls.data.tokens import Int32, Int64, Tokens, integers, offsets_of, positions
 from textcls.data.vocabulary import Vocabulary
 
 Bools = npt.NDArray[np.bool_]
@@ -117,7 +117,7 @@ class Encoder:
             for length, (keys, ids) in enumerate(self._levels, start=2):
                 at, wanted = _keys(nodes, words, follows, length)
                 nodes = np.full(max(len(codes) - length + 1, 0), -1, np.int32)
-                nodes[at] = positions(_arrow(wanted), keys)
+                nodes[at] = positions(integers(wanted), keys)
                 yield ids[nodes]  # the last of ids, which -1 finds, is -1
 
         return find
@@ -203,14 +203,16 @@ def count_ngrams(tokens: Tokens, longest: int, min_freq: int) -> tuple[pa.Array,
         kept, counts, different = _count_keys(beginnings, words, follows, length, min_freq)
         distinct += different
         names = pc.binary_join_element_wise(
-            names.take(_arrow(kept >> 32)), tokens.dictionary.take(_arrow(kept & 0xFFFFFFFF)), " "
+            names.take(integers(kept >> 32)),
+            tokens.dictionary.take(integers(kept & 0xFFFFFFFF)),
+            " ",
         )
         all_names.append(names)
         all_counts.append(counts)
         if length < longest:
             found = np.full(len(words), -1, np.int32)
             for start, at, keys in _keys_in_pieces(beginnings, words, follows, length):
-                found[start + at] = positions(_arrow(keys), _arrow(kept))
+                found[start + at] = positions(integers(keys), integers(kept))
             beginnings = found
     return pa.concat_arrays(all_names), np.concatenate(all_counts), distinct
 
@@ -255,7 +257,7 @@ def _levels_of(names: pa.Array, longest: int) -> tuple[pa.Array, list[tuple[pa.A
     end.
     """
     at = np.flatnonzero(pc.match_substring(names, " ").to_numpy(zero_copy_only=False))
-    split = pc.split_pattern(names.take(_arrow(at)), " ")
+    split = pc.split_pattern(names.take(integers(at)), " ")
     encoded = split.flatten().dictionary_encode()
     words = encoded.indices.to_numpy()
     starts = split.offsets.to_numpy().astype(np.int64)
@@ -267,16 +269,12 @@ def _levels_of(names: pa.Array, longest: int) -> tuple[pa.Array, list[tuple[pa.A
         here = lengths >= length
         at, starts, lengths = at[here], starts[here], lengths[here]
         keys = nodes[here].astype(np.int64) << 32 | words[starts + length - 1]
-        numbered = _arrow(keys).dictionary_encode()
+        numbered = integers(keys).dictionary_encode()
         nodes = numbered.indices.to_numpy()
         ids = np.full(len(numbered.dictionary) + 1, -1, np.int32)
         ids[nodes[lengths == length]] = at[lengths == length]
         levels.append((numbered.dictionary, ids))
     return encoded.dictionary, levels
-
-
-def _arrow(numbers: Int64) -> pa.Int64Array:
-    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
 
 
 def _runs(values: npt.NDArray[_Number]) -> tuple[npt.NDArray[_Number], Int64]:

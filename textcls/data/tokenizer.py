@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from textcls.config import TokenizerConfig
+from textcls.data.threads import usable_cpus
 from textcls.data.tokens import (
     BLOCK_ROWS,
     Int64,
@@ -79,13 +78,6 @@ class Tokenizer:
 
     def _cut(self, block: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
         return truncate(*self._split(block), self.config.max_tokens)
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _read_json(file: str) -> str:

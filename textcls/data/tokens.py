@@ -151,6 +151,11 @@ def strings(values: Sequence[str]) -> pa.StringArray:
     )
 
 
+def integers(values: Int64) -> pa.Int64Array:
+    """Return int64 values as an Arrow array over the same memory; see :func:`strings` for why."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
+
+
 # --- basic_english ---------------------------------------------------------------------------
 
 _SPACE, _WORD, _LONE, _ROW_END = range(4)

@@ -1,0 +1,40 @@
+"""Threads, for work that lets go of the interpreter's lock: NumPy's and Arrow's."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def made_ahead(make: Callable[[_In], _Out], items: Iterable[_In], ahead: int = 2) -> Iterator[_Out]:
+    """Yield ``make(item)`` for each item in turn, made by one thread that stays a little ahead.
+
+    Args:
+        make: is called in the thread; what it raises is raised here.
+        items: its arguments.
+        ahead: so many results, beside the one that is yielded, are made or being made.
+    """
+    waiting: deque[Future[_Out]] = deque()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="made-ahead")
+    try:
+        for item in items:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # also when the rest is not wanted any more
+        pool.shutdown(cancel_futures=True)
