@@ -1,0 +1,1 @@
+"""textcls beside its peers, each in a fresh process: ``python -m benchmarks``."""

@@ -1,0 +1,263 @@
+"""Measure everything, or only what is asked for, and write the tables and plots."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import corpora
+from benchmarks.corpora import PROJECT, Corpus
+from benchmarks.measure import Record, Results, measure, measure_peer
+from benchmarks.settings import FASTTEXT_RATES, FASTTEXT_THREADS, PEERS, TOKENIZING, Peer
+
+Key = dict[str, Any]
+PARTS = ("corpora", "bags", "size")
+# Rows of the test file of the size measurement: training is what is to be seen.
+SIZE_TEST_ROWS = 2_000
+# The plain loops are slower with two threads on two cores: their parallel regions are small.
+TORCH = {"OMP_NUM_THREADS": "1"}
+# fastText leaves a part of its matrix as the memory was. Large blocks that come straight from the
+# kernel are zero; old heap memory may make it stop with "Encountered NaN".
+FASTTEXT = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+
+
+class Benchmark:
+    """All measurements of a run, each written down as it comes."""
+
+    def __init__(self, results: Results, seeds: list[int], peers: list[str], work: Path) -> None:
+        self.results = results
+        self.seeds = seeds
+        self.peers = peers
+        self.work = work
+
+    def note(self, key: Key, action: Callable[..., Record], *arguments: Any) -> Record:
+        """Take one measurement; one that fails is noted as such, and the others go on."""
+        print(" ".join(str(value) for value in key.values()), end=" … ", flush=True)
+        record = action(*arguments)
+        if "error" in record:
+            # Scratch paths are of no use to a reader.
+            record["error"] = record["error"].replace(str(self.work), "…")
+            print(f"failed: {record['error']}", flush=True)
+        else:
+            print(f"{record['seconds']:.1f} s, {record['peak_rss'] / 1e6:.0f} MB", flush=True)
+        self.results.add(key, record)
+        return record
+
+    def corpus(self, corpus: Corpus, first: bool) -> None:
+        """Run every peer on a corpus; seed by seed, so that a drift of the machine hits all.
+
+        ``first``: the corpus on which textcls is run with a warm cache, too.
+        """
+        for seed in self.seeds:
+            for name in self.peers:
+                peer = PEERS[name]
+                if peer.seeded or seed == self.seeds[0]:
+                    key = {"what": "run", "peer": name, "corpus": corpus.name, "seed": seed}
+                    self._peer(key, peer, corpus, seed, first)
+        for name in self.peers:
+            if PEERS[name].kind == "fasttext":
+                self._fasttext_extras(name, corpus)
+
+    def _peer(self, key: Key, peer: Peer, corpus: Corpus, seed: int, first: bool) -> None:
+        files = {"train": str(corpus.train), "test": str(corpus.test)}
+        scratch = self.work / "scratch"
+        scratch.mkdir()
+        cache = f"cache_dir={scratch / 'cache'}"
+        if peer.kind == "textcls":
+            options = [*corpus.overrides(), *peer.options, f"seed={seed}", cache]
+            record = self.note(key, train, options, scratch / "run")
+            default = not peer.options
+            if "error" not in record and (default or seed == self.seeds[0]):
+                arguments = {"run": str(scratch / "run"), "test": files["test"]}
+                self.note(key | {"what": "predict"}, measure_peer, "ours.predict", arguments)
+                if default and first:
+                    self.note(key | {"what": "warm"}, train, options, scratch / "again")
+        elif peer.kind == "plain":
+            settings = {"overrides": [*corpus.overrides(), cache], "seed": seed}
+            self.note(key, measure_peer, "embedding_bag.plain", settings, TORCH)
+        elif peer.kind == "torchtext":
+            function = "embedding_bag.torchtext_style"
+            self.note(key, measure_peer, function, files | {"seed": seed}, TORCH)
+        elif peer.kind == "fasttext":
+            self.note(key, fasttext_speed, files, scratch, peer, seed)
+        else:
+            self.note(key, measure_peer, "tfidf.fit", files | peer.options)
+        shutil.rmtree(scratch)
+
+    def _fasttext_extras(self, name: str, corpus: Corpus) -> None:
+        """Take its reading time alone, and its accuracy (see benchmarks/peers/fast_text.py)."""
+        peer = PEERS[name]
+        key = {"peer": name, "corpus": corpus.name}
+        files = {"train": str(corpus.train), "test": str(corpus.test)}
+        with tempfile.TemporaryDirectory(dir=self.work) as folder:
+            for seed in self.seeds:
+                reading = {"what": "reading", **key, "seed": seed}
+                self.note(reading, fasttext_speed, files, Path(folder), peer, seed, 0)
+            arguments = {
+                **files, **peer.options, "work": folder, "rates": FASTTEXT_RATES,
+                "validation": str(corpus.validation) if corpus.validation else None,
+                "seeds": self.seeds,
+            }  # fmt: skip
+            accuracy = {"what": "accuracy", **key}
+            self.note(accuracy, measure_peer, "fast_text.accuracy", arguments, FASTTEXT)
+
+    def text_to_bags(self, corpus: Corpus) -> None:
+        """Tokenize the train split and number its tokens, as often as there are seeds."""
+        for repeat in self.seeds:
+            for name, (function, options, _) in TOKENIZING.items():
+                key = {"what": "bags", "peer": name, "corpus": corpus.name, "repeat": repeat}
+                self.note(key, measure_peer, function, options | {"train": str(corpus.train)})
+
+    def size(self, corpus: Corpus, sizes: list[int]) -> None:
+        """Train on the train split repeated so many times over."""
+        seed = self.seeds[0]
+        for size in sizes:
+            with tempfile.TemporaryDirectory(dir=self.work) as name:
+                folder = Path(name)
+                file, test = folder / "train.parquet", folder / "test.parquet"
+                made = repeat(corpus.train, file, {"times": size})
+                repeat(corpus.test, test, {"rows": SIZE_TEST_ROWS})
+                repeated = Corpus(corpus.name, corpus.title, file, test)
+                options = [*repeated.overrides(), f"seed={seed}", f"cache_dir={folder}/cache"]
+                files = {"train": str(file), "test": str(test)}
+                key = {"what": "size", "corpus": corpus.name, "size": size}
+                if "textcls" in self.peers:
+                    ours = self.note(key | {"peer": "textcls"}, train, options, folder / "run")
+                    self.results.add(key | {"peer": "textcls"}, ours | made)
+                if "fasttext" in self.peers:
+                    peer = PEERS["fasttext"]
+                    theirs = self.note(
+                        key | {"peer": "fasttext"}, fasttext_speed, files, folder, peer, seed
+                    )
+                    self.results.add(key | {"peer": "fasttext"}, theirs | made)
+
+
+def repeat(source: Path, target: Path, how: dict[str, int]) -> Record:
+    """Write a file's rows several times over, or only some; return how much text that is."""
+    record = measure_peer("files.repeat", {"source": str(source), "target": str(target)} | how)
+    if "error" in record:
+        sys.exit(f"error: {source}: cannot be copied: {record['error']}")
+    return {"rows": record["result"]["rows"], "raw_bytes": record["result"]["bytes"]}
+
+
+def fasttext_speed(
+    files: dict[str, str], folder: Path, peer: Peer, seed: int, epochs: int | None = None
+) -> Record:
+    """Run fastText for its speed; with ``epochs=0`` it only reads its input."""
+    arguments = {
+        **files, **peer.options, "work": str(folder), "threads": FASTTEXT_THREADS, "seed": seed
+    }  # fmt: skip
+    if epochs is not None:
+        arguments["epochs"] = epochs
+    return measure_peer("fast_text.speed", arguments, FASTTEXT)
+
+
+def train(options: list[str], run: Path) -> Record:
+    """Run ``train.py``; what it measured itself is in its ``metrics.json``."""
+    record = measure([sys.executable, "train.py", *options, f"run_dir={run}"])
+    if record.pop("printed", None) is not None:
+        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        record["result"] = {
+            name: metrics[name]
+            for name in ("prepare_seconds", "train_seconds", "tokens_per_second", "epochs")
+        } | {name: metrics["test"][name] for name in ("accuracy", "macro_f1")}
+    return record
+
+
+def chosen(given: str | None, known: list[str], option: str) -> list[str]:
+    """Return the names of a comma-separated option, in our order; all without one."""
+    if given is None:
+        return known
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        wrong = ", ".join(unknown) or "nothing"
+        sys.exit(f"error: {option}: {wrong}: choose from {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
+def numbers(text: str) -> list[int]:
+    """Parse whole numbers from one up, separated by commas."""
+    values = [int(part) for part in text.split(",")]
+    if min(values) < 1:
+        raise ValueError(text)
+    return values
+
+
+def installed(names: list[str]) -> list[str]:
+    """Leave out the peers whose package is missing, and say so."""
+    found = []
+    for name in names:
+        if importlib.util.find_spec(PEERS[name].needs) is None:
+            print(f"{name} is skipped: {PEERS[name].needs} is not installed; try pip install -e "
+                  "'.[benchmarks]'")  # fmt: skip
+        else:
+            found.append(name)
+    return found
+
+
+def main() -> None:
+    """Parse the command line, measure, report."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=PROJECT.parent / "shared" / "data",
+        help="folder of the corpora; where it is absent, the demo corpora",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=PROJECT / "benchmarks" / "results",
+        help="folder of results.json, table.md and the plots",
+    )
+    parser.add_argument("--seeds", type=numbers, default=[1, 2, 3])
+    parser.add_argument("--corpora", help="default: all")
+    parser.add_argument("--peers", help=f"default: all of {', '.join(PEERS)}")
+    parser.add_argument("--parts", help=f"default: {','.join(PARTS)}")
+    parser.add_argument("--sizes", type=numbers, default=[1, 2, 4, 8, 16],
+                        help="multiples of the first corpus")  # fmt: skip
+    parser.add_argument("--report", action="store_true",
+                        help="measure nothing: draw tables and plots of results.json")  # fmt: skip
+    options = parser.parse_args()
+    try:
+        results = Results(options.out / "results.json")
+    except (ValueError, KeyError) as error:
+        sys.exit(f"error: {options.out / 'results.json'}: is damaged ({error}): move it away")
+
+    if not options.report:
+        found = corpora.find(options.data, corpora.REAL | corpora.DEMO)
+        if not found:
+            print(f"no corpora in {options.data}: these are the demo corpora, small and easy")
+            found = corpora.find(PROJECT / "data", corpora.DEMO)
+        names = chosen(options.corpora, list(found), "--corpora")
+        peers = installed(chosen(options.peers, list(PEERS), "--peers"))
+        parts = chosen(options.parts, list(PARTS), "--parts")
+        results.begin({"seeds": options.seeds, "corpora": names, "peers": peers, "parts": parts})
+        with tempfile.TemporaryDirectory(prefix="textcls-benchmarks-") as work:
+            benchmark = Benchmark(results, options.seeds, peers, Path(work))
+            if "bags" in parts:
+                benchmark.text_to_bags(found[names[0]])
+            if "corpora" in parts:
+                for name in names:
+                    benchmark.corpus(found[name], first=name == names[0])
+            if "size" in parts:
+                benchmark.size(found[names[0]], options.sizes)
+    elif not results.records:
+        sys.exit(f"error: {options.out / 'results.json'}: there are no results to report")
+
+    # Only now: the measuring process must stay small.
+    from benchmarks.report import write
+
+    print(write(results, options.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Inputs of the size measurement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
+
+from benchmarks.corpora import read
+
+
+def repeat(source: str, target: str, times: int = 1, rows: int | None = None) -> dict[str, Any]:
+    """Write the rows of a file so many times over, or evenly chosen rows of it, as parquet."""
+    texts, labels = read(source)
+    step = max(len(texts) // rows, 1) if rows else 1
+    table = pa.table({"text": texts[::step][:rows], "label": labels[::step][:rows]})
+    parquet.write_table(pa.concat_tables([table] * times), target)
+    size = pc.sum(pc.binary_length(table["text"])).as_py()
+    return {"rows": table.num_rows * times, "bytes": size * times}

@@ -1,0 +1,65 @@
+"""All that the benchmark uses of textcls beside its command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from hydra import compose, initialize_config_dir
+
+from benchmarks.corpora import PROJECT, read
+from benchmarks.peers import scores, timed
+from textcls.config import Config
+from textcls.data.prepare import Prepared
+from train import to_config
+
+
+def configure(overrides: list[str]) -> Config:
+    """Compose the configuration as ``train.py`` does."""
+    with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
+        return to_config(compose("config", overrides=overrides))
+
+
+def prepared(config: Config) -> Prepared:
+    """Return the corpus as bags."""
+    from textcls.data.prepare import prepare
+
+    return prepare(config.data, config.tokenizer, Path(config.cache_dir))
+
+
+def predict(run: str, test: str) -> dict[str, Any]:
+    """Load a finished run and label the texts of a file."""
+    from textcls import Classifier
+
+    texts, labels = read(test)
+    times: dict[str, Any] = {"rows": len(texts)}
+    with timed(times, "load_seconds"):
+        classifier = Classifier.load(run)
+    with timed(times, "predict_seconds"):
+        predicted = classifier.predict(texts)
+    return times | scores(labels, predicted)
+
+
+def text_to_bags(train: str, cores: int | None = None) -> dict[str, Any]:
+    """Turn texts into ids and offsets, the vocabulary built on the way."""
+    if cores is not None:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    from textcls.data.tokenizer import Tokenizer
+    from textcls.data.vocabulary import Vocabulary
+
+    texts = pa.chunked_array([pa.array(read(train)[0], pa.large_string())])
+    tokenizer = Tokenizer(configure([]).tokenizer)
+    times: dict[str, Any] = {}
+
+    def work(texts: pa.ChunkedArray) -> int:
+        tokens = tokenizer(texts)
+        encoded: Any = Vocabulary.build(tokens).encode(tokens)
+        indices = encoded[0] if isinstance(encoded, tuple) else encoded
+        return len(indices)
+
+    work(texts.slice(0, 100))  # loads what is imported late
+    with timed(times, "seconds_of_work"):
+        count = work(texts)
+    return times | {"tokens": count}

@@ -1,0 +1,61 @@
+"""What is compared: the rows of the tables and their settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+# textcls with other than default settings, as options of train.py.
+FAST = ["model.dim=16", "trainer.epochs=2"]
+BIGRAMS = ["tokenizer.ngrams=2", "tokenizer.min_freq=2"]
+HASHED_BIGRAMS = ["tokenizer.ngrams=2", "tokenizer.buckets=2000000"]
+
+# fastText's: the rate is chosen on a validation split, by corpus.
+FASTTEXT_RATES = [0.1, 0.25, 0.5]
+FASTTEXT_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A row of the tables.
+
+    Attributes:
+        label: its name there.
+        kind: ``textcls``, ``plain``, ``torchtext``, ``fasttext`` or ``tfidf``: how it is run.
+        options: of ``train.py``, or arguments of the function in ``benchmarks/peers``.
+        needs: the module without which it is skipped.
+        seeded: whether a seed changes anything; else it runs once.
+    """
+
+    label: str
+    kind: str
+    options: Any = field(default_factory=list)
+    needs: str = "textcls"
+    seeded: bool = True
+
+
+PEERS = {
+    "textcls": Peer("textcls", "textcls"),
+    "textcls-fast": Peer("textcls fast", "textcls", FAST),
+    "textcls-bigrams": Peer("textcls bigrams", "textcls", BIGRAMS),
+    "textcls-hashed-bigrams": Peer("textcls hashed bigrams", "textcls", HASHED_BIGRAMS),
+    "textcls-fast-bigrams": Peer("textcls fast bigrams", "textcls", FAST + BIGRAMS),
+    "plain": Peer("plain EmbeddingBag", "plain"),
+    "torchtext-style": Peer("torchtext style", "torchtext", needs="torchtext"),
+    "fasttext": Peer("fastText", "fasttext", {"ngrams": 1}, "fasttext"),
+    "fasttext-bigrams": Peer("fastText bigrams", "fasttext", {"ngrams": 2}, "fasttext"),
+    "linear-svc": Peer(
+        "TF-IDF + LinearSVC", "tfidf", {"classifier": "svc"}, "sklearn", seeded=False
+    ),
+    "logistic-regression": Peer(
+        "TF-IDF + LogisticRegression", "tfidf", {"classifier": "logistic"}, "sklearn", seeded=False
+    ),
+}
+
+# Text to bags: function of benchmarks/peers, arguments, label.
+TOKENIZING: dict[str, tuple[str, dict[str, Any], str]] = {
+    "textcls": ("ours.text_to_bags", {}, "textcls"),
+    "textcls-one-core": ("ours.text_to_bags", {"cores": 1}, "textcls, one core"),
+    "torchtext": ("tokenizing.torchtext", {}, "torchtext basic_english"),
+    "hugging-face": ("tokenizing.hugging_face", {}, "Hugging Face tokenizers, all threads"),
+}
