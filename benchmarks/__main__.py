@@ -23,8 +23,9 @@ PARTS = ("corpora", "bags", "size")
 SIZE_TEST_ROWS = 2_000
 # The plain loops are slower with two threads on two cores: their parallel regions are small.
 TORCH = {"OMP_NUM_THREADS": "1"}
-# fastText leaves a part of its matrix as the memory was. Large blocks that come straight from the
-# kernel are zero; old heap memory may make it stop with "Encountered NaN".
+# fastText leaves a part of its matrix as the memory was. Blocks that come straight from the kernel
+# are zero; what the process used before makes it stop with "Encountered NaN" now and then.
+FASTTEXT_ATTEMPTS = 3
 FASTTEXT = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
@@ -150,13 +151,17 @@ def repeat(source: Path, target: Path, how: dict[str, int]) -> Record:
 def fasttext_speed(
     files: dict[str, str], folder: Path, peer: Peer, seed: int, epochs: int | None = None
 ) -> Record:
-    """Run fastText for its speed; with ``epochs=0`` it only reads its input."""
+    """Run fastText for its speed, again if it fails by NaN; with ``epochs=0`` it only reads."""
     arguments = {
         **files, **peer.options, "work": str(folder), "threads": FASTTEXT_THREADS, "seed": seed
     }  # fmt: skip
     if epochs is not None:
         arguments["epochs"] = epochs
-    return measure_peer("fast_text.speed", arguments, FASTTEXT)
+    for attempt in range(1, FASTTEXT_ATTEMPTS + 1):
+        record = measure_peer("fast_text.speed", arguments, FASTTEXT) | {"attempts": attempt}
+        if "NaN" not in record.get("error", ""):
+            break
+    return record
 
 
 def train(options: list[str], run: Path) -> Record:
