@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from textcls.config import Mode
@@ -48,7 +49,7 @@ class EmbeddingBagClassifier(nn.Module):
         self.embedding = TransposedEmbeddingBag(
             num_embeddings, embedding_dim, mode, padding_idx=padding_id
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = _Dropout(dropout)
         self.linear = nn.Linear(embedding_dim, num_classes)
         nn.init.zeros_(self.linear.bias)
 
@@ -71,3 +72,12 @@ class EmbeddingBagClassifier(nn.Module):
         """Return the class scores (logits), float ``[num_bags, num_classes]``."""
         scores: Tensor = self.linear(self.dropout(self.embed(indices, offsets, transposed)))
         return scores
+
+
+class _Dropout(nn.Dropout):
+    """torch's dropout by uniform numbers, which its CPU kernel draws three times as fast."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or not self.p:
+            return input
+        return input * (torch.rand_like(input) >= self.p).to(input.dtype).div_(1 - self.p)

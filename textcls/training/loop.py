@@ -127,7 +127,7 @@ def fit(
                 with torch.no_grad():
                     # Reported is the plain cross-entropy, as on validation and test.
                     shown = loss if plain else F.cross_entropy(logits, batch.labels)
-                    loss_sum += shown.detach() * len(batch)
+                    loss_sum.add_(shown.detach(), alpha=len(batch))
                     predictions[made.rows] = logits.argmax(1)
                 progress.step += 1
                 tokens += batch.num_tokens

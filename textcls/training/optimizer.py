@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.optim.adagrad import adagrad
@@ -85,7 +87,7 @@ class Optimizer:
             steps.append(self.steps[key])
         self._update([list(column) for column in zip(*tensors, strict=True)], grads, steps, lr)
         for tensor, rows, part in to_put_back:
-            tensor.index_copy_(0, rows, part)
+            _put_rows(tensor, rows, part)
 
     def _update(
         self, tensors: list[list[Tensor]], grads: list[Tensor], steps: list[Tensor], lr: float
@@ -134,6 +136,21 @@ class Optimizer:
 def _values(grad: Tensor) -> Tensor:
     """Return the numbers of a gradient, as a view: of a sparse one those of the touched rows."""
     return grad._values() if grad.is_sparse else grad
+
+
+def _put_rows(table: Tensor, rows: Tensor, values: Tensor) -> None:
+    """Set ``table[rows] = values``, both contiguous."""
+    if table.device.type != "cpu":
+        table.index_copy_(0, rows, values)
+        return
+    # NumPy copies whole rows, as values that it need not understand, three times as fast.
+    size = f"V{table[0].nbytes}"
+    np.put(_bytes(table).view(size), rows.numpy(), _bytes(values).view(size))
+
+
+def _bytes(tensor: Tensor) -> npt.NDArray[np.uint8]:
+    numbers: npt.NDArray[np.uint8] = tensor.detach().view(torch.uint8).numpy()
+    return numbers
 
 
 def make_schedule(config: ScheduleConfig, num_steps: int) -> Callable[[int], float]:
