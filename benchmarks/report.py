@@ -158,7 +158,7 @@ def throughput(figures: Figures) -> str:
     rows = []
     for corpus in figures.corpora[:2]:
         ours = figures.throughput("textcls", corpus)
-        for name in ("textcls", "plain", "torchtext-style", "fasttext"):
+        for name in ("textcls", "textcls-quick", "plain", "torchtext-style", "fasttext"):
             speed = figures.throughput(name, corpus)
             label = PEERS[name].label + (f", dim {FASTTEXT_DIM}" if name == "fasttext" else "")
             rows.append((TITLES[corpus], label, show(speed, 2, 1e6), show(ratio(ours, speed), 2)))
@@ -222,12 +222,9 @@ def race(figures: Figures, corpus: str, theirs: str, ours: Sequence[str]) -> Rac
 
 
 RACES = {
-    "fasttext": ("textcls-fast", "textcls"),
-    "fasttext-bigrams": (
-        "textcls-fast-bigrams", "textcls-bigrams", "textcls-hashed-bigrams", "textcls-fast",
-        "textcls",
-    ),
-}  # fmt: skip
+    "fasttext": ("textcls-one-epoch", "textcls-quick", "textcls"),
+    "fasttext-bigrams": ("textcls-quick-bigrams", "textcls-quick-hashed", "textcls-bigrams"),
+}
 
 
 def races(figures: Figures) -> list[tuple[str, Race]]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 # textcls with other than default settings, as options of train.py.
-FAST = ["model.dim=16", "trainer.epochs=2"]
+QUICK = ["experiment=quick"]
+ONE_EPOCH = [*QUICK, "trainer.epochs=1"]
 BIGRAMS = ["tokenizer.ngrams=2", "tokenizer.min_freq=2"]
 HASHED_BIGRAMS = ["tokenizer.ngrams=2", "tokenizer.buckets=2000000"]
 
@@ -36,10 +37,11 @@ class Peer:
 
 PEERS = {
     "textcls": Peer("textcls", "textcls"),
-    "textcls-fast": Peer("textcls fast", "textcls", FAST),
+    "textcls-quick": Peer("textcls quick", "textcls", QUICK),
+    "textcls-one-epoch": Peer("textcls quick, one epoch", "textcls", ONE_EPOCH),
     "textcls-bigrams": Peer("textcls bigrams", "textcls", BIGRAMS),
-    "textcls-hashed-bigrams": Peer("textcls hashed bigrams", "textcls", HASHED_BIGRAMS),
-    "textcls-fast-bigrams": Peer("textcls fast bigrams", "textcls", FAST + BIGRAMS),
+    "textcls-quick-bigrams": Peer("textcls quick bigrams", "textcls", QUICK + BIGRAMS),
+    "textcls-quick-hashed": Peer("textcls quick hashed bigrams", "textcls", QUICK + HASHED_BIGRAMS),
     "plain": Peer("plain EmbeddingBag", "plain"),
     "torchtext-style": Peer("torchtext style", "torchtext", needs="torchtext"),
     "fasttext": Peer("fastText", "fasttext", {"ngrams": 1}, "fasttext"),

@@ -186,6 +186,30 @@ def wait_for(path: Path, child: subprocess.Popen[str]) -> None:
     raise AssertionError(f"{path} never came")
 
 
+def test_a_warm_run_imports_nothing_slow(
+    files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path
+) -> None:
+    """Each of these takes longer to import than most trainings take; see CONTRIBUTING."""
+    slow = ("torch._dynamo", "sklearn", "scipy", "datasets", "pandas", "torchtext")
+    assert run_train(*files, "trainer.epochs=1", "run_dir=first").returncode == 0
+    code = (
+        "import atexit, runpy, sys\n"
+        f"tell = lambda: print('imported:', *(n for n in {slow} if n in sys.modules))\n"
+        f"atexit.register(tell); runpy.run_path({str(PROJECT / 'train.py')!r}, None, '__main__')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *files, "trainer.epochs=1", "run_dir=second"],
+        cwd=tmp_path,
+        env=train_environment(cache_dir) | {"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "(cached)" in result.stdout
+    assert result.stdout.splitlines()[-1] == "imported:"
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_run_goes_on_to_the_same_weights(
     signum: signal.Signals, files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path

@@ -46,17 +46,18 @@ def text_to_bags(train: str, cores: int | None = None) -> dict[str, Any]:
     """Turn texts into ids and offsets, the vocabulary built on the way."""
     if cores is not None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    from textcls.data.ngrams import Encoder, build_vocabulary
     from textcls.data.tokenizer import Tokenizer
-    from textcls.data.vocabulary import Vocabulary
 
     texts = pa.chunked_array([pa.array(read(train)[0], pa.large_string())])
-    tokenizer = Tokenizer(configure([]).tokenizer)
+    config = configure([]).tokenizer
+    tokenizer = Tokenizer(config)
     times: dict[str, Any] = {}
 
     def work(texts: pa.ChunkedArray) -> int:
         tokens = tokenizer(texts)
-        encoded: Any = Vocabulary.build(tokens).encode(tokens)
-        indices = encoded[0] if isinstance(encoded, tuple) else encoded
+        vocabulary, _ = build_vocabulary(tokens, config)
+        indices, _ = Encoder(vocabulary, config)(tokens)
         return len(indices)
 
     work(texts.slice(0, 100))  # loads what is imported late
