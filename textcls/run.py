@@ -353,7 +353,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     """Return what may explain a result one day: versions, machine, command, commit."""
     packages = (
         "torch", "numpy", "pyarrow", "datasets", "tokenizers", "torchtext", "hydra-core",
-        "tensorboard", "scikit-learn", "safetensors",
+        "tensorboard", "safetensors",
     )  # fmt: skip
     versions: dict[str, str | None] = {}
     for name in packages:

@@ -11,6 +11,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from textcls.data.tokens import integers
+
 
 @dataclass(frozen=True)
 class Bags:
@@ -143,11 +145,7 @@ class Bags:
             rows: int64 ``[n]`` of bag numbers, ``0 <= row < len(self)``, on the bags' device.
         """
         if self.device.type == "cpu":
-            # Not pa.array(rows): that imports pandas, for half a second.
-            chosen = pa.Array.from_buffers(
-                pa.int64(), len(rows), [None, pa.py_buffer(rows.numpy())]
-            )
-            taken = self._as_binary.take(chosen)
+            taken = self._as_binary.take(integers(rows.numpy()))
             _, ends, data = taken.buffers()
             offsets = torch.from_numpy(np.frombuffer(ends, np.int64, len(rows) + 1) // 4)
             num_tokens = int(offsets[-1])
