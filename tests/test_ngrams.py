@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torchtext.data.utils import ngrams_iterator
 from torchtext.vocab import Vocab
 
-from tests.conftest import PROJECT, Run, make_config, one_line, write_csv
+from tests.conftest import PROJECT, Run, make_config, one_line, python_calls, write_csv
 from textcls import Classifier
 from textcls.config import TokenizerConfig
 from textcls.data import ngrams as ngrams_module
@@ -302,3 +302,27 @@ def test_buckets_without_ngrams_end_in_one_line(run_train: Run, tmp_path: Path) 
     result = run_train("data=local", f"data.train={train}", "tokenizer.buckets=4096")
     assert result.returncode == 2
     assert "set tokenizer.ngrams=2 or more" in one_line(result)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"ngrams": 2}, {"ngrams": 3, "buckets": 100}], ids=["words", "exact", "hashed"]
+)
+def test_python_does_not_walk_the_texts(options: dict[str, Any]) -> None:
+    """From text to bags, a block of 900 texts takes the Python calls of one of 9."""
+    settings = config(**options)
+    tokenizer = Tokenizer(settings)
+
+    def calls(repeats: int) -> int:
+        texts = pa.chunked_array(
+            [pa.array(["A good, good film!", "", "ÄRGER<br />um nichts"] * repeats)]
+        )
+
+        def work() -> None:
+            tokens = tokenizer(texts)
+            vocabulary, _ = build_vocabulary(tokens, settings)
+            Encoder(vocabulary, settings)(tokens)
+
+        work()  # what is imported at first use
+        return python_calls(work)
+
+    assert 50 < calls(3) == calls(300)

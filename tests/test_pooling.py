@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.conftest import make_config
+from tests.conftest import make_config, python_calls
 from textcls.config import Mode
 from textcls.data.transpose import Transpose, _transpose_on_device, transpose
 from textcls.model.embedding_bag import EmbeddingBagClassifier
@@ -343,20 +341,6 @@ def test_a_step_costs_what_it_touches(name: str, mode: Mode) -> None:
     with LargestNew(*known) as dense:
         model(*flat([[99_999, 5, 5]])).sum().backward()
     assert dense.numel == 400_000
-
-
-def python_calls(function: Any) -> int:
-    calls: Counter[str] = Counter()
-
-    def count(frame: Any, event: str, argument: Any) -> None:
-        calls[event] += event in ("call", "c_call")
-
-    sys.setprofile(count)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-    return calls.total()
 
 
 @pytest.mark.parametrize("mode", MODES)
