@@ -203,6 +203,12 @@ def _backward_of_max(grad: Tensor, chosen: Tensor, lengths: Tensor) -> tuple[Ten
         lengths: tokens per bag; empty ones have chosen none.
     """
     filled = lengths > 0
-    rows, positions = torch.unique(chosen[filled].long(), return_inverse=True)
-    values = grad.new_zeros(len(rows), grad.shape[1])
-    return rows, values.scatter_add_(0, positions, grad[filled])
+    tokens, grad, dim = chosen[filled].flatten(), grad[filled].flatten(), grad.shape[1]
+    # Each number as a bag of one token: their transpose has the numbers of each token together.
+    each = torch.arange(len(tokens) + 1, dtype=tokens.dtype, device=tokens.device)
+    turned = transpose(tokens, each)
+    numbers = turned.bags.long()
+    row = torch.repeat_interleave(turned.offsets.diff(), output_size=len(tokens))
+    values = grad.new_zeros(len(turned.rows) * dim)
+    values.index_add_(0, row * dim + numbers % dim, grad[numbers])
+    return turned.rows, values.view(-1, dim)
