@@ -125,7 +125,7 @@ def test_rows_beyond_ascii_do_not_touch_their_neighbours() -> None:
 def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str | None] = [f"Row {i} {'é' * (i % 3)} {i % 11}." * (i % 5) for i in range(300)]
     monkeypatch.setattr(tokens_module, "BLOCK_ROWS", 16)
-    monkeypatch.setattr(tokenizer_module, "BLOCK_ROWS", 16)
+    monkeypatch.setattr(tokenizer_module, "BLOCK_BYTES", 16)
     monkeypatch.setattr(tokenizer_module, "usable_cpus", lambda: threads)
     used = set()
     split = tokens_module.basic_english

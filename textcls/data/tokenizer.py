@@ -13,7 +13,7 @@ import pyarrow as pa
 from textcls.config import TokenizerConfig
 from textcls.data.threads import usable_cpus
 from textcls.data.tokens import (
-    BLOCK_ROWS,
+    BLOCK_BYTES,
     Int64,
     Tokens,
     basic_english,
@@ -71,7 +71,7 @@ class Tokenizer:
         """Tokenize arrays of texts, and empty the list on the way, to let go of the texts."""
         # One block needs no threads; neither do tokenizers that hold the interpreter's lock, or
         # have threads of their own.
-        if self._split is not basic_english or sum(map(len, chunks)) <= BLOCK_ROWS:
+        if self._split is not basic_english or sum(c.nbytes for c in chunks) <= BLOCK_BYTES:
             return join_blocks([self._cut(block) for block in blocks(chunks)])
         with ThreadPoolExecutor(usable_cpus()) as pool:
             return join_blocks(list(pool.map(self._cut, blocks(chunks))))
