@@ -12,9 +12,6 @@ from torch import Tensor, nn
 from benchmarks.corpora import read
 from benchmarks.peers import scores, timed
 
-# Batches whose bags are gathered at one go, as in textcls.
-GROUP = 64
-
 
 def plain(overrides: list[str], seed: int) -> dict[str, Any]:
     """Train on textcls's bags with its settings: ``nn.EmbeddingBag``, plain backward, Adagrad.
@@ -22,6 +19,7 @@ def plain(overrides: list[str], seed: int) -> dict[str, Any]:
     Neither validation nor checkpoints: the training seconds are those of the epochs alone.
     """
     from benchmarks.peers.ours import configure, prepared
+    from textcls.data.batches import batches
 
     times: dict[str, Any] = {"threads": torch.get_num_threads()}
     config = configure(overrides)
@@ -48,33 +46,19 @@ def plain(overrides: list[str], seed: int) -> dict[str, Any]:
 
     began = time.perf_counter()
     for _ in range(epochs):
-        for group in torch.split(torch.randperm(len(train.labels)), size * GROUP):
-            indices, offsets = _gather(train.indices, train.offsets, group)
-            for start in range(0, len(group), size):
-                rows = group[start : start + size]
-                bounds = offsets[start : start + len(rows) + 1]
-                first = int(bounds[0])
-                pooled = embedding(indices[first : int(bounds[-1])], (bounds - first).int())
-                loss = F.cross_entropy(model(pooled), train.labels[rows])
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
+        for batch in batches(train, torch.randperm(len(train)), size, transposed=False):
+            bags = batch.bags
+            loss = F.cross_entropy(model(embedding(bags.indices, bags.offsets.int())), bags.labels)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
     times["train_seconds"] = time.perf_counter() - began
     times["tokens_per_second"] = epochs * len(train.indices) / times["train_seconds"]
 
     with torch.inference_mode():
         predicted = linear(embedding(test.indices, test.offsets.int())).argmax(1)
     return times | scores(test.labels.tolist(), predicted.tolist())
-
-
-def _gather(indices: Tensor, offsets: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    lengths = offsets.diff()[rows]
-    starts = F.pad(lengths.cumsum(0), (1, 0))
-    places = torch.arange(int(starts[-1])) + (offsets[rows] - starts[:-1]).repeat_interleave(
-        lengths
-    )
-    return indices[places], starts
 
 
 # The usual example: a list of token tensors, a collate function, sparse gradients, SGD.
