@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import os
-import re
+import shlex
 import sys
 import time
 import traceback
-import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from textcls.config import Config, parse
-from textcls.errors import InputError, Interrupted, TextclsError
+from textcls.errors import BusyError, InputError, Interrupted, TakenError, TextclsError, first_line
+from textcls.files import FAILED, write_whole
+from textcls.sweep import (
+    Sweep,
+    command_again,
+    new_folder,
+    run_folder,
+    statuses_of_failures,
+    swept_values,
+)
 from textcls.training.signals import deferred, raising
 
 PROJECT = Path(__file__).resolve().parent
-# The exit status of each run that did not end well.
-_failures: list[int] = []
 
 OmegaConf.register_new_resolver("textcls.project", lambda path: str(PROJECT / path), replace=True)
-OmegaConf.register_new_resolver(
-    "textcls.sweep_dir",
-    lambda run_dir: run_dir or str(_new_folder(time.strftime("%Y-%m-%d_%H-%M-%S_sweep"))),
-    use_cache=True,
-    replace=True,
-)
 
 
 def to_config(cfg: DictConfig) -> Config:
@@ -54,31 +54,53 @@ def to_config(cfg: DictConfig) -> Config:
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
 def job(cfg: DictConfig) -> None:
-    """Do one run, or one of a sweep; what fails is told in one line, and a sweep goes on."""
-    status = 1
+    """Do one run, or one of a sweep; a sweep goes on past one that fails.
+
+    Raises:
+        SystemExit: it failed and was told. (Of an ``Exception`` Hydra would tell in its own way.)
+        Interrupted: a signal came.
+    """
     try:
-        if cfg.resume is not None:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            with raising():  # this may be a process that a launcher made
+                _one_of_sweep(cfg)
+        elif cfg.resume is not None:
             overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
             if overrides:
                 raise InputError(
                     f"resume={cfg.resume} goes on with the run as it was configured: "
                     f"leave out {' '.join(overrides)}"
                 )
-            run = _import_run()
-            run.resume(Path(str(cfg.resume)))
+            _import_run().resume(Path(str(cfg.resume)))
         else:
             config = to_config(cfg)
             run = _import_run()  # torch: only now that there is something to do
-            run.start(config, run_folder(cfg, config))
-        return
-    except TextclsError as error:
-        status = error.exit_status
-        _tell(str(error))
-    except OSError as error:
-        _tell(_reason(error))
-    except Exception:
-        traceback.print_exc()
-    _failures.append(status)
+            run.start(config, _folder_of_one(cfg, config))
+    except Exception as error:
+        status, reason = _status_and_reason(error)
+        _tell(reason)
+        raise SystemExit(status) from None
+
+
+def _one_of_sweep(cfg: DictConfig) -> None:
+    """Do what is left of this run; a failure is told, and recorded in its folder."""
+    if cfg.resume is not None:
+        raise InputError("resume= goes on with a run or sweep by itself: leave out -m")
+    swept = swept_values()
+    folder = run_folder(swept)
+    try:
+        config = to_config(cfg)
+        _import_run().go_on(config, folder, swept)
+    except BusyError as error:
+        print(f"{error}: left to it")
+    except TakenError:  # the others have the wrong place as well
+        raise
+    except Exception as error:
+        status, reason = _status_and_reason(error)
+        _tell(f"{folder}: {reason}")
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {"reason": " ".join(reason.split()), "exit_status": status, "swept": swept}
+        write_whole(folder / FAILED, json.dumps(record, ensure_ascii=False))
 
 
 def _import_run() -> ModuleType:
@@ -90,52 +112,12 @@ def _import_run() -> ModuleType:
     return run
 
 
-def run_folder(cfg: DictConfig, config: Config) -> Path:
-    """Return the folder of this run: as given, or a new one that says what it holds."""
-    here = HydraConfig.get()
-    if here.mode == RunMode.MULTIRUN:
-        sweep = Path(here.sweep.dir)
-        return sweep / (_swept(sweep, list(here.overrides.task)) or str(here.job.num))
+def _folder_of_one(cfg: DictConfig, config: Config) -> Path:
     if cfg.run_dir is not None:
         return Path(str(cfg.run_dir))
-    return _new_folder(
+    return new_folder(
         f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{config.data.name}_{config.model.mode}"
     )
-
-
-def _new_folder(name: str) -> Path:
-    number, folder = 1, Path("runs") / name
-    while True:
-        try:
-            folder.mkdir(parents=True)  # atomic: two runs of one second get two folders
-            return folder
-        except FileExistsError:
-            number += 1
-            folder = Path("runs") / f"{name}_{number}"
-
-
-def _swept(sweep: Path, overrides: list[str]) -> str:
-    """Name a run of a sweep by what differs between its runs: ``mode=max,seed=1``."""
-    # Hydra writes the sweep's own configuration before the first run.
-    whole = OmegaConf.load(sweep / "multirun.yaml")
-    parser = OverridesParser.create()
-    varied = {
-        override.key_or_group
-        for override in parser.parse_overrides(list(whole.hydra.overrides.task))
-        if override.is_sweep_override()
-    } | set(whole.hydra.sweeper.params or {})
-    named = []
-    for override in parser.parse_overrides(overrides):
-        if override.key_or_group in varied:
-            key = override.key_or_group.rsplit(".", 1)[-1]
-            named.append(f"{key}={_name_of(override.get_value_element_as_str())}")
-    return ",".join(named)
-
-
-def _name_of(value: str) -> str:
-    """Return a value as a part of a folder's name; different values get different names."""
-    name = re.sub(r"[^\w.+-]+", "-", value.replace("/", "-"))[:80].strip("-")
-    return name if name == value else f"{name}-{zlib.crc32(value.encode()):08x}"
 
 
 def _one_line(error: BaseException) -> str:
@@ -146,8 +128,15 @@ def _one_line(error: BaseException) -> str:
     return f"{key}: {text}" if key and key not in text else text
 
 
-def _reason(error: OSError) -> str:
-    return f"{error.filename or 'file'}: {error.strerror or error}"
+def _status_and_reason(error: Exception) -> tuple[int, str]:
+    if isinstance(error, TextclsError):
+        return error.exit_status, str(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return 2, _one_line(error)
+    if isinstance(error, OSError):
+        return 1, f"{error.filename or 'file'}: {error.strerror or error}"
+    traceback.print_exc()  # a fault of ours
+    return 1, f"{type(error).__name__}: {first_line(error)}"
 
 
 def _tell(message: str) -> None:
@@ -158,23 +147,37 @@ def main() -> int:
     """Return the exit status: 0 done, 2 bad input, 130 or 143 interrupted, 1 anything else."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; telling is ours
 
-    sys.argv[1:] = map(_quoted, sys.argv[1:])
+    status, message = 0, ""
     with raising() as received:
         try:
+            sys.argv[1:] = _resumed_sweep(sys.argv[1:]) or [_quoted(a) for a in sys.argv[1:]]
             job()
-            status, message = max(_failures, default=0), ""
-        except (HydraException, OmegaConfBaseException) as error:
-            status, message = 2, _one_line(error)
-        except OSError as error:  # a sweep's folder that cannot be made
-            status, message = 1, _reason(error)
+        except SystemExit as told:
+            status = int(told.code or 0)
         except Interrupted as error:
             status, message = error.exit_status, str(error)
+        except Exception as error:
+            status, message = _status_and_reason(error)
     if received.signum is not None and status != 128 + received.signum:
         stopped = Interrupted(received.signum)
         status, message = stopped.exit_status, str(stopped)
+    if Sweep.folder is not None:
+        if message and status != 2:
+            way_on = f"go on with resume={shlex.quote(str(Sweep.folder))}"
+            message = f"{message.split(': go on')[0]}: {way_on}"
+        elif not status:
+            status = max(statuses_of_failures(Sweep.folder), default=0)
     if message:
         _tell(message)
     return status
+
+
+def _resumed_sweep(arguments: list[str]) -> list[str] | None:
+    """Return the arguments that began the sweep which ``resume=`` names, if it names one."""
+    if len(arguments) != 1 or not arguments[0].startswith("resume="):
+        return None
+    again = command_again(Path(arguments[0].removeprefix("resume=").strip("'\"")))
+    return None if again is None else [_quoted(argument) for argument in again]
 
 
 def _quoted(argument: str) -> str:

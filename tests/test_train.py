@@ -89,7 +89,7 @@ def test_the_run_folder_holds_what_it_should(finished: Finished) -> None:
     for split in ("train", "validation"):
         assert {"loss", "accuracy", "macro_f1", "per_class", "confusion"} <= record[split].keys()
     assert "validation loss" in (folder / "train.log").read_text()
-    assert not [name for name in names if name.startswith(".")]
+    assert [name for name in names if name.startswith(".")] == [".lock"]
 
 
 def test_what_the_user_sees_at_the_end(finished: Finished) -> None:
@@ -287,12 +287,12 @@ def test_a_sweep_names_its_runs_and_goes_on_past_a_failure(
         assert (tmp_path / "sweep" / name / "metrics.json").exists() == ("0.01" in name)
     errors = result.stderr.strip().splitlines()
     assert len(errors) == 2
-    assert all(line.startswith("error: the loss is ") for line in errors)
+    for line, mode in zip(errors, ("mean", "max"), strict=True):
+        assert line.startswith(f"error: sweep/lr=1e+30,mode={mode}: the loss is ")
+        failed = json.loads((tmp_path / f"sweep/lr=1e+30,mode={mode}/failed.json").read_text())
+        assert line.endswith(failed["reason"])
     # Tokenized once, found again by the others.
     assert result.stdout.count("(cached)") >= 3
-    again = run_train(*sweep, "optimizer=sgd", "run_dir=sweep")
-    assert again.returncode == 2
-    assert "holds a run already" in again.stderr
 
 
 def test_a_run_of_a_sweep_can_be_resumed_and_odd_values_name_folders(

@@ -177,6 +177,17 @@ def parse(values: Mapping[str, Any]) -> Config:
         raise InputError("; ".join(lines)) from None
 
 
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by their names on the command line: ``{"model.dim": 32, …}``."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and key != "class_weights":
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 def _describe(item: dict[str, Any]) -> str:
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "value_error":

@@ -15,6 +15,14 @@ class InputError(TextclsError):
     exit_status = 2
 
 
+class TakenError(InputError):
+    """The run folder is another run's; nothing in it was touched."""
+
+
+class BusyError(TakenError):
+    """Another process is training in the run folder."""
+
+
 class Interrupted(BaseException):
     """A signal asked the run to stop.
 

@@ -11,6 +11,11 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+# A run folder has the first once its run is finished: its result, written last. The second says
+# why a run of a sweep failed.
+FINISHED = "metrics.json"
+FAILED = "failed.json"
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:

@@ -12,11 +12,12 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 import yaml
 from filelock import FileLock, Timeout
@@ -25,11 +26,19 @@ from rich.text import Text
 from torch import Tensor
 
 from textcls import __version__
-from textcls.config import Config, parse
+from textcls.config import Config, flatten, parse
 from textcls.data.bags import Bags
+from textcls.data.corpus import SPLITS, absolute
 from textcls.data.prepare import Prepared, prepare
-from textcls.errors import InputError, Interrupted, TextclsError
-from textcls.files import write_whole
+from textcls.errors import (
+    BusyError,
+    InputError,
+    Interrupted,
+    TakenError,
+    TextclsError,
+    first_line,
+)
+from textcls.files import FAILED, FINISHED, whole_file, write_whole
 from textcls.model.classifier import logits_of
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import (
@@ -40,7 +49,7 @@ from textcls.model.folder import (
     save_weights,
     to_device,
 )
-from textcls.report.confusion import picture, summary
+from textcls.report.confusion import headline, picture, summary
 from textcls.training.checkpoint import Progress
 from textcls.training.loop import fit
 from textcls.training.metrics import confusion_array, metrics_of_logits
@@ -50,7 +59,9 @@ log = logging.getLogger("textcls")
 
 # What training writes: none of it may be there when a run begins. (A run that failed before it,
 # over a misspelt column say, leaves a log and its configuration: these give way.)
-RUN_FILES = ("metrics.json", "epochs.jsonl", "model", "checkpoints")
+RUN_FILES = (FINISHED, "epochs.jsonl", "model", "checkpoints")
+# What of a configuration does not change what a run comes to.
+CIRCUMSTANCES = ("cache_dir", "trainer.device", "trainer.num_threads")
 # Tokens shown in TensorBoard's projector: as many as a browser turns smoothly.
 PROJECTED_TOKENS = 2_000
 
@@ -64,21 +75,15 @@ def start(config: Config, folder: Path) -> dict[str, Any]:
         Interrupted: a signal came; :func:`resume` goes on.
         OSError: the folder cannot be written.
     """
-    taken = [name for name in RUN_FILES if (folder / name).exists()]
-    if taken:
-        raise InputError(
-            f"run_dir={folder}: holds a run already ({taken[0]}): "
-            f"name another folder, or go on with it by resume={shlex.quote(str(folder))}"
-        )
     device = _set_up(config)  # fails before anything is written
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"run_dir={folder}: there is a file in its place") from None
     with _alone(folder):
-        settings = yaml.safe_dump(_plain(config.to_dict()), sort_keys=False)
-        write_whole(folder / "config.yaml", settings)
-        write_whole(folder / "environment.json", json.dumps(environment(device), indent=2))
+        taken = [name for name in RUN_FILES if (folder / name).exists()]
+        if taken:
+            raise TakenError(
+                f"run_dir={folder}: holds a run already ({taken[0]}): "
+                f"name another folder, or go on with it by resume={shlex.quote(str(folder))}"
+            )
+        _write_settings(config, folder, device)
         return _run(config, folder, device)
 
 
@@ -89,16 +94,9 @@ def resume(folder: Path) -> dict[str, Any]:
         InputError: there is no run, or it cannot be read.
         And whatever :func:`start` raises.
     """
-    try:
-        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"resume={folder}: is no run folder ({error})") from None
-    try:
-        config = parse(values)
-    except InputError as error:
-        raise InputError(f"resume={folder}: its config.yaml is damaged ({error})") from None
-    if (folder / "metrics.json").exists():
-        result: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    config = read_config(folder)
+    if (folder / FINISHED).exists():
+        result: dict[str, Any] = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
         console = Console()
         console.print(Text(f"{folder} is finished: there is nothing to resume"), soft_wrap=True)
         _show(result, folder, console)
@@ -108,19 +106,92 @@ def resume(folder: Path) -> dict[str, Any]:
         return _run(config, folder, device)
 
 
+def go_on(config: Config, folder: Path, swept: Mapping[str, str]) -> None:
+    """Do what is left of one run of a sweep: all of it, the rest, or nothing.
+
+    Args:
+        config: as the sweep has it now.
+        folder: of the run; another process may be at it, or have been.
+        swept: values by key that this run has apart from the others of its sweep.
+
+    Raises:
+        BusyError: another process is training there.
+        TakenError: a run with other settings lies there.
+        And whatever :func:`start` raises.
+    """
+    device = _set_up(config)
+    with _alone(folder):
+        if not (folder / "config.yaml").exists():
+            _write_settings(config, folder, device)
+        else:
+            _check_same(read_config(folder), config, folder)
+        if (folder / FINISHED).exists():
+            Console().print(Text(f"{folder} is finished"), soft_wrap=True)
+        else:
+            (folder / FAILED).unlink(missing_ok=True)
+            _run(config, folder, device, swept)
+
+
+def read_config(folder: Path) -> Config:
+    """Return the configuration of the run in ``folder``.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    try:
+        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"resume={folder}: is no run folder ({error})") from None
+    try:
+        return parse(values)
+    except InputError as error:
+        raise InputError(f"resume={folder}: its config.yaml is damaged ({error})") from None
+
+
+def _write_settings(config: Config, folder: Path, device: torch.device) -> None:
+    write_whole(folder / "config.yaml", yaml.safe_dump(_settings(config), sort_keys=False))
+    write_whole(folder / "environment.json", json.dumps(environment(device), indent=2))
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Return the configuration as ``config.yaml`` has it: paths hold from any directory."""
+    values: dict[str, Any] = _plain(config.to_dict())
+    for group, keys in (("data", SPLITS), ("tokenizer", ("file",))):
+        for key in keys:
+            path = values[group][key]
+            if path is not None and (group == "tokenizer" or config.data.source == "files"):
+                values[group][key] = absolute(path)
+    return values
+
+
+def _check_same(there: Config, wanted: Config, folder: Path) -> None:
+    old, new = flatten(_settings(there)), flatten(_settings(wanted))
+    changed = [key for key in old if old[key] != new[key] and key not in CIRCUMSTANCES]
+    if changed:
+        key = changed[0]
+        raise TakenError(
+            f"{folder}: holds a run with other settings ({key} is {old[key]} there, "
+            f"{new[key]} now): name another run_dir"
+        )
+
+
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes out of the run folder while this one writes it."""
+    """Make the run folder, and keep other processes out of it while this one writes it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"run_dir={folder}: there is a file in its place") from None
+    # The file stays: were it removed, two processes could hold a lock each, on two files.
     lock = FileLock(folder / ".lock", blocking=False)
     try:
         lock.acquire()
     except Timeout:
-        raise InputError(f"run_dir={folder}: another process is training there") from None
+        raise BusyError(f"run_dir={folder}: another process is training there") from None
     try:
         yield
     finally:
         lock.release()
-        (folder / ".lock").unlink(missing_ok=True)
 
 
 def _set_up(config: Config) -> torch.device:
@@ -130,11 +201,13 @@ def _set_up(config: Config) -> torch.device:
     return device
 
 
-def _run(config: Config, folder: Path, device: torch.device) -> dict[str, Any]:
+def _run(
+    config: Config, folder: Path, device: torch.device, swept: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     console = Console()
     with _log_to(folder / "train.log", console):
         try:
-            return _phases(config, folder, device, console)
+            return _phases(config, folder, device, console, swept)
         except Interrupted as stopped:
             way_on = f"{stopped}: go on with resume={shlex.quote(str(folder))}"
             log.error(way_on)
@@ -142,9 +215,34 @@ def _run(config: Config, folder: Path, device: torch.device) -> dict[str, Any]:
         except (TextclsError, OSError) as error:
             log.error(error)
             raise
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                log.exception("a fault in textcls")
+                raise
+            reason = (
+                f"out of memory ({first_line(error)[:200]}): lower model.dim, tokenizer.max_size, "
+                "tokenizer.buckets or trainer.batch_size"
+            )
+            log.error(reason)
+            raise TextclsError(reason) from None
 
 
-def _phases(config: Config, folder: Path, device: torch.device, console: Console) -> dict[str, Any]:
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch's allocators: that of CUDA has a class for it, that of the CPU has not.
+    return (
+        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or "can't allocate memory" in str(error)
+        or "Storage size calculation overflowed" in str(error)
+    )
+
+
+def _phases(
+    config: Config,
+    folder: Path,
+    device: torch.device,
+    console: Console,
+    swept: Mapping[str, str] | None,
+) -> dict[str, Any]:
     log.info("run folder %s", folder)
 
     # Prepare: text to bags.
@@ -210,8 +308,13 @@ def _phases(config: Config, folder: Path, device: torch.device, console: Console
         )
 
         # Test: once, at the end.
-        metrics = _test(config, prepared, model, progress, prepare_seconds, tracker, folder)
-    _show(metrics, folder, console)
+        metrics = _test(
+            config, prepared, model, progress, prepare_seconds, tracker, folder, swept or {}
+        )
+    if swept is None:
+        _show(metrics, folder, console)
+    else:  # what the sweep comes to is shown at its end
+        console.print(headline(metrics["test"], len(prepared.test)))
     return metrics
 
 
@@ -223,6 +326,7 @@ def _test(
     prepare_seconds: float,
     tracker: Tracker,
     folder: Path,
+    swept: Mapping[str, str],
 ) -> dict[str, Any]:
     names = prepared.label_names
     logits = logits_of(model, prepared.test)
@@ -236,12 +340,14 @@ def _test(
         "epochs": progress.epoch,
         "best_epoch": progress.best_epoch,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "test_set": prepared.test_set,
     }
+    _save_predictions(folder / "predictions.safetensors", logits, prepared.test)
     figure = picture(confusion_array(test), names, f"{config.data.name}, test")
     figure.savefig(folder / "confusion_matrix.png")
     rows, tokens = _frequent_tokens(prepared, model)
     tracker.finish(
-        hparams=_hparams(config),
+        hparams=_hparams(config, swept),
         test=test,
         probabilities=logits.softmax(1).numpy(),
         labels=prepared.test.labels.numpy(),
@@ -252,6 +358,23 @@ def _test(
     # The last thing written: where it is there, the run is finished.
     write_whole(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1))
     return metrics
+
+
+def _save_predictions(path: Path, logits: Tensor, test: Bags) -> None:
+    """Write what the model said of each row of the test split, for :mod:`textcls.report`.
+
+    ``labels`` and ``predictions``, int32 ``[num_bags]``; ``confidence``, float32 ``[num_bags]``,
+    the probability of what was predicted; ``lengths``, int32 ``[num_bags]``, tokens by bag.
+    """
+    confidence, predictions = logits.softmax(1).max(1)
+    columns = {
+        "labels": test.labels.int().cpu(),
+        "predictions": predictions.int(),
+        "confidence": confidence,
+        "lengths": test.lengths.int().cpu(),
+    }
+    with whole_file(path) as scratch:
+        safetensors.torch.save_file(columns, scratch)
 
 
 def _frequent_tokens(
@@ -287,10 +410,12 @@ def _only(prepared: Prepared, count: int) -> Prepared:
     rows = torch.linspace(0, len(prepared.train) - 1, min(count, len(prepared.train))).long()
     few: Bags = prepared.train.select(torch.unique(rows))
     log.info("trainer.overfit: train, validation and test are the same %d bags of train", len(few))
-    return dataclasses.replace(prepared, train=few, validation=few, test=few)
+    return dataclasses.replace(
+        prepared, train=few, validation=few, test=few, test_set=f"{prepared.key}-{len(few)}"
+    )
 
 
-def _hparams(config: Config) -> dict[str, Any]:
+def _hparams(config: Config, swept: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings that runs of a study differ in, by their name on the command line."""
     shown = {
         "data": ("name",),
@@ -306,7 +431,7 @@ def _hparams(config: Config) -> dict[str, Any]:
         for key in keys
         if (value := getattr(getattr(config, group), key)) is not None
     }
-    return values | {"seed": config.seed}
+    return dict(swept) | values | {"seed": config.seed}
 
 
 def _show(metrics: dict[str, Any], folder: Path, console: Console) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,18 @@ class Split:
     def texts(self) -> pa.ChunkedArray:
         """All texts, Arrow strings ``[num_texts]``."""
         return pa.chunked_array(self.chunks)
+
+    def fingerprint(self, label_names: Sequence[str]) -> str:
+        """Return a hash of texts and labels, however they are chunked; no text is an empty one."""
+        rest, letters = xxhash.xxh3_64("\n".join(label_names).encode()), xxhash.xxh3_64()
+        rest.update(self.labels.data)
+        for chunk in self.chunks:
+            whole = chunk.fill_null("").cast(pa.large_binary())
+            _, ends, data = whole.buffers()
+            ends = np.frombuffer(ends, np.int64, len(whole) + 1, 8 * whole.offset)
+            rest.update(np.diff(ends).data)
+            letters.update(memoryview(data or b"")[ends[0] : ends[-1]])
+        return rest.hexdigest() + letters.hexdigest()
 
     def cut(self, held: npt.NDArray[np.bool_]) -> tuple[Split, Split]:
         """Use up this split: return the rows where ``held``, bool ``[num_texts]``, and the others.
@@ -201,6 +213,15 @@ def _find_files(path: str, key: str) -> list[Path]:
     if not files:
         raise InputError(f"{key}={path}: there is no such file")
     return files
+
+
+def absolute(path: str) -> str:
+    """Return a path or pattern such that it names the same files from any directory."""
+    path = os.path.expanduser(path)
+    if os.path.isabs(path):
+        return path
+    here = os.getcwd()
+    return os.path.join(here if os.path.exists(path) else glob.escape(here), path)
 
 
 def _hash_files(paths: Iterable[Path]) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ from textcls.files import whole_folder
 log = logging.getLogger("textcls")
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Prepared:
         label_names: of class 0, 1, 2, …
         from_cache: whether an earlier run had done the work.
         key: a hash of everything that determines the above.
+        test_set: a hash of the test split's texts and labels, however they were tokenized: runs
+            with the same one can be compared row by row.
     """
 
     train: Bags
@@ -55,6 +57,7 @@ class Prepared:
     label_names: tuple[str, ...]
     from_cache: bool
     key: str
+    test_set: str
 
     @property
     def num_embeddings(self) -> int:
@@ -129,6 +132,8 @@ def _write(corpus: Corpus, config: TokenizerConfig, key: dict[str, Any], entry: 
         encode = None
         for split in SPLITS:
             part = corpus.splits[split]
+            if split == "test":
+                test_set = part.fingerprint(corpus.label_names)  # before its texts are used up
             tokens = tokenizer.use_up(part.chunks)
             pa.default_memory_pool().release_unused()  # the texts' memory, to the system
             num_words = len(tokens.codes)
@@ -161,7 +166,8 @@ def _write(corpus: Corpus, config: TokenizerConfig, key: dict[str, Any], entry: 
             (scratch / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
         hashes = {path.name: hash_file(path) for path in sorted(scratch.iterdir())}
         notes += [f"vocabulary: {len(vocabulary):,} tokens", *ngram_notes]
-        _dump(scratch / "manifest.json", {"key": key, "files": hashes, "notes": notes})
+        manifest = {"key": key, "test_set": test_set, "files": hashes, "notes": notes}
+        _dump(scratch / "manifest.json", manifest)
 
 
 def _open(entry: Path, key: dict[str, Any], config: TokenizerConfig) -> Prepared | None:
@@ -201,6 +207,7 @@ def _open(entry: Path, key: dict[str, Any], config: TokenizerConfig) -> Prepared
         label_names=label_names,
         from_cache=False,
         key=entry.name,
+        test_set=manifest["test_set"],
     )
 
 

@@ -29,11 +29,6 @@ def summary(metrics: Mapping[str, Any], matrix: Counts) -> RenderableType:
         matrix: int64 ``[num_classes, num_classes]``, rows the true classes.
     """
     names = list(metrics["per_class"])
-    head = Text(
-        f"test accuracy {metrics['accuracy']:.4f}   macro F1 {metrics['macro_f1']:.4f}   "
-        f"loss {metrics['loss']:.4f}   ({matrix.sum():,} rows)",
-        style="bold",
-    )
     scores = Table("class", title="per class", title_justify="left")
     for column in ("precision", "recall", "F1", "rows"):
         scores.add_column(column, justify="right")
@@ -44,7 +39,16 @@ def summary(metrics: Mapping[str, Any], matrix: Counts) -> RenderableType:
         scores.add_row(Text(names[index]), *values, f"{row['support']:,}")
     if len(names) > 40:
         scores.caption = f"the 40 classes with most rows, of {len(names)}"
-    return Group(head, scores, _matrix(matrix, names))
+    return Group(headline(metrics, int(matrix.sum())), scores, _matrix(matrix, names))
+
+
+def headline(metrics: Mapping[str, Any], num_rows: int) -> Text:
+    """Return the test metrics in a line."""
+    return Text(
+        f"test accuracy {metrics['accuracy']:.4f}   macro F1 {metrics['macro_f1']:.4f}   "
+        f"loss {metrics['loss']:.4f}   ({num_rows:,} rows)",
+        style="bold",
+    )
 
 
 def _matrix(matrix: Counts, names: Sequence[str]) -> RenderableType:
