@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
 import time
 import traceback
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,11 +21,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from textcls.config import Config, parse
 from textcls.errors import BusyError, InputError, Interrupted, TakenError, TextclsError, first_line
-from textcls.files import FAILED, write_whole
 from textcls.sweep import (
     Sweep,
     command_again,
     new_folder,
+    record_failure,
+    record_unfinished,
     run_folder,
     statuses_of_failures,
     swept_values,
@@ -33,6 +34,8 @@ from textcls.sweep import (
 from textcls.training.signals import deferred, raising
 
 PROJECT = Path(__file__).resolve().parent
+# Hydra's launchers that are optional extras of ours, by the extra's name.
+PLUGINS = {"joblib": "joblib", "slurm": "submitit_slurm", "ray": "ray"}
 
 OmegaConf.register_new_resolver("textcls.project", lambda path: str(PROJECT / path), replace=True)
 
@@ -98,9 +101,7 @@ def _one_of_sweep(cfg: DictConfig) -> None:
     except Exception as error:
         status, reason = _status_and_reason(error)
         _tell(f"{folder}: {reason}")
-        folder.mkdir(parents=True, exist_ok=True)
-        record = {"reason": " ".join(reason.split()), "exit_status": status, "swept": swept}
-        write_whole(folder / FAILED, json.dumps(record, ensure_ascii=False))
+        record_failure(folder, reason, status, swept)
 
 
 def _import_run() -> ModuleType:
@@ -132,7 +133,11 @@ def _status_and_reason(error: Exception) -> tuple[int, str]:
     if isinstance(error, TextclsError):
         return error.exit_status, str(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return 2, _one_line(error)
+        reason, missing = _one_line(error), ""
+        for extra, plugin in PLUGINS.items():
+            if f"'hydra/launcher/{plugin}'" in reason:
+                missing = f": launcher={extra} needs pip install 'textcls[{extra}]'"
+        return 2, reason + missing
     if isinstance(error, OSError):
         return 1, f"{error.filename or 'file'}: {error.strerror or error}"
     traceback.print_exc()  # a fault of ours
@@ -156,6 +161,10 @@ def main() -> int:
             status = int(told.code or 0)
         except Interrupted as error:
             status, message = error.exit_status, str(error)
+        except BrokenExecutor:  # a launcher's, at the death of one of its processes
+            status, message = 1, "a process of the sweep was killed: out of memory?"
+            if Sweep.folder is not None:
+                record_unfinished(Sweep.folder, message)
         except Exception as error:
             status, message = _status_and_reason(error)
     if received.signum is not None and status != 128 + received.signum:

@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import json
 import logging
+import multiprocessing
 import os
 import platform
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -204,8 +205,14 @@ def _set_up(config: Config) -> torch.device:
 def _run(
     config: Config, folder: Path, device: torch.device, swept: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    console = Console()
-    with _log_to(folder / "train.log", console):
+    # Processes of one sweep share a terminal: a live line needs one that is its own.
+    is_main = multiprocessing.parent_process() is None
+    console = Console(force_terminal=None if is_main else False)
+    handlers: list[logging.Handler] = [logging.FileHandler(folder / "train.log", encoding="utf-8")]
+    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    if swept is None:  # of the runs of a sweep, a line each says how they ended
+        handlers.append(_ConsoleHandler(console))
+    with _log_to(handlers):
         try:
             return _phases(config, folder, device, console, swept)
         except Interrupted as stopped:
@@ -219,9 +226,10 @@ def _run(
             if not _is_out_of_memory(error):
                 log.exception("a fault in textcls")
                 raise
+            log.info(first_line(error))
             reason = (
-                f"out of memory ({first_line(error)[:200]}): lower model.dim, tokenizer.max_size, "
-                "tokenizer.buckets or trainer.batch_size"
+                "out of memory: lower model.dim, tokenizer.max_size, tokenizer.buckets or "
+                "trainer.batch_size"
             )
             log.error(reason)
             raise TextclsError(reason) from None
@@ -314,7 +322,12 @@ def _phases(
     if swept is None:
         _show(metrics, folder, console)
     else:  # what the sweep comes to is shown at its end
-        console.print(headline(metrics["test"], len(prepared.test)))
+        console.print(
+            Text(f"{folder.name}   "),
+            headline(metrics["test"], len(prepared.test)),
+            f"  trained in {progress.seconds:.2f} s",
+            soft_wrap=True,
+        )
     return metrics
 
 
@@ -445,11 +458,8 @@ def _show(metrics: dict[str, Any], folder: Path, console: Console) -> None:
 
 
 @contextlib.contextmanager
-def _log_to(path: Path, console: Console) -> Iterator[None]:
-    """Within the block the log goes to the run's file and to the console."""
-    file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    handlers: list[logging.Handler] = [file, _ConsoleHandler(console)]
+def _log_to(handlers: Sequence[logging.Handler]) -> Iterator[None]:
+    """Within the block the log goes to the handlers; they are closed after it."""
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in handlers:

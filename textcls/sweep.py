@@ -12,6 +12,7 @@ import os
 import re
 import time
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
 
 from textcls.errors import InputError
-from textcls.files import FAILED, FINISHED
+from textcls.files import FAILED, FINISHED, write_whole
 
 FIXED_KEYS = "hydra.job.config.override_dirname.exclude_keys"
 # Set anew whenever a sweep begins.
@@ -92,6 +93,26 @@ def _name_of(value: str) -> str:
     """Return a value as a part of a folder's name; different values get different names."""
     name = re.sub(r"[^\w.+-]+", "-", value.replace("/", "-"))[:80].strip("-")
     return name if name == value else f"{name}-{zlib.crc32(value.encode()):08x}"
+
+
+def record_failure(
+    folder: Path, reason: str, exit_status: int, swept: Mapping[str, str] | None = None
+) -> None:
+    """Leave in a run's folder why it failed; the sweep goes on, and tries it again if restarted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "reason": " ".join(reason.split()),
+        "exit_status": exit_status,
+        "swept": dict(swept or {}),
+    }
+    write_whole(folder / FAILED, json.dumps(record, ensure_ascii=False))
+
+
+def record_unfinished(sweep: Path, reason: str) -> None:
+    """Record those runs of the sweep as failed that have begun, and neither finished nor failed."""
+    for path in sweep.glob("*/config.yaml"):
+        if not any(path.with_name(name).exists() for name in (FINISHED, FAILED)):
+            record_failure(path.parent, reason, 1)
 
 
 def statuses_of_failures(sweep: Path) -> list[int]:
