@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from tests.test_tokens import config, tokenize
 from textcls import Classifier
@@ -20,8 +22,9 @@ from textcls.errors import InputError
 from textcls.model.classifier import logits_of
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import ModelParts, load_model, save_model, to_device
+from textcls.model.pooling import WEIGHT_SCALE
 
-MODES: tuple[Mode, ...] = ("mean", "sum", "max")
+MODES: tuple[Mode, ...] = get_args(Mode)
 INDICES = torch.tensor([1, 2, 4, 4, 3, 2, 9], dtype=torch.int32)
 OFFSETS = torch.tensor([0, 3, 7])
 # Row i of the seed example's table: i, -i, i squared, 10 - i.
@@ -30,6 +33,8 @@ POOLED = {
     "mean": [[7 / 3, -7 / 3, 7.0, 23 / 3], [4.5, -4.5, 27.5, 5.5]],
     "sum": [[7.0, -7.0, 21.0, 23.0], [18.0, -18.0, 110.0, 22.0]],
     "max": [[4.0, -1.0, 16.0, 9.0], [9.0, -2.0, 81.0, 8.0]],
+    # Token i weighs i.
+    "weighted_sum": [[21.0, -21.0, 73.0, 49.0], [110.0, -110.0, 828.0, 70.0]],
 }
 
 
@@ -39,8 +44,11 @@ def test_the_seed_example(mode: Mode, dtype: torch.dtype) -> None:
     model = EmbeddingBagClassifier(10, 4, 2, mode)
     with torch.no_grad():
         model.embedding.weight.copy_(TABLE)
+        if model.embedding.weighing is not None:
+            model.embedding.weighing.copy_((TABLE[:, :1] - 1) / WEIGHT_SCALE)
     pooled = model.embed(INDICES.to(dtype), OFFSETS)
-    torch.testing.assert_close(pooled, torch.tensor(POOLED[mode]))
+    expected = [torch.tensor(POOLED[part]) for part in mode.split("+")]
+    torch.testing.assert_close(pooled, torch.cat(expected, 1))
     logits = pooled @ model.linear.weight.T + model.linear.bias
     torch.testing.assert_close(model(INDICES.to(dtype), OFFSETS), logits)
 
@@ -53,13 +61,23 @@ def test_pooling_is_a_loop_over_bags_without_padding(mode: Mode, lists: list[lis
     model = EmbeddingBagClassifier(10, 3, 2, mode, padding_id=1)
     with torch.no_grad():
         model.embedding.weight[1] = 99.0  # would show, if it counted
+        if model.embedding.weighing is not None:
+            model.embedding.weighing[1] = 99.0
     indices = torch.tensor([i for row in lists for i in row], dtype=torch.int32)
     offsets = torch.tensor([0] + [len(row) for row in lists]).cumsum(0)
-    reduce = {"mean": lambda x: x.mean(0), "sum": lambda x: x.sum(0), "max": lambda x: x.amax(0)}
+    reduce = {
+        "mean": lambda x: x.mean(0),
+        "sum": lambda x: x.sum(0),
+        "max": lambda x: x.amax(0),
+        "weighted_sum": lambda x: x.sum(0),  # all weigh 1
+    }
     expected = []
     for row in lists:
         vectors = model.embedding.weight[[i for i in row if i != 1]]
-        expected.append(reduce[mode](vectors) if len(vectors) else torch.zeros(3))
+        parts = [
+            reduce[part](vectors) if len(vectors) else torch.zeros(3) for part in mode.split("+")
+        ]
+        expected.append(torch.cat(parts))
     torch.testing.assert_close(model.embed(indices, offsets), torch.stack(expected))
 
 
@@ -68,9 +86,10 @@ def test_padding_never_learns(mode: Mode) -> None:
     model = EmbeddingBagClassifier(10, 4, 2, mode, padding_id=1)
     model(INDICES, OFFSETS).sum().backward()
     assert not model.embedding.weight[1].any()
-    assert model.embedding.weight.grad is not None
-    assert not model.embedding.weight.grad[1].any()
-    assert model.embedding.weight.grad[4].any()
+    for parameter in model.embedding.parameters():
+        assert parameter.grad is not None
+        assert not parameter.grad[1].any()
+        assert parameter.grad[4].any()
 
 
 def test_dropout_is_for_training_only() -> None:
@@ -101,12 +120,14 @@ def test_logits_do_not_depend_on_how_bags_are_grouped(monkeypatch: pytest.Monkey
 TEXTS = ["Good, good film!", "bad film"]
 
 
-def make_parts(name: str = "basic_english", max_tokens: int | None = None) -> ModelParts:
+def make_parts(
+    name: str = "basic_english", max_tokens: int | None = None, mode: Mode = "max"
+) -> ModelParts:
     torch.manual_seed(3)
     train = pa.chunked_array([pa.array(TEXTS * 9)])
     tokenizer = Tokenizer(config(name, max_tokens=max_tokens, vocab_size=40), train)
     vocabulary = Vocabulary.build(tokenizer(train))
-    model = EmbeddingBagClassifier(len(vocabulary), 4, 3, "max", padding_id=1, dropout=0.5)
+    model = EmbeddingBagClassifier(len(vocabulary), 4, 3, mode, padding_id=1, dropout=0.5)
     return ModelParts(model, tokenizer, vocabulary, ("a", "b", "ç 🎄"))
 
 
@@ -123,6 +144,20 @@ def test_a_reloaded_model_predicts_the_same(name: str, tmp_path: Path) -> None:
     # The folder replaces an older one, and leaves nothing beside it.
     save_model(parts, tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_model_of_any_mode_is_reloaded(mode: Mode, tmp_path: Path) -> None:
+    parts = make_parts(mode=mode)
+    with torch.no_grad():
+        for parameter in parts.model.parameters():
+            nn.init.normal_(parameter)
+    parts.model.eval()
+    save_model(parts, tmp_path)
+    loaded = Classifier.load(tmp_path)
+    assert loaded.parts.model.embedding.mode == mode
+    expected = Classifier(parts).predict_proba(TEXTS)
+    np.testing.assert_array_equal(loaded.predict_proba(TEXTS), expected)
 
 
 def test_one_row_out_per_row_in() -> None:
@@ -183,13 +218,23 @@ def test_a_bad_model_folder_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("embedding_dim", 5, "of another model"),
+        ("mode", "mean+max", "of another model"),
+        ("mode", "median", "damaged model folder .*take one of mean, sum, max"),
+    ],
+)
+def test_weights_of_another_shape_are_refused(
+    key: str, value: object, message: str, tmp_path: Path
+) -> None:
     save_model(make_parts(), tmp_path / "model")
     path = tmp_path / "model" / "config.json"
     values = json.loads(path.read_text())
-    values["model"]["embedding_dim"] = 5
+    values["model"][key] = value
     path.write_text(json.dumps(values))
-    with pytest.raises(InputError, match="of another model"):
+    with pytest.raises(InputError, match=message):
         load_model(tmp_path / "model")
 
 

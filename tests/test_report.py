@@ -4,6 +4,7 @@ import io
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,12 @@ import pytest
 import torch
 from rich.console import Console
 
+from textcls.config import Mode
+from textcls.data.vocabulary import Vocabulary
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.pooling import WEIGHT_SCALE
 from textcls.report.confusion import picture, summary
+from textcls.run import _frequent_tokens
 from textcls.training.checkpoint import Progress
 from textcls.training.metrics import classification_metrics, confusion_array
 from textcls.training.tracking import Tracker, read_epochs
@@ -24,6 +30,23 @@ def result(num_classes: int) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
     names = [f"class $[{i}]" for i in range(num_classes)]
     metrics = {"loss": 1.0} | classification_metrics(labels, predictions, names)
     return metrics, confusion_array(metrics)
+
+
+@pytest.mark.parametrize("mode", ["mean", "mean+sum+max", "weighted_sum"])
+def test_the_projector_shows_what_a_token_adds(mode: Mode) -> None:
+    vocabulary = Vocabulary(["<unk>", "<pad>", "good", "bad"], [0, 0, 9, 5])
+    model = EmbeddingBagClassifier(4, 2, 2, mode, padding_id=1, dropout=0.9)
+    with torch.no_grad():
+        model.embedding.weight[2:] = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        model.linear.weight.copy_(torch.eye(2).repeat(1, model.embedding.pooled_dim // 2))
+        model.linear.bias[0] = 99.0  # says nothing of a token
+        if model.embedding.weighing is not None:
+            model.embedding.weighing[3] = -2 / WEIGHT_SCALE  # weighs -1: speaks against its class
+    prepared: Any = SimpleNamespace(vocabulary=vocabulary, label_names=("yes", "no"))
+    rows, tokens = _frequent_tokens(prepared, model)
+    weighted = mode == "weighted_sum"
+    assert rows.tolist() == [[1, 0], [0, -1 if weighted else 1]]
+    assert tokens == [("good", "9", "yes"), ("bad", "5", "yes" if weighted else "no")]
 
 
 def text_of(renderable: Any) -> str:

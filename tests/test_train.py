@@ -210,11 +210,19 @@ def test_a_warm_run_imports_nothing_slow(
     assert result.stdout.splitlines()[-1] == "imported:"
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("signum", "mode"),
+    [(signal.SIGINT, "mean+max"), (signal.SIGTERM, "weighted_sum"), (signal.SIGKILL, "mean")],
+)
 def test_a_stopped_run_goes_on_to_the_same_weights(
-    signum: signal.Signals, files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path
+    signum: signal.Signals,
+    mode: str,
+    files: list[str],
+    run_train: Run,
+    tmp_path: Path,
+    cache_dir: Path,
 ) -> None:
-    slow = ["trainer.epochs=120", "trainer.batch_size=4", "model.dropout=0.2"]
+    slow = ["trainer.epochs=120", "trainer.batch_size=4", "model.dropout=0.2", f"model.mode={mode}"]
     child = start([*files, *slow, "run_dir=cut"], tmp_path, cache_dir)
     wait_for(tmp_path / "cut" / "epochs.jsonl", child)
     child.send_signal(signum)
@@ -276,18 +284,18 @@ def test_run_folders_that_cannot_be(run_train: Run, tmp_path: Path) -> None:
 def test_a_sweep_names_its_runs_and_goes_on_past_a_failure(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:
-    sweep = ["-m", *files, "trainer.epochs=2", "optimizer.lr=0.01,1e30", "model.mode=mean,max"]
+    modes = ("mean", "mean+max")
+    swept = ["optimizer.lr=0.01,1e30", f"model.mode={','.join(modes)}"]
+    sweep = ["-m", *files, "trainer.epochs=2", *swept]
     result = run_train(*sweep, "optimizer=sgd", "run_dir=sweep")
     assert result.returncode == 1
     folders = {path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()}
-    assert folders == {
-        f"lr={lr},mode={mode}" for lr in ("0.01", "1e+30") for mode in ("mean", "max")
-    }
+    assert folders == {f"lr={lr},mode={mode}" for lr in ("0.01", "1e+30") for mode in modes}
     for name in folders:
         assert (tmp_path / "sweep" / name / "metrics.json").exists() == ("0.01" in name)
     errors = result.stderr.strip().splitlines()
     assert len(errors) == 2
-    for line, mode in zip(errors, ("mean", "max"), strict=True):
+    for line, mode in zip(errors, modes, strict=True):
         assert line.startswith(f"error: sweep/lr=1e+30,mode={mode}: the loss is ")
         failed = json.loads((tmp_path / f"sweep/lr=1e+30,mode={mode}/failed.json").read_text())
         assert line.endswith(failed["reason"])

@@ -6,7 +6,7 @@ import math
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -117,7 +117,7 @@ def without_times(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in record.items() if k not in timed} for record in records]
 
 
-@pytest.mark.parametrize("mode", ["mean", "sum", "max"])
+@pytest.mark.parametrize("mode", get_args(Mode))
 def test_the_loop_is_plain_torch(mode: Mode, tmp_path: Path) -> None:
     """The oracle: the same epochs in a few lines of the most obvious code, bag by bag."""
     config = config_of(f"model.mode={mode}", "schedule=constant", "optimizer=sgd", epochs=2)
@@ -159,7 +159,7 @@ def test_every_optimizer_and_schedule_learns(name: str, schedule: str, tmp_path:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
-@pytest.mark.parametrize("mode", ["mean", "sum", "max"])
+@pytest.mark.parametrize("mode", get_args(Mode))
 def test_touched_rows_train_to_the_same_weights(mode: Mode, optimizer: str, tmp_path: Path) -> None:
     found = [
         weights(train(config_of(f"model.mode={mode}", f"optimizer={optimizer}", "optimizer.lr=0.3",
@@ -187,8 +187,11 @@ def test_the_size_of_the_table_decides_which_rows_are_updated() -> None:
     assert not touched_rows(32_000, "optimizer=sgd", "optimizer.momentum=0.9")
 
 
-def test_two_runs_with_one_seed_are_bit_identical(tmp_path: Path) -> None:
-    config = config_of("model.dropout=0.3", label_smoothing=0.1, clip_norm=1.0)
+@pytest.mark.parametrize("mode", ["mean", "mean+sum+max", "weighted_sum"])
+def test_two_runs_with_one_seed_are_bit_identical(mode: Mode, tmp_path: Path) -> None:
+    config = config_of(
+        f"model.mode={mode}", "model.dropout=0.3", label_smoothing=0.1, clip_norm=1.0
+    )
     first, _, a = train(config, tmp_path / "a")
     second, _, b = train(config, tmp_path / "b")
     assert_same(weights(first), weights(second))

@@ -13,7 +13,10 @@ from pydantic.dataclasses import dataclass
 
 from textcls.errors import InputError
 
-Mode = Literal["mean", "sum", "max"]
+# "+" puts poolings side by side, always in this order; weighted_sum learns a weight per token.
+Mode = Literal[
+    "mean", "sum", "max", "mean+sum", "mean+max", "sum+max", "mean+sum+max", "weighted_sum"
+]
 Monitor = Literal["loss", "accuracy", "macro_f1"]
 
 # A single name may be given where several are allowed: data.text=review or data.text=[title,body].

@@ -397,9 +397,13 @@ def _frequent_tokens(
     vocabulary = prepared.vocabulary
     first = len(vocabulary.specials)
     ids = range(first, min(first + PROJECTED_TOKENS, len(vocabulary)))
-    rows = model.embedding.weight.detach()[first : ids.stop]
+    # A bag of one token pools to its row (times its weight), once for each of the poolings.
+    device = model.linear.weight.device
+    indices = torch.arange(first, ids.stop, dtype=torch.int32, device=device)
     with torch.inference_mode():
-        leaning = (rows @ model.linear.weight.T).argmax(1).tolist()
+        pooled = model.embed(indices, torch.arange(len(ids) + 1, device=device))
+        leaning = (pooled @ model.linear.weight.T).argmax(1).tolist()
+    rows = pooled[:, : model.embedding.embedding_dim]
     tokens = vocabulary.tokens.slice(first, len(ids)).to_pylist()
     return rows.cpu(), [
         # The projector's table is split at tabs and line breaks.

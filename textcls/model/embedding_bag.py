@@ -11,7 +11,7 @@ from textcls.model.pooling import TransposedEmbeddingBag
 
 
 class EmbeddingBagClassifier(nn.Module):
-    """``nn.EmbeddingBag`` (mean, sum or max) followed by dropout and ``nn.Linear``.
+    """``nn.EmbeddingBag`` followed by dropout and ``nn.Linear``.
 
     The five steps, for two bags in two dimensions::
 
@@ -22,6 +22,9 @@ class EmbeddingBagClassifier(nn.Module):
         4  pool               mean, sum or max over the rows of each bag
         5  pooled             one vector per bag                   [num_bags, embedding_dim]
         then  linear(pooled)  one score per class and bag          [num_bags, num_classes]
+
+    Of several poolings, as in ``mean+max``, step 5 puts the vectors side by side (``pooled_dim``);
+    for ``weighted_sum`` step 3 multiplies each row by its token's learned weight.
 
     An empty bag pools to zeros, so that its scores are the linear layer's bias. The row of
     ``padding_id`` is zero, never learns, and is left out of every mode's pooling.
@@ -50,13 +53,13 @@ class EmbeddingBagClassifier(nn.Module):
             num_embeddings, embedding_dim, mode, padding_idx=padding_id
         )
         self.dropout = _Dropout(dropout)
-        self.linear = nn.Linear(embedding_dim, num_classes)
+        self.linear = nn.Linear(self.embedding.pooled_dim, num_classes)
         nn.init.zeros_(self.linear.bias)
 
     def embed(
         self, indices: Tensor, offsets: Tensor, transposed: Transpose | None = None
     ) -> Tensor:
-        """Return the pooled vectors, float ``[num_bags, embedding_dim]``.
+        """Return the pooled vectors, float ``[num_bags, pooled_dim]``.
 
         Args:
             indices: int32 or int64 ``[num_tokens]``.
