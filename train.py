@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import sys
@@ -14,13 +15,15 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from textcls.config import Config, parse
+from textcls.config import Config, TuneConfig, parse, parse_tuning
 from textcls.errors import BusyError, InputError, Interrupted, TakenError, TextclsError, first_line
+from textcls.files import SEARCH
 from textcls.sweep import (
     Sweep,
     command_again,
@@ -38,6 +41,8 @@ PROJECT = Path(__file__).resolve().parent
 PLUGINS = {"joblib": "joblib", "slurm": "submitit_slurm", "ray": "ray"}
 
 OmegaConf.register_new_resolver("textcls.project", lambda path: str(PROJECT / path), replace=True)
+# Rounded: 3 * 0.1 is to be 0.3.
+OmegaConf.register_new_resolver("textcls.times", lambda a, b: float(f"{a * b:.6g}"), replace=True)
 
 
 def to_config(cfg: DictConfig) -> Config:
@@ -46,13 +51,38 @@ def to_config(cfg: DictConfig) -> Config:
     Raises:
         InputError: a missing, unknown or wrong value, in one line.
     """
-    try:
-        values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        raise InputError(_one_line(error)) from None
-    for key in ("run_dir", "resume"):  # train.py's own
+    values = _plain(cfg)
+    for key in ("run_dir", "resume", "tune"):  # train.py's own
         values.pop(key, None)
     return parse(values)
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    try:
+        return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise InputError(_one_line(error)) from None
+
+
+def to_tuning(cfg: DictConfig, overrides: list[str]) -> tuple[TuneConfig, list[str]]:
+    """Return the search, and the overrides that a run needs beside the settings it will find.
+
+    Raises:
+        InputError: a missing, unknown or wrong value, in one line.
+    """
+    keys = {
+        override: parsed.key_or_group
+        for override, parsed in zip(
+            overrides, OverridesParser.create().parse_overrides(overrides), strict=True
+        )
+    }
+    tuning = parse_tuning(_plain(cfg)["tune"], set(keys.values()))
+    fixed = [
+        override
+        for override, key in keys.items()
+        if key.split(".")[0] not in ("tune", "run_dir", "resume") and key not in tuning.space
+    ]
+    return tuning, fixed
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="config")
@@ -74,11 +104,18 @@ def job(cfg: DictConfig) -> None:
                     f"resume={cfg.resume} goes on with the run as it was configured: "
                     f"leave out {' '.join(overrides)}"
                 )
-            _import_run().resume(Path(str(cfg.resume)))
+            folder = Path(str(cfg.resume))
+            work = _import_tune() if (folder / SEARCH).exists() else _import_run()
+            work.resume(folder)
+        elif cfg.get("tune") is not None:
+            config = to_config(cfg)
+            tuning, fixed = to_tuning(cfg, list(HydraConfig.get().overrides.task))
+            tune = _import_tune()
+            tune.start(config, tuning, _folder_of_one(cfg, config, "tune"), fixed)
         else:
             config = to_config(cfg)
             run = _import_run()  # torch: only now that there is something to do
-            run.start(config, _folder_of_one(cfg, config))
+            run.start(config, _folder_of_one(cfg, config, config.model.mode))
     except Exception as error:
         status, reason = _status_and_reason(error)
         _tell(reason)
@@ -89,6 +126,8 @@ def _one_of_sweep(cfg: DictConfig) -> None:
     """Do what is left of this run; a failure is told, and recorded in its folder."""
     if cfg.resume is not None:
         raise InputError("resume= goes on with a run or sweep by itself: leave out -m")
+    if cfg.get("tune") is not None:
+        raise InputError("tune= searches by itself, and one corpus at a time: leave out -m")
     swept = swept_values()
     folder = run_folder(swept)
     try:
@@ -113,12 +152,21 @@ def _import_run() -> ModuleType:
     return run
 
 
-def _folder_of_one(cfg: DictConfig, config: Config) -> Path:
+def _import_tune() -> ModuleType:
+    _import_run()
+    if importlib.util.find_spec("optuna") is None:
+        raise InputError("tune= needs Optuna: pip install -c constraints.txt -e '.[tune]'")
+    with deferred() as received:
+        from textcls import tune
+    if received.signum is not None:
+        raise Interrupted(received.signum)
+    return tune
+
+
+def _folder_of_one(cfg: DictConfig, config: Config, kind: str) -> Path:
     if cfg.run_dir is not None:
         return Path(str(cfg.run_dir))
-    return new_folder(
-        f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{config.data.name}_{config.model.mode}"
-    )
+    return new_folder(f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{config.data.name}_{kind}")
 
 
 def _one_line(error: BaseException) -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 # A run folder has the first once its run is finished: its result, written last. The second says
-# why a run of a sweep failed.
+# why a run of a sweep failed. The third makes a folder that of a search (see textcls/tune.py).
 FINISHED = "metrics.json"
 FAILED = "failed.json"
+SEARCH = "tune.yaml"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from textcls.errors import (
     TextclsError,
     first_line,
 )
-from textcls.files import FAILED, FINISHED, whole_file, write_whole
+from textcls.files import FAILED, FINISHED, SEARCH, whole_file, write_whole
 from textcls.model.classifier import logits_of
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import (
@@ -60,7 +60,7 @@ log = logging.getLogger("textcls")
 
 # What training writes: none of it may be there when a run begins. (A run that failed before it,
 # over a misspelt column say, leaves a log and its configuration: these give way.)
-RUN_FILES = (FINISHED, "epochs.jsonl", "model", "checkpoints")
+RUN_FILES = (FINISHED, "epochs.jsonl", "model", "checkpoints", SEARCH)
 # What of a configuration does not change what a run comes to.
 CIRCUMSTANCES = ("cache_dir", "trainer.device", "trainer.num_threads")
 # Tokens shown in TensorBoard's projector: as many as a browser turns smoothly.
@@ -76,7 +76,7 @@ def start(config: Config, folder: Path) -> dict[str, Any]:
         Interrupted: a signal came; :func:`resume` goes on.
         OSError: the folder cannot be written.
     """
-    device = _set_up(config)  # fails before anything is written
+    device = set_up(config)  # fails before anything is written
     with _alone(folder):
         taken = [name for name in RUN_FILES if (folder / name).exists()]
         if taken:
@@ -84,7 +84,7 @@ def start(config: Config, folder: Path) -> dict[str, Any]:
                 f"run_dir={folder}: holds a run already ({taken[0]}): "
                 f"name another folder, or go on with it by resume={shlex.quote(str(folder))}"
             )
-        _write_settings(config, folder, device)
+        write_settings(config, folder, device)
         return _run(config, folder, device)
 
 
@@ -102,7 +102,7 @@ def resume(folder: Path) -> dict[str, Any]:
         console.print(Text(f"{folder} is finished: there is nothing to resume"), soft_wrap=True)
         _show(result, folder, console)
         return result
-    device = _set_up(config)
+    device = set_up(config)
     with _alone(folder):
         return _run(config, folder, device)
 
@@ -120,17 +120,47 @@ def go_on(config: Config, folder: Path, swept: Mapping[str, str]) -> None:
         TakenError: a run with other settings lies there.
         And whatever :func:`start` raises.
     """
-    device = _set_up(config)
+    device = set_up(config)
     with _alone(folder):
         if not (folder / "config.yaml").exists():
-            _write_settings(config, folder, device)
+            write_settings(config, folder, device)
         else:
-            _check_same(read_config(folder), config, folder)
+            check_same(read_config(folder), config, folder)
         if (folder / FINISHED).exists():
             Console().print(Text(f"{folder} is finished"), soft_wrap=True)
         else:
             (folder / FAILED).unlink(missing_ok=True)
             _run(config, folder, device, swept)
+
+
+def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker) -> Progress:
+    """Train and validate as a run would, but keep no weights, and leave the test split alone.
+
+    Args:
+        config: of the trial.
+        folder: gets ``config.yaml``, ``train.log`` and what the tracker writes.
+        device: to train on.
+        tracker: is told of every step and epoch, and may end the training by raising.
+
+    Raises:
+        Whatever :func:`start` and the tracker raise.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "config.yaml", yaml.safe_dump(_settings(config), sort_keys=False))
+    with log_to(folder / "train.log", None), _faults_told():
+        prepared = corpus(config)
+        model = _build(config, prepared, device)
+        with tracker:
+            return fit(
+                model,
+                prepared.train,
+                prepared.validation,
+                prepared.label_names,
+                config,
+                checkpoint=None,
+                save_best=lambda: None,
+                tracker=tracker,
+            )
 
 
 def read_config(folder: Path) -> Config:
@@ -149,7 +179,8 @@ def read_config(folder: Path) -> Config:
         raise InputError(f"resume={folder}: its config.yaml is damaged ({error})") from None
 
 
-def _write_settings(config: Config, folder: Path, device: torch.device) -> None:
+def write_settings(config: Config, folder: Path, device: torch.device) -> None:
+    """Write ``config.yaml`` and ``environment.json``."""
     write_whole(folder / "config.yaml", yaml.safe_dump(_settings(config), sort_keys=False))
     write_whole(folder / "environment.json", json.dumps(environment(device), indent=2))
 
@@ -165,7 +196,12 @@ def _settings(config: Config) -> dict[str, Any]:
     return values
 
 
-def _check_same(there: Config, wanted: Config, folder: Path) -> None:
+def check_same(there: Config, wanted: Config, folder: Path) -> None:
+    """Check that two configurations come to the same result.
+
+    Raises:
+        TakenError: they do not.
+    """
     old, new = flatten(_settings(there)), flatten(_settings(wanted))
     changed = [key for key in old if old[key] != new[key] and key not in CIRCUMSTANCES]
     if changed:
@@ -195,7 +231,12 @@ def _alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _set_up(config: Config) -> torch.device:
+def set_up(config: Config) -> torch.device:
+    """Return the device to train on, and set torch's threads.
+
+    Raises:
+        InputError: there is no such device.
+    """
     device = to_device(config.trainer.device)
     if config.trainer.num_threads is not None:
         torch.set_num_threads(config.trainer.num_threads)
@@ -208,31 +249,36 @@ def _run(
     # Processes of one sweep share a terminal: a live line needs one that is its own.
     is_main = multiprocessing.parent_process() is None
     console = Console(force_terminal=None if is_main else False)
-    handlers: list[logging.Handler] = [logging.FileHandler(folder / "train.log", encoding="utf-8")]
-    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    if swept is None:  # of the runs of a sweep, a line each says how they ended
-        handlers.append(_ConsoleHandler(console))
-    with _log_to(handlers):
+    # Of the runs of a sweep, a line each says how they ended.
+    shown_on = console if swept is None else None
+    with log_to(folder / "train.log", shown_on), _faults_told():
         try:
             return _phases(config, folder, device, console, swept)
         except Interrupted as stopped:
             way_on = f"{stopped}: go on with resume={shlex.quote(str(folder))}"
             log.error(way_on)
             raise Interrupted(stopped.signum, way_on) from None
-        except (TextclsError, OSError) as error:
-            log.error(error)
+
+
+@contextlib.contextmanager
+def _faults_told() -> Iterator[None]:
+    """Log what ends a training; memory that has run out becomes a ``TextclsError``."""
+    try:
+        yield
+    except (TextclsError, OSError) as error:
+        log.error(error)
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            log.exception("a fault in textcls")
             raise
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                log.exception("a fault in textcls")
-                raise
-            log.info(first_line(error))
-            reason = (
-                "out of memory: lower model.dim, tokenizer.max_size, tokenizer.buckets or "
-                "trainer.batch_size"
-            )
-            log.error(reason)
-            raise TextclsError(reason) from None
+        log.info(first_line(error))
+        reason = (
+            "out of memory: lower model.dim, tokenizer.max_size, tokenizer.buckets or "
+            "trainer.batch_size"
+        )
+        log.error(reason)
+        raise TextclsError(reason) from None
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -255,39 +301,14 @@ def _phases(
 
     # Prepare: text to bags.
     began = time.perf_counter()
-    cache_dir = Path(config.cache_dir).expanduser()
-    prepared = prepare(config.data, config.tokenizer, cache_dir)
-    _check_unchanged(folder / "corpus.txt", prepared.key)
-    if config.trainer.overfit:
-        prepared = _only(prepared, config.trainer.overfit)
+    prepared = corpus(config)
+    check_unchanged(folder / "corpus.txt", prepared.key)
     prepare_seconds = time.perf_counter() - began
     log.info("prepared in %.2f s%s", prepare_seconds, " (cached)" if prepared.from_cache else "")
 
     # Build.
-    torch.manual_seed(config.seed)
-    model = EmbeddingBagClassifier(
-        prepared.num_embeddings,
-        config.model.dim,
-        len(prepared.label_names),
-        config.model.mode,
-        padding_id=prepared.vocabulary.padding_id,
-        dropout=config.model.dropout,
-    )
-    with torch.no_grad():
-        # A token that train never had says nothing. (With min_freq=1 its row is never learned.)
-        model.embedding.weight[prepared.vocabulary.unknown_id] = 0
+    model = _build(config, prepared, device)
     parts = ModelParts(model, prepared.tokenizer, prepared.vocabulary, prepared.label_names)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    log.info(
-        "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",
-        config.model.mode,
-        prepared.num_embeddings,
-        config.model.dim,
-        len(prepared.label_names),
-        f"{parameters:,}",
-        device,
-    )
-    model.to(device)
 
     # Train; the best weights are in the model folder from the first epoch on.
     def save_best() -> None:
@@ -329,6 +350,45 @@ def _phases(
             soft_wrap=True,
         )
     return metrics
+
+
+def corpus(config: Config) -> Prepared:
+    """Return the bags that this configuration is about.
+
+    Raises:
+        InputError: data or tokenizer cannot be used.
+        TextclsError: the cache cannot be written.
+    """
+    prepared = prepare(config.data, config.tokenizer, Path(config.cache_dir).expanduser())
+    if config.trainer.overfit:
+        prepared = _only(prepared, config.trainer.overfit)
+    return prepared
+
+
+def _build(config: Config, prepared: Prepared, device: torch.device) -> EmbeddingBagClassifier:
+    torch.manual_seed(config.seed)
+    model = EmbeddingBagClassifier(
+        prepared.num_embeddings,
+        config.model.dim,
+        len(prepared.label_names),
+        config.model.mode,
+        padding_id=prepared.vocabulary.padding_id,
+        dropout=config.model.dropout,
+    )
+    with torch.no_grad():
+        # A token that train never had says nothing. (With min_freq=1 its row is never learned.)
+        model.embedding.weight[prepared.vocabulary.unknown_id] = 0
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    log.info(
+        "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",
+        config.model.mode,
+        prepared.num_embeddings,
+        config.model.dim,
+        len(prepared.label_names),
+        f"{parameters:,}",
+        device,
+    )
+    return model.to(device)
 
 
 def _test(
@@ -412,7 +472,7 @@ def _frequent_tokens(
     ]
 
 
-def _check_unchanged(path: Path, key: str) -> None:
+def check_unchanged(path: Path, key: str) -> None:
     """A resumed run must go on with the very bags that it began with."""
     if path.exists() and path.read_text(encoding="utf-8").strip() != key:
         raise InputError(
@@ -462,8 +522,12 @@ def _show(metrics: dict[str, Any], folder: Path, console: Console) -> None:
 
 
 @contextlib.contextmanager
-def _log_to(handlers: Sequence[logging.Handler]) -> Iterator[None]:
-    """Within the block the log goes to the handlers; they are closed after it."""
+def log_to(path: Path, console: Console | None) -> Iterator[None]:
+    """Within the block the log goes to the file, and to the console if there is one."""
+    handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8")]
+    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    if console is not None:
+        handlers.append(_ConsoleHandler(console))
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in handlers:
@@ -492,7 +556,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     """Return what may explain a result one day: versions, machine, command, commit."""
     packages = (
         "torch", "numpy", "pyarrow", "datasets", "tokenizers", "torchtext", "hydra-core",
-        "tensorboard", "safetensors",
+        "tensorboard", "safetensors", "optuna",
     )  # fmt: skip
     versions: dict[str, str | None] = {}
     for name in packages:

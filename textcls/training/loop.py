@@ -38,7 +38,7 @@ def fit(
     validation: Bags,
     label_names: tuple[str, ...],
     config: Config,
-    checkpoint: Path,
+    checkpoint: Path | None,
     save_best: Callable[[], None],
     tracker: Tracker,
 ) -> Progress:
@@ -55,9 +55,9 @@ def fit(
         validation: bags to choose the best epoch by.
         label_names: of class 0, 1, 2, …
         config: its optimizer, schedule, trainer and seed are used here.
-        checkpoint: the file.
+        checkpoint: the file; None: none is written.
         save_best: called whenever the model is better than ever on the validation split.
-        tracker: is told of every step and epoch.
+        tracker: is told of every step and epoch; what it raises ends the training.
 
     Raises:
         TextclsError: the loss is no longer a number.
@@ -80,7 +80,7 @@ def fit(
     minimize = options.monitor == "loss"
 
     progress = Progress()
-    if checkpoint.exists():
+    if checkpoint is not None and checkpoint.exists():
         progress = load_checkpoint(checkpoint, model, optimizer)
     tracker.begin(options.epochs, num_steps, progress)
     began = time.perf_counter() - progress.seconds
@@ -92,6 +92,9 @@ def fit(
 
     def save() -> None:
         nonlocal saved_epoch, saved_at, save_seconds
+        if checkpoint is None:
+            progress.seconds = time.perf_counter() - began
+            return
         started = time.perf_counter()
         progress.seconds = started - began
         save_checkpoint(checkpoint, progress, model, optimizer)
