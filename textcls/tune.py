@@ -84,8 +84,8 @@ def start(config: Config, tuning: TuneConfig, folder: Path, fixed: Sequence[str]
         raise InputError(f"run_dir={folder}: there is a file in its place") from None
     _claim(config, tuning, folder, fixed, device)
     try:
-        search = _Search(folder, device, deadline)
-        search.run()
+        search = _Search(tuning, folder, fixed, device, deadline)
+        search.search()
     except Interrupted as stopped:
         way_on = f"go on with resume={shlex.quote(str(folder))}"
         raise Interrupted(stopped.signum, f"{stopped}: {way_on}") from None
@@ -233,20 +233,33 @@ class _Search:
     ``epochs`` and ``seconds``; ``given`` marks the configuration as given.
 
     Args:
+        tuning: what to try.
         folder: claimed already.
+        fixed: what the command line of a run needs beside the settings that are found.
         device: to train on.
         deadline: on ``time.monotonic``'s clock.
+
+    Raises:
+        InputError: the data or the study cannot be read.
     """
 
-    def __init__(self, folder: Path, device: torch.device, deadline: float) -> None:
+    def __init__(
+        self,
+        tuning: TuneConfig,
+        folder: Path,
+        fixed: Sequence[str],
+        device: torch.device,
+        deadline: float,
+    ) -> None:
+        self.tuning = tuning
         self.folder = folder
+        self.fixed = fixed
         self.device = device
         self.deadline = deadline
         self.config = run.read_config(folder)  # as given, with paths that hold from anywhere
-        self.tuning, self.fixed = _read_settings(folder)
         self.monitor = self.config.trainer.monitor
         self.sign = -1 if self.monitor == "loss" else 1
-        self.space = {name: _distribution(tried) for name, tried in self.tuning.space.items()}
+        self.space = {name: _distribution(tried) for name, tried in tuning.space.items()}
         options = flatten(self.config.to_dict())
         self.given = {name: options[name] for name in self.space}
         self.size = math.prod(_size(distribution) for distribution in self.space.values())
@@ -261,11 +274,10 @@ class _Search:
         with _lock(folder):
             self.study = _open_study(folder, self.sign)
 
-    def run(self) -> None:
+    def search(self) -> None:
         """Try settings until the time is up, or there is nothing left to try.
 
         Raises:
-            TextclsError: too many trials in a row failed.
             Interrupted: a signal came.
         """
         number, failures = 0, 0
@@ -286,7 +298,8 @@ class _Search:
                 if received.signum is not None:
                     raise Interrupted(received.signum)
                 if failures == MAX_FAILURES:
-                    raise TextclsError(f"{failures} trials in a row failed, the last: {failure}")
+                    self._say(f"{failures} trials in a row have failed: the search ends")
+                    break
 
     def _ask(self) -> tuple[optuna.Trial, FileLock] | None:
         """Return a trial and the lock that tells it is at work; None if nothing is left to try."""

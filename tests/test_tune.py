@@ -1,0 +1,434 @@
+"""A search by the real command, and its parts in-process where they must be exact."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import safetensors.torch
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from optuna.trial import TrialState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.conftest import PROJECT, Run, make_config, one_line, train_environment, write_csv
+from textcls import run, tune
+from textcls.config import Range, TuneConfig, parse, parse_tuning
+from textcls.errors import InputError, TakenError, TextclsError
+from textcls.model.classifier import logits_of
+
+TINY = [
+    "tune=default", "~tune.space.tokenizer", "trainer.epochs=3", "tune.space.trainer.epochs.high=4",
+]  # fmt: skip
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    train = write_csv(tmp_path / "train.csv", 120)
+    test = write_csv(tmp_path / "test.csv", 40, shift=1)
+    return ["data=local", f"data.train={train}", f"data.test={test}"]
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    storage = f"sqlite:///{folder / 'study.db'}"
+    return optuna.load_study(study_name="tune", storage=storage).trials
+
+
+def command_of(printed: str) -> list[str]:
+    """Return the arguments of the command line that a search has found."""
+    line = next(line for line in printed.splitlines() if line.startswith("python train.py "))
+    return line.split()[2:]
+
+
+Search = tuple[Path, "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Search:
+    """A whole search of six trials."""
+    tmp = tmp_path_factory.mktemp("searched")
+    train = write_csv(tmp / "train.csv", 120)
+    test = write_csv(tmp / "test.csv", 40, shift=1)
+    result = subprocess.run(
+        [sys.executable, str(PROJECT / "train.py"), *TINY, "tune.trials=6", "data=local",
+         f"data.train={train}", f"data.test={test}", "trainer.batch_size=16", "run_dir=search"],
+        cwd=tmp, env=train_environment(cache_dir), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return tmp / "search", result
+
+
+def test_a_search_records_its_trials(searched: Search) -> None:
+    folder, result = searched
+    rows = rows_of(folder)
+    assert [row["trial"] for row in rows] == [str(number) for number in range(6)]
+    given = {"model.mode": "mean", "model.dim": "32", "model.dropout": "0.5",
+             "optimizer.lr": "0.3"}  # fmt: skip
+    assert "trainer.epochs" in rows[0]
+    assert {key: rows[0][key] for key in given} == given
+    lines = [line for line in result.stdout.splitlines() if line.startswith("trial ")]
+    assert "(as given)" in lines[0]
+    assert sum("accuracy" in line and "epochs=" in line for line in lines) >= 6
+    assert "6 trials: " in result.stdout
+    assert "[I " not in result.stdout  # Optuna's own lines
+    assert (folder / "history.png").stat().st_size > 1000
+    assert (folder / "tune.log").read_text().count("trial ") >= 6
+
+
+def test_trials_keep_their_record_but_no_weights_and_no_test(searched: Search) -> None:
+    folder, _ = searched
+    for row in rows_of(folder):
+        trial = folder / "trials" / f"{int(row['trial']):04d}"
+        config = parse(yaml.safe_load((trial / "config.yaml").read_text()))
+        assert str(config.model.dim) == row["model.dim"]
+        epochs = [json.loads(line) for line in (trial / "epochs.jsonl").read_text().splitlines()]
+        assert len(epochs) == int(row["epochs"])
+        assert max(epoch["validation"]["accuracy"] for epoch in epochs) == float(row["accuracy"])
+        assert not list(trial.rglob("*.safetensors"))
+        assert not (trial / "metrics.json").exists()
+        assert not any("test" in epoch for epoch in epochs)
+        if row["end"] == "done":
+            events = EventAccumulator(str(trial))
+            events.Reload()
+            (point,) = events.Scalars("validation/accuracy")
+            assert point.value == pytest.approx(float(row["accuracy"]))
+
+
+def test_the_test_split_is_looked_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Path
+) -> None:
+    seen: list[Any] = []
+
+    def watched(*given: Any) -> torch.Tensor:
+        seen.append(given)
+        return logits_of(*given)
+
+    monkeypatch.setattr(run, "logits_of", watched)
+    config = make_config("data=headlines", f"cache_dir={cache_dir}")
+    tune.start(config, tiny_space(), tmp_path / "search", [])
+    assert len(seen) == 1  # run.py's own call is that of the test
+
+
+def tiny_space(**changes: Any) -> TuneConfig:
+    space: dict[str, Any] = {"model.dim": (4, 8), "trainer.epochs": Range(1, 2)}
+    values: dict[str, Any] = {"seconds": 60, "trials": 3, "space": space}
+    return TuneConfig(**(values | changes))
+
+
+def test_the_best_is_what_its_command_line_gives(
+    searched: Search, run_train: Run, tmp_path: Path
+) -> None:
+    folder, result = searched
+    metrics = json.loads((folder / "best" / "metrics.json").read_text())
+    best = max(float(row["accuracy"]) for row in rows_of(folder))
+    assert metrics["validation"]["accuracy"] == best  # what its trial had
+    assert best >= float(rows_of(folder)[0]["accuracy"])
+    assert f"test accuracy {metrics['test']['accuracy']:.4f}" in result.stdout
+    arguments = command_of(result.stdout)
+    assert "trainer.batch_size=16" in arguments
+    again = run_train(*arguments, "run_dir=again")
+    assert again.returncode == 0, again.stderr
+    weights = [
+        safetensors.torch.load_file(path / "model" / "model.safetensors")
+        for path in (folder / "best", tmp_path / "again")
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name])
+    assert json.loads((tmp_path / "again/metrics.json").read_text())["test"] == metrics["test"]
+
+
+def test_time_ends_a_search_in_the_middle_of_a_trial(
+    files: list[str], run_train: Run, tmp_path: Path
+) -> None:
+    # One epoch for the configuration as given, and more than time allows for all others.
+    result = run_train(
+        *files, "tune=default", "tune.seconds=3", "~tune.space.tokenizer", "trainer.epochs=1",
+        "tune.space.trainer.epochs={low: 1, high: 1000000}", "trainer.batch_size=1",
+        "run_dir=search",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    rows = rows_of(tmp_path / "search")
+    assert rows[0]["end"] == "done"
+    assert rows[-1]["end"] == "cut"
+    assert rows[-1]["reason"] == "the time was up"
+    assert (tmp_path / "search" / "best" / "metrics.json").exists()
+
+
+def test_without_an_epoch_in_time_there_is_one_line(
+    files: list[str], run_train: Run, tmp_path: Path
+) -> None:
+    result = run_train(*files, *TINY, "tune.seconds=0.000001", "run_dir=search")
+    assert result.returncode == 1
+    assert "within tune.seconds=1e-06: give it more" in one_line(result)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_search_goes_on(
+    signum: signal.Signals, files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path
+) -> None:
+    slow = ["tune=default", "tune.seconds=100", "~tune.space.tokenizer", "~tune.space.trainer",
+            "trainer.epochs=100", "trainer.batch_size=4", "run_dir=search"]  # fmt: skip
+    child = subprocess.Popen(
+        [sys.executable, str(PROJECT / "train.py"), *files, *slow],
+        cwd=tmp_path, env=train_environment(cache_dir), stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    record = tmp_path / "search" / "trials" / "0000" / "epochs.jsonl"
+    for _ in range(1200):
+        if record.exists() and record.read_text().count("\n") >= 2:
+            break
+        time.sleep(0.05)
+    child.send_signal(signum)
+    _, err = child.communicate(timeout=60)
+    if signum == signal.SIGKILL:
+        assert child.returncode == -signum
+    else:
+        assert child.returncode == 128 + signum
+        assert err.strip() == f"error: stopped by {signum.name}: go on with resume=search"
+    (first,) = trials_of(tmp_path / "search")
+    assert first.user_attrs.get("end") == (None if signum == signal.SIGKILL else "cut")
+
+    # With less to do: this would take as long as it may.
+    again = run_train(*files, *slow, "tune.trials=1")
+    assert again.returncode == 0, again.stderr
+    before, after = trials_of(tmp_path / "search")
+    assert (before.number, after.number) == (0, 1)
+    assert before.state in (TrialState.FAIL, TrialState.PRUNED)
+    # The configuration as given had not come to its end: it goes first.
+    assert after.user_attrs["given"]
+    assert after.user_attrs["end"] == "done"
+    assert [row["end"] for row in rows_of(tmp_path / "search")][1] == "done"
+
+    if signum == signal.SIGINT:  # and on, by the settings in its folder
+        assert run_train("resume=search").returncode == 0
+        assert len(trials_of(tmp_path / "search")) == 3
+
+
+def test_a_search_goes_on_with_what_it_began_with_only(searched: Search, run_train: Run) -> None:
+    folder, _ = searched
+    before = (folder / "trials.csv").read_bytes()
+    config = run.read_config(folder)
+    settings = yaml.safe_load((folder / "tune.yaml").read_text())["tune"]
+    tuning = parse_tuning(settings)
+    with pytest.raises(TakenError, match="seed is 1 there, 7 now"):
+        tune.start(dataclasses.replace(config, seed=7), tuning, folder, [])
+    for space in ({**tuning.space, "model.dim": (8,)}, {"model.mode": tuning.space["model.mode"]}):
+        changed = dataclasses.replace(tuning, space=space)
+        with pytest.raises(TakenError, match=r"holds a search of another tune\.space\.model\.d"):
+            tune.start(config, changed, folder, [])
+    with pytest.raises(TakenError, match=r"holds a run already \(metrics\.json\)"):
+        tune.start(config, tuning, folder / "best", [])
+    with pytest.raises(TakenError, match=r"holds a run already \(tune\.yaml\)"):
+        run.start(config, folder)
+    assert (folder / "trials.csv").read_bytes() == before
+    again = run_train(f"resume={folder}", "tune=default")
+    assert again.returncode == 2
+    assert "leave out tune=default" in one_line(again)
+
+
+def test_two_processes_share_a_search(files: list[str], tmp_path: Path, cache_dir: Path) -> None:
+    command = [*TINY, *files, "tune.trials=5", "run_dir=od{d} ?#%20"]
+    children = [
+        subprocess.Popen(
+            [sys.executable, str(PROJECT / "train.py"), *command],
+            cwd=tmp_path, env=train_environment(cache_dir), stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for child in children:
+        _, err = child.communicate(timeout=120)
+        assert child.returncode == 0, err
+    folder = tmp_path / "od{d} ?#%20"
+    rows = rows_of(folder)
+    assert [int(row["trial"]) for row in rows] == list(range(10))
+    assert {row["end"] for row in rows} <= {"done", "pruned"}
+    settings = [tuple(row.values())[6:] for row in rows]
+    assert len(set(settings)) == 10
+    best = max(float(row["accuracy"]) for row in rows)
+    metrics = json.loads((folder / "best" / "metrics.json").read_text())
+    assert metrics["validation"]["accuracy"] == best
+
+
+# --- in-process ----------------------------------------------------------------------------------
+
+
+def test_bad_trials_are_pruned(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Path
+) -> None:
+    """Five trials that learn, then some that cannot: their learning rate is next to nothing."""
+    config = make_config("data=headlines", f"cache_dir={cache_dir}", "trainer.epochs=5")
+    space = {"optimizer.lr": Range(1e-9, 1.0)}
+    rates = iter([0.3, 0.31, 0.32, 0.33, 0.34, 1e-8, 0.315])
+    drawn = lambda *_: next(rates)  # noqa: E731
+    monkeypatch.setattr(optuna.samplers.TPESampler, "sample_independent", drawn)
+    monkeypatch.setattr(optuna.samplers.TPESampler, "sample_relative", lambda *_: {})
+    next(rates)  # the first is the configuration as given
+    tune.start(config, tiny_space(space=space, trials=7), tmp_path / "search", [])
+    rows = rows_of(tmp_path / "search")
+    assert [row["end"] for row in rows] == ["done"] * 5 + ["pruned", "done"]
+    assert rows[5]["epochs"] == "2"  # four tenths; the first epoch's end is spared
+    assert float(rows[5]["optimizer.lr"]) == 1e-8
+
+
+def test_a_failed_trial_is_recorded_and_the_search_goes_on(
+    tmp_path: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_config("data=headlines", "optimizer=sgd", f"cache_dir={cache_dir}")
+    # The space is finite: all of it is tried, whatever the sampler draws, and nothing twice.
+    space = {"optimizer.lr": (1.0, 1e30), "tokenizer.ngrams": (1, 2),
+             "tokenizer.buckets": (None, 100)}  # fmt: skip
+    tuning = tiny_space(space=space, trials=None)
+    tune.start(config, tuning, tmp_path / "search", ["data=headlines", "optimizer=sgd"])
+    rows = [row for row in rows_of(tmp_path / "search") if row["end"] != "copy"]
+    assert len(rows) == 8
+    assert len({tuple(row.values())[6:] for row in rows}) == 8
+    for row in rows:
+        impossible = row["tokenizer.ngrams"] == "1" and row["tokenizer.buckets"] == "100"
+        assert row["end"] == ("failed" if impossible or row["optimizer.lr"] != "1.0" else "done")
+        if impossible:
+            assert "tokenizer.buckets is for n-grams" in row["reason"]
+        elif row["end"] == "failed":
+            assert "the loss is" in row["reason"]
+    printed = capsys.readouterr().out
+    assert "all 8 combinations of tune.space are tried" in printed
+    assert "lower optimizer.lr" in printed
+    assert "optimizer.lr=1.0" in printed
+
+
+def test_where_all_trials_fail_there_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Path
+) -> None:
+    monkeypatch.setattr(tune, "MAX_FAILURES", 3)
+    config = make_config(
+        "data=headlines", "optimizer=sgd", "optimizer.lr=1e30", f"cache_dir={cache_dir}"
+    )
+    space = {"model.dropout": Range(0.0, 0.5)}
+    with pytest.raises(TextclsError, match="all 3 trials failed, the last: the loss is") as caught:
+        tune.start(config, tiny_space(space=space, trials=None), tmp_path / "search", [])
+    assert caught.value.exit_status == 1
+
+
+def test_what_is_given_is_not_searched_unless_its_space_is() -> None:
+    space = {"model": {"mode": ["sum", "max"], "dropout": {"low": 0, "high": 0.5}},
+             "trainer": {"epochs": {"low": 1, "high": 9, "step": 2}}}  # fmt: skip
+    values = {"seconds": 1, "trials": None, "space": space}
+    found = parse_tuning(values, {"tune", "model.mode", "data"}).space
+    assert found.keys() == {"model.dropout", "trainer.epochs"}
+    found = parse_tuning(values, {"model.mode", "tune.space.model.mode", "model.dropout"}).space
+    assert found.keys() == {"model.mode", "trainer.epochs"}
+    found = parse_tuning(values, {"model.dropout", "tune.space.model.dropout.high"}).space
+    # Whole numbers where the option takes them, and only there.
+    assert repr(found["model.dropout"]) == repr(Range(0.0, 0.5))
+    assert repr(found["trainer.epochs"]) == repr(Range(1, 9, step=2.0))
+    # Written and read back it is the same.
+    assert parse_tuning({"seconds": 1, "trials": None, "space": found}).space == found
+
+
+def test_the_default_space_holds_every_preset(tmp_path: Path) -> None:
+    for given in ([], ["experiment=quick"], ["optimizer=adam"], ["optimizer=sgd"]):
+        values = make_values("tune=default", *given)
+        config = make_config("tune=default", *given)
+        for option, tried in parse_tuning(values).space.items():
+            group, _, key = option.partition(".")
+            assert tune._contains(tune._distribution(tried), getattr(getattr(config, group), key))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("tune.space.model.mode=[mean,median]", "tune.space.model.mode: median: input should be"),
+        ("tune.space.model.dim=[]", "tune.space.model.dim=[]: give a list"),
+        ("tune.space.model.dim=[0]", "tune.space.model.dim: 0: input should be greater"),
+        ("tune.space.model.dim=16", "tune.space.model.dim=16: give a list"),
+        ("+tune.space.model.depth=[1]", "tune.space.model.depth: there is no such option"),
+        ("+tune.space.data.text=[a]", "tune.space.data.text: there is no such option"),
+        ("+tune.space.trainer.monitor=[loss]", "trainer.monitor is the same for all trials"),
+        ("+tune.space.optimizer.betas=[[0.9,0.9]]", "a choice is a single value"),
+        ("tune.space.model.dropout.low=0.9", "low=0.9 is not below high=0.8"),
+        ("tune.space.model.dropout.high=1", "tune.space.model.dropout: 1: input should be less"),
+        ("tune.space.trainer.epochs.low=1.5", "tune.space.trainer.epochs: 1.5: input should be"),
+        ("+tune.space.trainer.epochs.step=0.5", "trainer.epochs takes whole numbers"),
+        ("+tune.space.trainer.epochs.lag=1", "tune.space.trainer.epochs.lag: there is no such"),
+        ("tune.space.optimizer.lr.low=0", "log=true is for low above 0"),
+        ("~tune.space", "tune.space is empty"),
+        ("tune.seconds=0", "tune.seconds=0: input should be greater than 0"),
+        ("tune.trials=0", "tune.trials=0: input should be greater"),
+    ],
+)
+def test_a_bad_space_is_one_line(override: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_tuning(make_values("tune=default", override))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def make_values(*overrides: str) -> dict[str, Any]:
+    """Compose the plain values of ``tune`` as the command line would."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
+        cfg = compose("config", overrides=list(overrides))
+    values = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(values, dict)
+    tuning: dict[str, Any] = values["tune"]
+    return tuning
+
+
+def test_a_bad_search_is_refused_before_any_work(
+    files: list[str], run_train: Run, tmp_path: Path
+) -> None:
+    result = run_train(*files, *TINY, "tune.space.model.dim=[0]", "run_dir=search")
+    assert result.returncode == 2
+    assert "tune.space.model.dim: 0: " in one_line(result)
+    assert not (tmp_path / "search").exists()
+    result = run_train("tune.seconds=60")
+    assert "give tune=default as well" in one_line(result)
+    result = run_train("-m", *files, *TINY, "seed=1,2")
+    assert result.returncode == 2
+    assert "leave out -m" in one_line(result)
+    (tmp_path / "train.csv").unlink()
+    result = run_train(*files, *TINY, "run_dir=search")
+    assert result.returncode == 2
+    assert "train.csv: there is no such file" in one_line(result)
+
+
+def test_without_optuna_there_is_one_line(files: list[str], run_train: Run, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['optuna'] = None\n")
+    result = run_train(*files, *TINY, "run_dir=search", env={"PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 2
+    assert "pip install -c constraints.txt -e '.[tune]'" in one_line(result)
+
+
+def test_a_plain_run_does_not_import_optuna(
+    files: list[str], tmp_path: Path, cache_dir: Path
+) -> None:
+    code = (
+        "import atexit, runpy, sys\n"
+        "atexit.register(lambda: print('imported:', 'optuna' in sys.modules))\n"
+        f"runpy.run_path({str(PROJECT / 'train.py')!r}, None, '__main__')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *files, "trainer.epochs=1", "run_dir=plain"],
+        cwd=tmp_path, env=train_environment(cache_dir) | {"PYTHONPATH": str(PROJECT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.stdout.splitlines()[-1] == "imported: False"
