@@ -174,8 +174,8 @@ def _one_line(error: BaseException) -> str:
     # Hydra and OmegaConf put the reason first and where it is in the lines after it.
     key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key")), "")
     text = lines[0] if lines else type(error).__name__
-    if key == "tune":  # the group, and with it its options, is there on demand
-        return f"{text} It is an option of a search: give tune=default as well"
+    if text.startswith("Could not override 'tune."):
+        return f"{text} (tune=default brings the options of a search)"
     return f"{key}: {text}" if key and key not in text else text
 
 

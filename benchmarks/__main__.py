@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import importlib.util
 import json
 import shutil
@@ -15,10 +16,18 @@ from typing import Any
 from benchmarks import corpora
 from benchmarks.corpora import PROJECT, Corpus
 from benchmarks.measure import Record, Results, measure, measure_peer
-from benchmarks.settings import FASTTEXT_RATES, FASTTEXT_THREADS, PEERS, TOKENIZING, Peer
+from benchmarks.settings import (
+    FASTTEXT_RATES,
+    FASTTEXT_THREADS,
+    PEERS,
+    TOKENIZING,
+    TUNE_CORPORA,
+    TUNE_SECONDS,
+    Peer,
+)
 
 Key = dict[str, Any]
-PARTS = ("corpora", "bags", "size")
+PARTS = ("corpora", "bags", "size", "tune")
 # Rows of the test file of the size measurement: training is what is to be seen.
 SIZE_TEST_ROWS = 2_000
 # The plain loops are slower with two threads on two cores: their parallel regions are small.
@@ -139,6 +148,34 @@ class Benchmark:
                     )
                     self.results.add(key | {"peer": "fasttext"}, theirs | made)
 
+    def tune(self, corpus: Corpus, seconds: int) -> None:
+        """Give textcls's search and fastText's the same files and the same time."""
+        with tempfile.TemporaryDirectory(dir=self.work) as name:
+            folder = Path(name)
+            train, validation = corpus.train, corpus.validation
+            if validation is None:
+                train, validation = folder / "train.parquet", folder / "validation.parquet"
+                files = {"source": corpus.train, "train": train, "validation": validation}
+                made = measure_peer("files.hold_out", {k: str(file) for k, file in files.items()})
+                if "error" in made:
+                    sys.exit(f"error: {corpus.train}: cannot be divided: {made['error']}")
+            held_out = Corpus(corpus.name, corpus.title, train, corpus.test, validation)
+            for seed in self.seeds:
+                key = {"what": "tune", "corpus": corpus.name, "seconds": seconds, "seed": seed}
+                if "textcls" in self.peers:
+                    options = [*held_out.overrides(), "tune=default", f"tune.seconds={seconds}",
+                               f"seed={seed}", f"cache_dir={folder / 'cache'}"]  # fmt: skip
+                    run = folder / f"run{seed}"
+                    self.note(key | {"peer": "textcls"}, search, options, run)
+                    shutil.rmtree(folder / "cache")  # cold, as fastText begins
+                if "fasttext" in self.peers:
+                    arguments = {
+                        "train": str(train), "validation": str(validation),
+                        "test": str(corpus.test), "work": name, "seconds": seconds, "seed": seed,
+                    }  # fmt: skip
+                    their_key = key | {"peer": "fasttext"}
+                    self.note(their_key, measure_peer, "fast_text.autotune", arguments, FASTTEXT)
+
 
 def repeat(source: Path, target: Path, how: dict[str, int]) -> Record:
     """Write a file's rows several times over, or only some; return how much text that is."""
@@ -172,6 +209,23 @@ def train(options: list[str], run: Path) -> Record:
         record["result"] = {
             name: metrics[name]
             for name in ("prepare_seconds", "train_seconds", "tokens_per_second", "epochs")
+        } | {name: metrics["test"][name] for name in ("accuracy", "macro_f1")}
+    return record
+
+
+def search(options: list[str], run: Path) -> Record:
+    """Run a search of ``train.py``; its result is that of its ``best``."""
+    record = measure([sys.executable, "train.py", *options, f"run_dir={run}"])
+    if record.pop("printed", None) is not None:
+        metrics = json.loads((run / "best" / "metrics.json").read_text(encoding="utf-8"))
+        with (run / "trials.csv").open(encoding="utf-8", newline="") as file:
+            trials = list(csv.DictReader(file))
+        command = (run / "tune.log").read_text(encoding="utf-8").splitlines()[-1]
+        record["result"] = {
+            "trials": len(trials),
+            "given_validation_accuracy": float(trials[0]["accuracy"]),
+            "validation_accuracy": metrics["validation"]["accuracy"],
+            "settings": command.partition("cache_dir=")[2].partition(" ")[2],
         } | {name: metrics["test"][name] for name in ("accuracy", "macro_f1")}
     return record
 
@@ -229,6 +283,7 @@ def main() -> None:
     parser.add_argument("--parts", help=f"default: {','.join(PARTS)}")
     parser.add_argument("--sizes", type=numbers, default=[1, 2, 4, 8, 16],
                         help="multiples of the first corpus")  # fmt: skip
+    parser.add_argument("--seconds", type=int, default=TUNE_SECONDS, help="of each search")
     parser.add_argument("--report", action="store_true",
                         help="measure nothing: draw tables and plots of results.json")  # fmt: skip
     options = parser.parse_args()
@@ -255,6 +310,10 @@ def main() -> None:
                     benchmark.corpus(found[name], first=name == names[0])
             if "size" in parts:
                 benchmark.size(found[names[0]], options.sizes)
+            if "tune" in parts:
+                for name in names:
+                    if name in TUNE_CORPORA:
+                        benchmark.tune(found[name], options.seconds)
     elif not results.records:
         sys.exit(f"error: {options.out / 'results.json'}: there are no results to report")
 

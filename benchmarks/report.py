@@ -310,6 +310,37 @@ def cold_and_warm(figures: Figures) -> str:
     return table(("cache", "preparation s", "training s", "whole process s"), rows)
 
 
+def searches(figures: Figures) -> str:
+    """Accuracy on test after a search, beside that of the default settings on the same rows."""
+    rows = []
+    for corpus in figures.corpora:
+        for peer in ("textcls", "fasttext"):
+            found = figures.of(what="tune", peer=peer, corpus=corpus)
+            for seconds in sorted({record["key"]["seconds"] for record in found}):
+                records = [one for one in found if one["key"]["seconds"] == seconds]
+                results = [record["result"] for record in records]
+                default = [
+                    record["result"]["accuracy"]
+                    for record in figures.of(what="run", peer=peer, corpus=corpus)
+                    if peer == "textcls"
+                ]
+                rows.append(
+                    (
+                        TITLES[corpus],
+                        PEERS[peer].label + (", autotune" if peer == "fasttext" else ""),
+                        str(seconds),
+                        show(statistics.median(record["seconds"] for record in records)),
+                        spread([result["accuracy"] for result in results]),
+                        spread([result["macro_f1"] for result in results]),
+                        spread(default),
+                    )
+                )
+    return table(
+        ("corpus", "", "seconds of search", "whole process s", "accuracy", "macro F1",
+         "accuracy of the defaults"), rows,
+    )  # fmt: skip
+
+
 # --- verdicts --------------------------------------------------------------------------------
 
 
@@ -461,6 +492,8 @@ def sections(figures: Figures) -> list[str]:
         parts += [f"## Cost against size, {first}", cost_against_size(figures)]
     if figures.of(what="warm"):
         parts += [f"## Cold against warm, {first}", cold_and_warm(figures)]
+    if figures.of(what="tune"):
+        parts += ["## Searches: the same time, the same validation rows", searches(figures)]
     rates = [
         f"{PEERS[peer].label} {figures.chosen_rate(peer, corpus)} on {TITLES[corpus]}"
         for peer in ("fasttext", "fasttext-bigrams")

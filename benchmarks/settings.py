@@ -11,6 +11,10 @@ ONE_EPOCH = [*QUICK, "trainer.epochs=1"]
 BIGRAMS = ["tokenizer.ngrams=2", "tokenizer.min_freq=2"]
 HASHED_BIGRAMS = ["tokenizer.ngrams=2", "tokenizer.buckets=2000000"]
 
+# Seconds of both searches, textcls's and fastText's autotune, and the corpora that they are run on.
+TUNE_SECONDS = 60
+TUNE_CORPORA = ("imdb", "ag_news", "sst2", "reviews", "headlines")
+
 # fastText's: the rate is chosen on a validation split, by corpus.
 FASTTEXT_RATES = [0.1, 0.25, 0.5]
 FASTTEXT_THREADS = 2

@@ -401,7 +401,7 @@ def test_a_bad_search_is_refused_before_any_work(
     assert "tune.space.model.dim: 0: " in one_line(result)
     assert not (tmp_path / "search").exists()
     result = run_train("tune.seconds=60")
-    assert "give tune=default as well" in one_line(result)
+    assert "tune=default brings the options" in one_line(result)
     result = run_train("-m", *files, *TINY, "seed=1,2")
     assert result.returncode == 2
     assert "leave out -m" in one_line(result)

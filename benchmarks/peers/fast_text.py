@@ -107,6 +107,47 @@ def accuracy(
     }
 
 
+def autotune(
+    train: str, validation: str, test: str, work: str, seconds: int, seed: int
+) -> dict[str, Any]:
+    """Search for so many seconds, then score the model that validated best, on test.
+
+    Its own search begins anew each time: the seed orders what it tries.
+    """
+    import fasttext
+    from torchtext.data.utils import get_tokenizer
+
+    tokenize = get_tokenizer("basic_english")
+    texts, labels = _shuffled(train)
+    names = _numbers(labels)
+    files = {}
+    for split, (rows, of_rows) in {
+        "train": (texts, labels),
+        "validation": read(validation),
+    }.items():
+        files[split] = Path(work) / f"{split}.txt"
+        _write(files[split], map(tokenize, rows), of_rows, names)
+    times: dict[str, Any] = {"threads": ACCURACY_THREADS}
+    with timed(times, "search_seconds"):  # with the last training, of the best
+        model = fasttext.train_supervised(
+            str(files["train"]),
+            autotuneValidationFile=str(files["validation"]),
+            autotuneDuration=seconds,
+            thread=ACCURACY_THREADS,
+            seed=seed,
+            verbose=0,
+        )
+    texts, labels = read(test)
+    predicted, _ = model.predict([" ".join(tokenize(text)) for text in texts])
+    true = [names.get(label, -1) for label in labels]
+    found = [int(one[0].removeprefix("__label__")) for one in predicted]
+    chosen = model.f.getArgs()
+    settings = {"lr": chosen.lr, "epoch": chosen.epoch, "dim": chosen.dim,
+                "wordNgrams": chosen.wordNgrams, "minn": chosen.minn, "maxn": chosen.maxn,
+                "bucket": chosen.bucket}  # fmt: skip
+    return times | scores(true, found) | {"settings": settings}
+
+
 def _settings(ngrams: int, seed: int) -> dict[str, Any]:
     bucket = BUCKET if ngrams > 1 else 0
     return {"dim": DIM, "wordNgrams": ngrams, "bucket": bucket, "seed": seed, "verbose": 0}

@@ -11,6 +11,19 @@ from pyarrow import parquet
 from benchmarks.corpora import read
 
 
+def hold_out(source: str, train: str, validation: str) -> dict[str, Any]:
+    """Write nine tenths of a file's rows as one parquet file and a tenth, by label, as another."""
+    from sklearn.model_selection import train_test_split
+
+    texts, labels = read(source)
+    rows = range(len(texts))
+    kept, held_out = train_test_split(rows, test_size=0.1, random_state=0, stratify=labels)
+    table = pa.table({"text": texts, "label": labels})
+    parquet.write_table(table.take(sorted(kept)), train)
+    parquet.write_table(table.take(sorted(held_out)), validation)
+    return {"rows": len(kept), "held_out": len(held_out)}
+
+
 def repeat(source: str, target: str, times: int = 1, rows: int | None = None) -> dict[str, Any]:
     """Write the rows of a file so many times over, or evenly chosen rows of it, as parquet."""
     texts, labels = read(source)
