@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.conftest import PROJECT, Run, make_config, one_line, train_environment, write_csv
 from textcls import run, tune
-from textcls.config import Range, TuneConfig, parse, parse_tuning
+from textcls.config import Config, Range, TuneConfig, parse, parse_tuning
 from textcls.errors import InputError, TakenError, TextclsError
 from textcls.model.classifier import logits_of
 
@@ -313,6 +314,35 @@ def test_a_failed_trial_is_recorded_and_the_search_goes_on(
     assert "all 8 combinations of tune.space are tried" in printed
     assert "lower optimizer.lr" in printed
     assert "optimizer.lr=1.0" in printed
+
+
+def test_a_trial_without_memory_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Path
+) -> None:
+    def build(config: Config, *given: Any) -> Any:
+        if config.model.dim == 8:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to …")
+        return real(config, *given)
+
+    real = run._build
+    monkeypatch.setattr(run, "_build", build)
+    config = make_config("data=headlines", "trainer.epochs=1", f"cache_dir={cache_dir}")
+    tune.start(config, tiny_space(space={"model.dim": (8, 32)}), tmp_path / "search", [])
+    rows = {row["model.dim"]: row for row in rows_of(tmp_path / "search") if row["end"] != "copy"}
+    assert rows["32"]["end"] == "done"
+    assert rows["8"]["end"] == "failed"
+    assert rows["8"]["reason"].startswith("out of memory (DefaultCPUAllocator")
+
+
+def test_a_damaged_search_is_one_line(searched: Search, run_train: Run, tmp_path: Path) -> None:
+    for name in ("study.db", "tune.yaml"):
+        folder = tmp_path / name.replace(".", "_")
+        shutil.copytree(searched[0], folder)
+        (folder / name).write_text("damaged")
+        result = run_train(f"resume={folder}")
+        assert result.returncode == 2
+        assert f"{name}" in one_line(result)
+        assert "is damaged" in one_line(result)
 
 
 def test_where_all_trials_fail_there_is_one_line(

@@ -501,8 +501,12 @@ class _Search:
     def _line(self, trial: FrozenTrial) -> str:
         notes, score = trial.user_attrs, self._score(trial)
         what = "" if score is None or notes["end"] == "failed" else f"{self.monitor} {score:.4f} "
-        if notes["end"] != "done":
-            what += f"{notes['end']} in epoch {notes['epochs'] + (notes['end'] != 'pruned')}"
+        if notes["end"] == "pruned":
+            what += f"pruned in epoch {notes['epochs']}"
+        elif notes["end"] == "cut":
+            what += f"cut in epoch {notes['epochs'] + 1}"
+        elif notes["end"] == "failed":
+            what += "failed"
         elif self._ranked()[0].number == trial.number:
             what += "best"
         reason = f": {notes['reason']}" if notes["reason"] else ""
