@@ -393,7 +393,7 @@ class _Search:
         except Interrupted as error:
             end, reason, stopped = "cut", str(error), error
         except (TextclsError, OSError) as error:
-            end, reason = "failed", str(error)
+            end, reason = "failed", " ".join(str(error).split())[:1000]
         # What was cut before its first epoch ended says nothing: Optuna is to leave it out.
         cut = TrialState.PRUNED if tracker.ended_epochs else TrialState.FAIL
         state = {
