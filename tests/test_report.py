@@ -14,13 +14,14 @@ from rich.console import Console
 
 from textcls.config import Mode
 from textcls.data.vocabulary import Vocabulary
+from textcls.files import read_epochs
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.report.confusion import picture, summary
 from textcls.run import _frequent_tokens
 from textcls.training.checkpoint import Progress
 from textcls.training.metrics import classification_metrics, confusion_array
-from textcls.training.tracking import Tracker, read_epochs
+from textcls.training.tracking import Tracker
 
 
 def result(num_classes: int) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:

@@ -26,7 +26,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.conftest import PROJECT, Run, make_config, one_line, train_environment, write_csv
 from textcls import run, tune
-from textcls.config import Config, Range, TuneConfig, parse, parse_tuning
+from textcls.config import Config, Range, TuneConfig, parse, parse_tuning, read_config
 from textcls.errors import InputError, TakenError, TextclsError
 from textcls.model.classifier import logits_of
 
@@ -229,7 +229,7 @@ def test_a_stopped_search_goes_on(
 def test_a_search_goes_on_with_what_it_began_with_only(searched: Search, run_train: Run) -> None:
     folder, _ = searched
     before = (folder / "trials.csv").read_bytes()
-    config = run.read_config(folder)
+    config = read_config(folder)
     settings = yaml.safe_load((folder / "tune.yaml").read_text())["tune"]
     tuning = parse_tuning(settings)
     with pytest.raises(TakenError, match="seed is 1 there, 7 now"):

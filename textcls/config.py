@@ -6,8 +6,10 @@ Validation is pydantic's, so a wrong key, type or value is found before any work
 
 import dataclasses
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
+import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -18,6 +20,8 @@ Mode = Literal[
     "mean", "sum", "max", "mean+sum", "mean+max", "sum+max", "mean+sum+max", "weighted_sum"
 ]
 Monitor = Literal["loss", "accuracy", "macro_f1"]
+# What of a configuration does not change what a run comes to.
+CIRCUMSTANCES = ("cache_dir", "trainer.device", "trainer.num_threads")
 
 # A single name may be given where several are allowed: data.text=review or data.text=[title,body].
 Names = Annotated[
@@ -302,6 +306,22 @@ def _tried(option: str, tried: Any) -> Choices | Range:
     if isinstance(low, int) and ends.step is not None and not ends.step.is_integer():
         raise InputError(f"{name}.step={ends.step:g}: {option} takes whole numbers")
     return dataclasses.replace(ends, low=low, high=high)
+
+
+def read_config(folder: Path) -> Config:
+    """Return the configuration of the run in ``folder``.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    try:
+        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{folder}: is no run folder ({error})") from None
+    try:
+        return parse(values)
+    except InputError as error:
+        raise InputError(f"{folder}: its config.yaml is damaged ({error})") from None
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""Files and folders that are there whole or not at all."""
+"""Files and folders that are there whole or not at all; the record that grows line by line."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -62,3 +64,17 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             os.replace(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    """Return the records of ``epochs.jsonl``; a last line that a kill cut short is left out."""
+    path = folder / "epochs.jsonl"
+    records: list[dict[str, Any]] = []
+    if path.exists():
+        # Not splitlines(): a label may hold one of the other characters that it splits at.
+        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return records

@@ -27,7 +27,7 @@ from rich.text import Text
 from torch import Tensor
 
 from textcls import __version__
-from textcls.config import Config, flatten, parse
+from textcls.config import CIRCUMSTANCES, Config, flatten, read_config
 from textcls.data.bags import Bags
 from textcls.data.corpus import SPLITS, absolute
 from textcls.data.prepare import Prepared, prepare
@@ -39,7 +39,7 @@ from textcls.errors import (
     TextclsError,
     first_line,
 )
-from textcls.files import FAILED, FINISHED, SEARCH, whole_file, write_whole
+from textcls.files import FAILED, FINISHED, SEARCH, read_epochs, whole_file, write_whole
 from textcls.model.classifier import logits_of
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import (
@@ -54,15 +54,13 @@ from textcls.report.confusion import headline, picture, summary
 from textcls.training.checkpoint import Progress
 from textcls.training.loop import fit
 from textcls.training.metrics import confusion_array, metrics_of_logits
-from textcls.training.tracking import Tracker, read_epochs
+from textcls.training.tracking import Tracker
 
 log = logging.getLogger("textcls")
 
 # What training writes: none of it may be there when a run begins. (A run that failed before it,
 # over a misspelt column say, leaves a log and its configuration: these give way.)
 RUN_FILES = (FINISHED, "epochs.jsonl", "model", "checkpoints", SEARCH)
-# What of a configuration does not change what a run comes to.
-CIRCUMSTANCES = ("cache_dir", "trainer.device", "trainer.num_threads")
 # Tokens shown in TensorBoard's projector: as many as a browser turns smoothly.
 PROJECTED_TOKENS = 2_000
 
@@ -95,7 +93,10 @@ def resume(folder: Path) -> dict[str, Any]:
         InputError: there is no run, or it cannot be read.
         And whatever :func:`start` raises.
     """
-    config = read_config(folder)
+    try:
+        config = read_config(folder)
+    except InputError as error:
+        raise InputError(f"resume={error}") from None
     if (folder / FINISHED).exists():
         result: dict[str, Any] = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
         console = Console()
@@ -161,22 +162,6 @@ def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker
                 save_best=lambda: None,
                 tracker=tracker,
             )
-
-
-def read_config(folder: Path) -> Config:
-    """Return the configuration of the run in ``folder``.
-
-    Raises:
-        InputError: there is none, or it is damaged.
-    """
-    try:
-        values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"resume={folder}: is no run folder ({error})") from None
-    try:
-        return parse(values)
-    except InputError as error:
-        raise InputError(f"resume={folder}: its config.yaml is damaged ({error})") from None
 
 
 def write_settings(config: Config, folder: Path, device: torch.device) -> None:

@@ -41,7 +41,16 @@ from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
 from textcls import run
-from textcls.config import Config, Mode, Range, TuneConfig, flatten, parse, parse_tuning
+from textcls.config import (
+    Config,
+    Mode,
+    Range,
+    TuneConfig,
+    flatten,
+    parse,
+    parse_tuning,
+    read_config,
+)
 from textcls.errors import InputError, Interrupted, TakenError, TextclsError
 from textcls.files import SEARCH, write_whole
 from textcls.training.checkpoint import Progress
@@ -101,7 +110,7 @@ def resume(folder: Path) -> None:
         And whatever :func:`start` raises.
     """
     tuning, fixed = _read_settings(folder)
-    start(run.read_config(folder), tuning, folder, fixed)
+    start(read_config(folder), tuning, folder, fixed)
 
 
 def _claim(
@@ -115,7 +124,7 @@ def _claim(
                 f"run_dir={folder}: holds a run already ({taken[0]}): name another folder"
             )
         if (folder / STUDY).exists():
-            run.check_same(run.read_config(folder), config, folder)
+            run.check_same(read_config(folder), config, folder)
             there = _read_settings(folder)[0].space
             for option in sorted(there.keys() | tuning.space.keys()):
                 if there.get(option) != tuning.space.get(option):
@@ -256,7 +265,7 @@ class _Search:
         self.fixed = fixed
         self.device = device
         self.deadline = deadline
-        self.config = run.read_config(folder)  # as given, with paths that hold from anywhere
+        self.config = read_config(folder)  # as given, with paths that hold from anywhere
         self.monitor = self.config.trainer.monitor
         self.sign = -1 if self.monitor == "loss" else 1
         self.space = {name: _distribution(tried) for name, tried in tuning.space.items()}
@@ -473,7 +482,7 @@ class _Search:
             folder = self.folder / "best"
             config = configure(self.config, self._settings(self._ranked()[0].params))
             if (folder / "config.yaml").exists():
-                if run.read_config(folder) == config:
+                if read_config(folder) == config:
                     run.resume(folder)
                     return
                 shutil.rmtree(folder)  # of settings that were the best before

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from textcls.config import Mode
-from textcls.files import write_whole
+from textcls.files import read_epochs, write_whole
 from textcls.training.checkpoint import Progress
 
 if TYPE_CHECKING:
@@ -191,20 +191,6 @@ class Tracker:
             global_step="projector",  # names the folder of the tables
         )
         writer.add_text("settings", _markdown(hparams))
-
-
-def read_epochs(folder: Path) -> list[dict[str, Any]]:
-    """Return the records of ``epochs.jsonl``; a last line that a kill cut short is left out."""
-    path = folder / "epochs.jsonl"
-    records: list[dict[str, Any]] = []
-    if path.exists():
-        # Not splitlines(): a label may hold one of the other characters that it splits at.
-        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-    return records
 
 
 def _short(number: float) -> str:
