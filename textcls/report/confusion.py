@@ -75,13 +75,13 @@ def _matrix(matrix: Counts, names: Sequence[str]) -> RenderableType:
     return table
 
 
-def _drawable(name: str) -> str:
+def drawable(name: str, most: int = 24) -> str:
     """Return a label as matplotlib can draw it: short, and in characters that its font has."""
     font = get_font(findfont(FontProperties()))
     text = "".join(
         c if font.get_char_index(ord(c)) else unicodedata.name(c, "?").lower() for c in name
     )
-    text = text if len(text) <= 24 else text[:23] + "…"
+    text = text if len(text) <= most else text[: most - 1] + "…"
     return text.replace("$", r"\$")  # which would start a formula
 
 
@@ -103,7 +103,7 @@ def picture(matrix: Counts, names: Sequence[str], title: str) -> Figure:
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
-    short = [_drawable(name) for name in names]
+    short = [drawable(name) for name in names]
     axes.set_xticks(range(count), short, rotation=90 if count > 4 else 0)
     axes.set_yticks(range(count), short)
     axes.set_xlabel("predicted")

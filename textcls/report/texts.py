@@ -1,0 +1,98 @@
+"""What one setting gets right and the others miss, with the texts themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from textcls.data.corpus import Source
+from textcls.errors import InputError
+from textcls.report.study import Dataset, Int64, Setting
+
+MAX_ROWS = 10
+MAX_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """A test row and what each setting said of it.
+
+    Attributes:
+        index: in the test split.
+        label: the true one.
+        answers: by setting name: each answer, the runs that gave it and their mean confidence.
+    """
+
+    index: int
+    tokens: int
+    label: str
+    answers: dict[str, list[tuple[str, int, float]]]
+
+
+@dataclass(frozen=True)
+class OnlyRight:
+    """The rows that only one setting gets right: how many, and the most clear-cut of them."""
+
+    setting: Setting
+    count: int
+    rows: tuple[Row, ...]
+
+
+def only_right(dataset: Dataset, settings: Sequence[Setting]) -> list[OnlyRight]:
+    """Return, by setting, the rows that most of its runs get right and most of all others' miss."""
+    names = dataset.label_names
+    shares = np.stack([setting.right / len(setting.runs) for setting in settings])
+    found = []
+    for i, setting in enumerate(settings):
+        if len(settings) < 2:
+            break
+        others = np.delete(shares, i, 0).max(0)
+        rows = np.flatnonzero((shares[i] > 0.5) & (others < 0.5))
+        # The most clear-cut first: by runs, then by how sure the right ones are.
+        confidence = np.mean([run.confidence[rows] for run in setting.runs], 0)
+        order = np.lexsort((-confidence, (others - shares[i])[rows]))
+        shown = tuple(_row(dataset, settings, int(r), names) for r in rows[order[:MAX_ROWS]])
+        found.append(OnlyRight(setting, len(rows), shown))
+    return found
+
+
+def _row(dataset: Dataset, settings: Sequence[Setting], index: int, names: Sequence[str]) -> Row:
+    answers = {}
+    for setting in settings:
+        said: dict[str, list[float]] = {}
+        for run in setting.runs:
+            said.setdefault(names[run.predictions[index]], []).append(float(run.confidence[index]))
+        answers[setting.name] = [
+            (label, len(sure), sum(sure) / len(sure))
+            for label, sure in sorted(said.items(), key=lambda item: -len(item[1]))
+        ]
+    return Row(index, int(dataset.lengths[index]), names[dataset.labels[index]], answers)
+
+
+def read_texts(dataset: Dataset, indices: Iterable[int]) -> dict[int, str]:
+    """Read rows of the test split again, from where the runs had them.
+
+    Long ones are cut at ``MAX_CHARACTERS``.
+
+    Raises:
+        InputError: they are not there any more, or are not the ones that were tested.
+    """
+    run = dataset.runs[0]
+    if run.config.trainer.overfit:
+        raise InputError("trainer.overfit has no test split of its own")
+    try:
+        corpus = Source(run.config.data).read()
+    except OSError as error:
+        raise InputError(f"{error.filename or 'the data'}: {error.strerror or error}") from None
+    if corpus.test.fingerprint(corpus.label_names) != run.metrics["test_set"]:
+        raise InputError(f"{corpus.test.where}: its texts or labels have changed since the runs")
+    wanted: Int64 = np.array(sorted(set(indices)), np.int64)
+    texts = corpus.test.texts.take(pa.array(wanted)).to_pylist()
+    return {int(i): _cut(text or "") for i, text in zip(wanted, texts, strict=True)}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} …"
