@@ -544,6 +544,16 @@ def test_texts_that_are_gone_or_changed_are_missed_only(runs: Path, config: Conf
     assert "row 40" in page
 
 
+@pytest.mark.usefixtures("one_plot")
+def test_a_run_tested_on_train_rows_has_no_texts(tmp_path: Path, config: Config) -> None:
+    for mode, last in (("mean", 40), ("max", 20)):
+        folder = tmp_path / "runs" / mode
+        write_run(folder, config, rights(range(last)), model__mode=mode, trainer__overfit=40)
+    shown([tmp_path / "runs"], tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "The texts cannot be shown: trainer.overfit has no test split of its own." in page
+
+
 def test_tensorboard_has_the_comparison(runs: Path) -> None:
     shown([runs], runs / "compare")
     events = EventAccumulator(str(runs / "compare"), size_guidance={"tensors": 0, "images": 0})

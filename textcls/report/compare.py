@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ def compare(folders: Sequence[Path], out: Path, console: Console, metric: str = 
             read, or ``out`` holds something else.
         OSError: ``out`` cannot be written.
     """
+    out = Path(os.path.abspath(out))  # "." has no name to put a folder beside
     _check_free(out)
     study = read_study(find_runs(folders))
     found = [findings(dataset, metric) for dataset in study.datasets]
@@ -61,6 +63,11 @@ def compare(folders: Sequence[Path], out: Path, console: Console, metric: str = 
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(out) as scratch:
         _write(scratch, study, shown, sections, metric, looks)
+    # torch is needed for this alone. In place, since TensorBoard would take a folder that is still
+    # being filled beside it for one more run.
+    from textcls.report.events import write_events
+
+    write_events(out, sections, as_markdown(shown))
     console.print(Text(f"page         {out / 'index.html'}"), soft_wrap=True)
 
 
@@ -106,10 +113,9 @@ def _write(
     metric: str,
     looks: dict[str, Look],
 ) -> None:
-    table = as_markdown(shown)
     texts = {
         "table.csv": as_csv(rows_by_setting(study, shown)),
-        "table.md": table,
+        "table.md": as_markdown(shown),
         "runs.csv": as_csv(rows_by_run(study)),
         "index.html": render(study, sections, metric, looks),
     }
@@ -120,7 +126,3 @@ def _write(
         prefix = f"{name}_" if len(sections) > 1 else ""
         for plot in section.plots:
             (folder / f"{prefix}{plot.name}.png").write_bytes(plot.png)
-    # torch is needed for this alone.
-    from textcls.report.events import write_events
-
-    write_events(folder, sections, table)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.image
 import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
@@ -35,13 +34,12 @@ def write_events(folder: Path, sections: Sequence[Section], table: str) -> None:
     """
     with SummaryWriter(str(folder)) as writer:
         writer.add_text("comparison", table)
+        events = writer._get_file_writer()
         lines: dict[str, dict[str, list[str]]] = {}
         for section in sections:
             prefix = f"{_tag(section.dataset.name)}/" if len(sections) > 1 else ""
             for plot in section.plots:
-                # As RGBA: TensorBoard has its own encoder.
-                image = matplotlib.image.imread(io.BytesIO(plot.png), format="png")
-                writer.add_image(f"{prefix}{plot.name}", image, dataformats="HWC")
+                events.add_summary(_picture(f"{prefix}{plot.name}", plot.png))
             for metric in METRICS:
                 title = f"{METRIC_NAMES[metric]}, validation"
                 tags = lines.setdefault(section.dataset.name, {}).setdefault(title, [])
@@ -56,12 +54,19 @@ def write_events(folder: Path, sections: Sequence[Section], table: str) -> None:
                         for epoch, value in enumerate(means, 1):
                             writer.add_scalar(name, value, epoch)
                     tags.append(tag)
-        writer._get_file_writer().add_summary(_layout(lines))
+        events.add_summary(_layout(lines))
 
 
 def _tag(name: str) -> str:
     """Return a name in characters that TensorBoard takes: ``max, dim=8`` as ``max_dim_8``."""
     return re.sub(r"[^\w.+-]+", "_", name).replace("+", "_and_")
+
+
+def _picture(tag: str, png: bytes) -> Summary:
+    """Return a PNG file as it is; ``SummaryWriter.add_image`` would encode it once more."""
+    width, height = struct.unpack(">II", png[16:24])
+    image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
+    return Summary(value=[Summary.Value(tag=tag, image=image)])
 
 
 def _layout(lines: dict[str, dict[str, list[str]]]) -> Summary:

@@ -38,7 +38,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "svg.hashsalt": "textcls",  # the same figures give the same file
 }
-WIDTH, HEIGHT = 6.4, 3.9
+WIDTH, HEIGHT, DPI = 6.4, 3.9, 140
 MAX_CLASSES = 20
 MAX_BINS = 8
 
@@ -98,8 +98,9 @@ def draw(dataset: Dataset, settings: Sequence[Setting], looks: dict[str, Look]) 
 def _rendered(name: str, metric: str | None, words: str, figure: Figure) -> Plot:
     svg, png = io.StringIO(), io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(png, format="png", dpi=140)
-    figure.set_layout_engine("none")  # it is laid out: once is enough
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)  # it is laid out: once is enough
+    figure.savefig(png, format="png", dpi=DPI, pil_kwargs={"compress_level": 3})
     figure.savefig(svg, format="svg", metadata={"Date": None})
     return Plot(name, metric, words, png.getvalue(), svg.getvalue())
 

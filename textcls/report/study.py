@@ -134,14 +134,9 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Study:
-    """What there is to compare.
-
-    Attributes:
-        keys: short names of the configuration's keys in which settings differ.
-    """
+    """What there is to compare, and what was left out."""
 
     datasets: tuple[Dataset, ...]
-    keys: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
 
 
@@ -203,7 +198,7 @@ def read_study(folders: Sequence[Path]) -> Study:
     _check_comparable(groups)
     keys = _differing_keys(groups)
     datasets = tuple(Dataset(_name(runs[0]), _settings(runs, keys)) for runs in groups)
-    return Study(datasets, tuple(keys.values()), tuple(left_out))
+    return Study(datasets, tuple(left_out))
 
 
 def _name(run: Run) -> str:
