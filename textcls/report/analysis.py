@@ -195,11 +195,11 @@ def interval_in_words(pair: Pair) -> str:
 def p_in_words(pair: Pair) -> str:
     """Return both p-values, as far as there are any."""
     parts = [
-        f"other {what}: {p_text(p)}"
+        f"other {what}: {p_text(p).replace(' ', '')}"  # which a line does not break
         for what, p in (("texts", pair.p_texts), ("seeds", pair.p_seeds))
         if p is not None
     ]
-    return ", ".join(parts) or "no test: one seed"
+    return ", ".join(parts) or "no test"
 
 
 def p_text(p: float | None) -> str:
