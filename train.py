@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import hydra
+from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -207,6 +208,8 @@ def main() -> int:
         try:
             sys.argv[1:] = _resumed_sweep(sys.argv[1:]) or [_quoted(a) for a in sys.argv[1:]]
             job()
+            if Sweep.folder is not None:
+                _compare(Sweep.folder)
         except SystemExit as told:
             status = int(told.code or 0)
         except Interrupted as error:
@@ -229,6 +232,23 @@ def main() -> int:
     if message:
         _tell(message)
     return status
+
+
+def _compare(sweep: Path) -> None:
+    """Show how the runs of a sweep compare."""
+    with deferred() as received:
+        from rich.console import Console
+
+        from textcls.report.compare import compare
+        from textcls.report.study import COMPARISON
+    if received.signum is not None:
+        raise Interrupted(received.signum)
+    try:
+        with FileLock(sweep / f".{COMPARISON}.lock"):  # the sweep may have been started twice
+            compare([sweep], sweep / COMPARISON, Console())
+    except InputError as error:
+        print(f"no comparison: {error}")
+    print(f"TensorBoard  tensorboard --logdir {shlex.quote(str(sweep))}")
 
 
 def _resumed_sweep(arguments: list[str]) -> list[str] | None:

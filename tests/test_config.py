@@ -36,6 +36,7 @@ def test_every_config_composes_and_survives_the_run_folder(choice: str) -> None:
 def test_all_groups_of_the_design_are_there() -> None:
     assert GROUPS == [
         "data", "debug", "experiment", "model", "optimizer", "schedule", "tokenizer", "trainer",
+        "tune",
     ]  # fmt: skip
 
 

@@ -283,6 +283,10 @@ def test_an_experiment_is_a_sweep_by_itself_and_the_command_line_narrows_it(
     result = run_train("experiment=pooling", *files, "model.mode=max", "run_dir=sweep")
     assert result.returncode == 0, result.stderr
     assert finished(tmp_path / "sweep") == {"seed=1", "seed=2", "seed=3"}
+    # It ends with the comparison.
+    assert "local, 40 test rows" in result.stdout
+    assert f"page         {tmp_path / 'sweep' / 'compare' / 'index.html'}" in result.stdout
+    assert {"index.html", "table.md"} <= {p.name for p in (tmp_path / "sweep/compare").iterdir()}
     configs = [yaml.safe_load(path.read_text()) for path in tmp_path.glob("sweep/*/config.yaml")]
     assert {config["model"]["mode"] for config in configs} == {"max"}
 
