@@ -128,7 +128,7 @@ def _one_of_sweep(cfg: DictConfig) -> None:
     if cfg.resume is not None:
         raise InputError("resume= goes on with a run or sweep by itself: leave out -m")
     if cfg.get("tune") is not None:
-        raise InputError("tune= searches by itself, and one corpus at a time: leave out -m")
+        raise InputError("tune= is no part of a sweep: leave out -m and experiments that sweep")
     swept = swept_values()
     folder = run_folder(swept)
     try:
@@ -156,7 +156,7 @@ def _import_run() -> ModuleType:
 def _import_tune() -> ModuleType:
     _import_run()
     if importlib.util.find_spec("optuna") is None:
-        raise InputError("tune= needs Optuna: pip install -c constraints.txt -e '.[tune]'")
+        raise InputError("tune= needs Optuna: pip install 'textcls[tune]'")
     with deferred() as received:
         from textcls import tune
     if received.signum is not None:

@@ -489,13 +489,21 @@ class _Search:
             run.start(config, folder)
 
     def _ranked(self) -> list[FrozenTrial]:
-        """Return the trials that may be the best, the best first; of equals the earlier one."""
-        trials = [
-            trial
-            for trial in self.study.get_trials(deepcopy=False)
-            if trial.user_attrs.get("end") in ("done", "cut") and self._score(trial) is not None
-        ]
-        return sorted(trials, key=lambda trial: -self.sign * (self._score(trial) or 0.0))
+        """Return the trials that may be the best, the best first; of equals the earlier one.
+
+        One that was cut short counts only where none is done: nobody knows how long it would take
+        to train it to its end.
+        """
+        trials = self.study.get_trials(deepcopy=False)
+        for end in ("done", "cut"):
+            scores = {
+                trial.number: self.sign * score
+                for trial in trials
+                if trial.user_attrs.get("end") == end and (score := self._score(trial)) is not None
+            }
+            if scores:
+                break
+        return [trials[number] for number in sorted(scores, key=lambda one: -scores[one])]
 
     def _score(self, trial: FrozenTrial) -> float | None:
         """Return the monitored metric of its best epoch; of what was cut short, so far."""
@@ -545,12 +553,16 @@ class _Search:
             end, score = trial.user_attrs.get("end"), self._score(trial)
             if score is not None and end in scores:
                 scores[end].append((trial.number, score))
-                if not best or self.sign * score > self.sign * best[-1][1]:
-                    best.append((trial.number, score))
-        best.append((trial.number, best[-1][1]))
+        for number, score in scores["done"]:
+            if not best or self.sign * score > self.sign * best[-1][1]:
+                best.append((number, score))
+        best += [(trial.number, score) for _, score in best[-1:]]  # to the end of the picture
         figure = Figure(figsize=(7, 4), layout="constrained", dpi=110)
         axes = figure.add_subplot(xlabel="trial", ylabel=f"validation {self.monitor}")
-        axes.step(*zip(*best, strict=True), where="post", color="tab:orange", label="best so far")
+        if best:
+            axes.step(
+                *zip(*best, strict=True), where="post", color="tab:orange", label="best so far"
+            )
         for (end, points), marker in zip(scores.items(), "ox+", strict=True):
             if points:
                 colour = "tab:blue" if end == "done" else "tab:gray"
