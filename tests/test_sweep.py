@@ -261,9 +261,14 @@ def test_launchers_compose(launcher: str, package: str, target: str) -> None:
 def test_submitit_trains_in_jobs_of_this_machine(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:
-    result = run_train("-m", "hydra/launcher=submitit_local", *files, "seed=1,2", "run_dir=sweep")
+    swept = "trainer.clip_norm=1,2"  # no key that TensorBoard's HPARAMS always have
+    result = run_train("-m", "hydra/launcher=submitit_local", *files, swept, "run_dir=sweep")
     assert result.returncode == 0, result.stderr
-    assert finished(tmp_path / "sweep") == {"seed=1", "seed=2"}
+    assert finished(tmp_path / "sweep") == {"clip_norm=1", "clip_norm=2"}
+    for run in (tmp_path / "sweep").glob("clip_norm=*"):
+        events = b"".join(path.read_bytes() for path in run.glob("events*"))
+        assert b"session_start_info" in events
+        assert b"trainer.clip_norm" in events
 
 
 def test_a_launcher_that_is_not_installed_says_what_to_install(run_train: Run) -> None:
