@@ -290,8 +290,9 @@ def test_a_sweep_names_its_runs_and_goes_on_past_a_failure(
     result = run_train(*sweep, "optimizer=sgd", "run_dir=sweep")
     assert result.returncode == 1
     folders = {path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()}
-    assert folders == {f"lr={lr},mode={mode}" for lr in ("0.01", "1e+30") for mode in modes}
-    for name in folders:
+    runs = {f"lr={lr},mode={mode}" for lr in ("0.01", "1e+30") for mode in modes}
+    assert folders == runs | {"compare"}
+    for name in runs:
         assert (tmp_path / "sweep" / name / "metrics.json").exists() == ("0.01" in name)
     errors = result.stderr.strip().splitlines()
     assert len(errors) == 2
@@ -314,7 +315,7 @@ def test_a_run_of_a_sweep_can_be_resumed_and_odd_values_name_folders(
     swept = ["data.train=a/train.csv,b/train.csv", "data.delimiter=',',';'"]
     result = run_train("-m", "data=local", *swept, "trainer.epochs=1", "run_dir=sweep")
     assert result.returncode == 2  # with ";" there is but one column
-    folders = sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    folders = sorted(path.name for path in (tmp_path / "sweep").glob("*=*"))
     assert len(folders) == 4
     done = next(name for name in folders if (tmp_path / "sweep" / name / "metrics.json").exists())
     assert "a-train.csv" in done
