@@ -188,7 +188,8 @@ def write_run(
     labels = torch.arange(len(right)) % 2
     predictions = torch.where(torch.tensor(np.asarray(right, bool)), labels, 1 - labels)
     names = ["<b>b|</b>", "a"]
-    test = {"loss": 0.5} | classification_metrics(labels, predictions, names)
+    losses = np.where(right, 0.25, 1.25).astype(np.float32)
+    test = {"loss": float(losses.mean())} | classification_metrics(labels, predictions, names)
     metrics = {"test": test, "validation": test, "train_seconds": 1.5, "prepare_seconds": 1.0,
                "tokens_per_second": 2e6, "epochs": epochs, "best_epoch": 1, "parameters": 100,
                "test_set": test_set or "none"}  # fmt: skip
@@ -199,7 +200,7 @@ def write_run(
     lines = [json.dumps(record | {"epoch": i + 1}) + "\n" for i in range(epochs)]
     (folder / "epochs.jsonl").write_text("".join(lines))
     columns = {"labels": labels.int().numpy(), "predictions": predictions.int().numpy(),
-               "confidence": np.full(len(right), 0.75, np.float32),
+               "confidence": np.full(len(right), 0.75, np.float32), "losses": losses,
                "lengths": (np.arange(len(right)) % 7 + 1).astype(np.int32)}  # fmt: skip
     save_file(columns, folder / "predictions.safetensors")
     return folder
@@ -395,7 +396,7 @@ def test_identical_settings_are_not_told_apart(tmp_path: Path, config: Config) -
     for metric in ("accuracy", "macro_f1", "loss"):
         (pair,) = finding_of(tmp_path / "runs", metric).pairs
         assert (pair.lead, pair.p_seeds, pair.real) == (0, 1, False)
-        assert pair.p_texts == (None if metric == "loss" else 1)
+        assert pair.p_texts == 1
     shown([tmp_path / "runs"], tmp_path / "out")
 
 
@@ -408,7 +409,12 @@ def test_one_seed_each_is_decided_by_the_texts_alone(tmp_path: Path, config: Con
     assert pair.p_texts == pytest.approx(stats.binomtest(20, 20).pvalue)
     assert pair.real
     assert "With a single seed this holds for these runs only" in in_words(finding)[-1]
-    assert "no test" in " ".join(in_words(finding_of(tmp_path / "runs", "loss")))
+    # Twenty of forty rows lose one nat: t = 0.5 / (0.50637 / sqrt(40)) = 6.245 on 39 degrees.
+    (pair,) = finding_of(tmp_path / "runs", "loss").pairs
+    assert pair.better.name == "mean"
+    assert pair.lead == pytest.approx(0.5)
+    assert pair.p_texts == pytest.approx(2 * stats.t.sf(6.245, 39), rel=1e-3)
+    assert pair.interval == pytest.approx((0.338, 0.662), abs=1e-3)
 
 
 @pytest.mark.usefixtures("one_plot")

@@ -327,7 +327,8 @@ def test_predictions_are_those_of_the_metrics(
     rows = safetensors.numpy.load_file(tmp_path / "run" / "predictions.safetensors")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert (rows["labels"] == rows["predictions"]).mean() == metrics["test"]["accuracy"]
-    assert set(rows) == {"labels", "predictions", "confidence", "lengths"}
+    assert set(rows) == {"labels", "predictions", "confidence", "losses", "lengths"}
+    assert rows["losses"].mean() == pytest.approx(metrics["test"]["loss"], abs=1e-6)
     assert all(len(column) == 40 for column in rows.values())
     assert (rows["confidence"] >= 0.5).all()  # two classes: the likelier one
     assert rows["lengths"].tolist() == [6] * 40  # "item 1 was x and y"

@@ -20,6 +20,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 import yaml
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -422,13 +423,15 @@ def _save_predictions(path: Path, logits: Tensor, test: Bags) -> None:
     """Write what the model said of each row of the test split, for :mod:`textcls.report`.
 
     ``labels`` and ``predictions``, int32 ``[num_bags]``; ``confidence``, float32 ``[num_bags]``,
-    the probability of what was predicted; ``lengths``, int32 ``[num_bags]``, tokens by bag.
+    the probability of what was predicted; ``losses``, float32 ``[num_bags]``, the cross-entropy in
+    nats; ``lengths``, int32 ``[num_bags]``, tokens by bag.
     """
     confidence, predictions = logits.softmax(1).max(1)
     columns = {
         "labels": test.labels.int().cpu(),
         "predictions": predictions.int(),
         "confidence": confidence,
+        "losses": F.cross_entropy(logits, test.labels.cpu(), reduction="none"),
         "lengths": test.lengths.int().cpu(),
     }
     with whole_file(path) as scratch:

@@ -50,10 +50,9 @@ class Pair:
     Attributes:
         better: the one with the better mean on the test rows.
         lead: by how much, 0 or more.
-        interval: 95 % confidence interval of the lead over other texts; None for the loss, of
-            which a run does not keep the share of each row.
-        p_texts: of the lead being chance in the choice of texts, corrected for the number of pairs;
-            None as above. Of accuracy by :func:`sign_flip_p`, of macro F1 by Student's t.
+        interval: 95 % confidence interval of the lead over other texts.
+        p_texts: of the lead being chance in the choice of texts, corrected for the number of pairs.
+            Of accuracy by :func:`sign_flip_p`, of the others by Student's t.
         p_seeds: of it being chance in the choice of seeds, corrected as well; None where there are
             too few seeds.
     """
@@ -61,15 +60,14 @@ class Pair:
     better: Setting
     worse: Setting
     lead: float
-    interval: tuple[float, float] | None
-    p_texts: float | None
+    interval: tuple[float, float]
+    p_texts: float
     p_seeds: float | None
 
     @property
     def real(self) -> bool:
-        """Whether every p-value that there is, and there is one, is below 0.05."""
-        known = [p for p in (self.p_texts, self.p_seeds) if p is not None]
-        return bool(known) and max(known) < LEVEL
+        """Whether both p-values, or the one that there is, are below 0.05."""
+        return self.p_texts < LEVEL and (self.p_seeds is None or self.p_seeds < LEVEL)
 
 
 @dataclass(frozen=True)
@@ -140,13 +138,14 @@ def _best_first(settings: Sequence[Setting], metric: str, split: str) -> list[Se
 def _pair(better: Setting, worse: Setting, metric: str, by_row: dict[str, Float64]) -> Pair:
     """Return the pair with p-values as they are, for one pair."""
     scores, others = better.scores(metric), worse.scores(metric)
-    interval = p_texts = None
     if metric == "accuracy":
         whole = whole_differences(better.right, len(scores), worse.right, len(others))
         interval, _ = difference_over_rows(whole / math.lcm(len(scores), len(others)))
         p_texts = sign_flip_p(whole)
     elif metric == "macro_f1":
         interval, p_texts = difference_over_rows(by_row[better.name] - by_row[worse.name])
+    else:
+        interval, p_texts = difference_over_rows(worse.losses - better.losses)
     p_seeds = seeds_p(scores, better.seeds, others, worse.seeds)
     lead = abs(float(scores.mean() - others.mean()))
     return Pair(better, worse, lead, interval, p_texts, p_seeds)
@@ -185,9 +184,7 @@ def _listed(pairs: Sequence[Pair]) -> str:
 
 
 def interval_in_words(pair: Pair) -> str:
-    """Return the interval as " [0.17, 0.21]", or nothing where there is none."""
-    if pair.interval is None:
-        return ""
+    """Return the interval as " [0.17, 0.21]"."""
     low, high = (_no_minus_zero(f"{value:.3f}") for value in pair.interval)
     return f" [{low}, {high}]"
 
@@ -199,7 +196,7 @@ def p_in_words(pair: Pair) -> str:
         for what, p in (("texts", pair.p_texts), ("seeds", pair.p_seeds))
         if p is not None
     ]
-    return ", ".join(parts) or "no test"
+    return ", ".join(parts)
 
 
 def p_text(p: float | None) -> str:

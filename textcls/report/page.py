@@ -103,9 +103,9 @@ def _bar(pair: Pair, finding: Finding) -> dict[str, float]:
     """Return where a lead and its interval lie on a scale that all pairs share, in percent."""
     ends = [0.0]
     for p in finding.pairs:
-        ends += [p.lead, *(p.interval or ())]
+        ends += [p.lead, *p.interval]
     low, high = min(ends), max(ends)
-    first, last = pair.interval or (pair.lead, pair.lead)
+    first, last = pair.interval
 
     def place(value: float) -> float:
         return round(4.0 + 92 * (value - low) / (high - low or 1.0), 2)

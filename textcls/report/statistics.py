@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -162,7 +163,11 @@ def seeds_p(
     return float(max(stats.ttest_ind(scores, others, equal_var=False).pvalue, NOTHING))
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
+@overload
+def holm(p_values: list[float]) -> list[float]: ...
+@overload
+def holm(p_values: list[float | None]) -> list[float | None]: ...
+def holm(p_values: Any) -> Any:
     """Correct p-values for their number, as Holm has it (1979); None stays None.
 
     Whoever looks at many pairs finds a p-value below 0.05 by chance. After the correction, the

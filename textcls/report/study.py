@@ -45,6 +45,7 @@ class Run:
         labels: int32 ``[num_rows]`` of the test split.
         predictions: int32 ``[num_rows]``.
         confidence: float32 ``[num_rows]``, the probability of what was predicted.
+        losses: float32 ``[num_rows]``, the cross-entropy by row, in nats.
         lengths: int32 ``[num_rows]``, tokens by row.
     """
 
@@ -55,6 +56,7 @@ class Run:
     labels: Int32
     predictions: Int32
     confidence: npt.NDArray[np.float32]
+    losses: npt.NDArray[np.float32]
     lengths: Int32
 
 
@@ -89,6 +91,11 @@ class Setting:
     def predictions(self) -> Int32:
         """What each run predicted, int32 ``[num_seeds, num_rows]``."""
         return np.stack([run.predictions for run in self.runs])
+
+    @cached_property
+    def losses(self) -> Float64:
+        """The loss of each row, float64 ``[num_rows]``, the mean over the runs."""
+        return np.asarray(np.mean([run.losses for run in self.runs], 0, np.float64))
 
     @cached_property
     def right(self) -> Int64:
@@ -226,16 +233,16 @@ def _read_run(folder: Path) -> Run:
     try:
         columns = load_file(file)
         labels, predictions = columns["labels"], columns["predictions"]
-        confidence, lengths = columns["confidence"], columns["lengths"]
+        confidence, losses = columns["confidence"], columns["losses"]
+        lengths = columns["lengths"]
         if len({len(column) for column in columns.values()}) > 1:
             raise ValueError("its columns differ in length")
         if not np.isclose((labels == predictions).mean(), metrics["test"]["accuracy"]):
             raise ValueError(f"its accuracy is not that of {FINISHED}")
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InputError(f"{folder}: its {file.name} is damaged ({error})") from None
-    return Run(
-        folder, config, metrics, read_epochs(folder), labels, predictions, confidence, lengths
-    )
+    epochs = read_epochs(folder)
+    return Run(folder, config, metrics, epochs, labels, predictions, confidence, losses, lengths)
 
 
 def _why_unfinished(folder: Path) -> str:

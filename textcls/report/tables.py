@@ -70,7 +70,7 @@ def rows_by_setting(study: Study, findings: Iterable[Finding]) -> list[dict[str,
             for name in ("train_seconds", "tokens_per_second", "parameters"):
                 row[f"{name}_median"] = setting.median(name)
             pair = finding.behind(setting)
-            low, high = pair.interval if pair and pair.interval else (None, None)
+            low, high = pair.interval if pair else (None, None)
             row |= {"by": finding.metric, "verdict": finding.verdict(setting)}
             row |= {"behind_best": pair and pair.lead, "behind_low": low, "behind_high": high}
             row |= {"p_other_texts": pair and pair.p_texts, "p_other_seeds": pair and pair.p_seeds}
