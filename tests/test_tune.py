@@ -350,15 +350,13 @@ def test_a_trial_without_memory_is_recorded(
     assert rows["8"]["reason"].startswith("out of memory: lower model.dim")
 
 
-def test_a_damaged_search_is_one_line(searched: Search, run_train: Run, tmp_path: Path) -> None:
+def test_a_damaged_search_is_told(searched: Search, tmp_path: Path) -> None:
     for name in ("study.db", "tune.yaml"):
         folder = tmp_path / name.replace(".", "_")
         shutil.copytree(searched[0], folder)
         (folder / name).write_text("damaged")
-        result = run_train(f"resume={folder}")
-        assert result.returncode == 2
-        assert f"{name}" in one_line(result)
-        assert "is damaged" in one_line(result)
+        with pytest.raises(InputError, match=rf"{name}:? is damaged"):
+            tune.resume(folder)
 
 
 def test_where_all_trials_fail_there_is_one_line(
@@ -451,10 +449,10 @@ def test_a_bad_search_is_refused_before_any_work(
     result = run_train("-m", *files, *TINY, "seed=1,2")
     assert result.returncode == 2
     assert "leave out -m" in one_line(result)
-    (tmp_path / "train.csv").unlink()
-    result = run_train(*files, *TINY, "run_dir=search")
-    assert result.returncode == 2
-    assert "train.csv: there is no such file" in one_line(result)
+    with pytest.raises(InputError, match=r"gone\.csv: there is no such file"):
+        tune.start(
+            make_config("data=local", "data.train=gone.csv"), tiny_space(), tmp_path / "search", []
+        )
 
 
 def test_without_optuna_there_is_one_line(files: list[str], run_train: Run, tmp_path: Path) -> None:
