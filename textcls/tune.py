@@ -6,7 +6,6 @@ search goes on with; a trial is a training of :mod:`textcls.run` without weights
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import io
@@ -354,10 +353,18 @@ class _Search:
 
     def _bury_dead_trials(self) -> None:
         """Tell Optuna of trials whose process was killed."""
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            with contextlib.suppress(Timeout):
-                self._at_work(trial.number).release()
+        for trial in self._running():
+            try:
+                lock = self._at_work(trial.number)
+            except Timeout:
+                continue
+            # Read again: it may have come to its end between reading and locking.
+            if trial.number in [one.number for one in self._running()]:
                 self.study.tell(trial.number, state=TrialState.FAIL)
+            lock.release()
+
+    def _running(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
     def _enqueue_given(self) -> None:
         """Have the configuration as given tried next, unless it was or is tried already."""
