@@ -38,8 +38,13 @@ from textcls.sweep import (
 from textcls.training.signals import deferred, raising
 
 PROJECT = Path(__file__).resolve().parent
-# Hydra's launchers that are optional extras of ours, by the extra's name.
-PLUGINS = {"joblib": "joblib", "slurm": "submitit_slurm", "ray": "ray"}
+# Hydra's launchers that are optional extras of ours: the extra's name, and how to install it. (What
+# Ray's needs is older than what constraints.txt pins.)
+PLUGINS = {
+    "joblib": ("joblib", "-c constraints.txt -e '.[joblib]'"),
+    "submitit_slurm": ("slurm", "-c constraints.txt -e '.[slurm]'"),
+    "ray": ("ray", "-e '.[ray]'"),
+}
 
 OmegaConf.register_new_resolver("textcls.project", lambda path: str(PROJECT / path), replace=True)
 # Rounded: 3 * 0.1 is to be 0.3.
@@ -96,8 +101,10 @@ def job(cfg: DictConfig) -> None:
     """
     try:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            with raising():  # this may be a process that a launcher made
+            with raising() as received:  # this may be a process that a launcher made
                 _one_of_sweep(cfg)
+            if received.signum is not None:  # library code has swallowed what was raised
+                raise Interrupted(received.signum)
         elif cfg.resume is not None:
             overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
             if overrides:
@@ -156,7 +163,7 @@ def _import_run() -> ModuleType:
 def _import_tune() -> ModuleType:
     _import_run()
     if importlib.util.find_spec("optuna") is None:
-        raise InputError("tune= needs Optuna: pip install 'textcls[tune]'")
+        raise InputError("tune= needs Optuna: pip install -c constraints.txt -e '.[tune]'")
     with deferred() as received:
         from textcls import tune
     if received.signum is not None:
@@ -185,9 +192,9 @@ def _status_and_reason(error: Exception) -> tuple[int, str]:
         return error.exit_status, str(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
         reason, missing = _one_line(error), ""
-        for extra, plugin in PLUGINS.items():
+        for plugin, (extra, package) in PLUGINS.items():
             if f"'hydra/launcher/{plugin}'" in reason:
-                missing = f": launcher={extra} needs pip install 'textcls[{extra}]'"
+                missing = f": launcher={extra} needs pip install {package}"
         return 2, reason + missing
     if isinstance(error, OSError):
         return 1, f"{error.filename or 'file'}: {error.strerror or error}"

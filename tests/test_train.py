@@ -222,7 +222,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     tmp_path: Path,
     cache_dir: Path,
 ) -> None:
-    slow = ["trainer.epochs=120", "trainer.batch_size=4", "model.dropout=0.2", f"model.mode={mode}"]
+    slow = ["trainer.epochs=60", "trainer.batch_size=4", "model.dropout=0.2", f"model.mode={mode}"]
     child = start([*files, *slow, "run_dir=cut"], tmp_path, cache_dir)
     wait_for(tmp_path / "cut" / "epochs.jsonl", child)
     child.send_signal(signum)
@@ -246,7 +246,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
         for key in cut:
             assert torch.equal(cut[key], whole[key]), key
     epochs = [json.loads(x)["epoch"] for x in (tmp_path / "cut/epochs.jsonl").open()]
-    assert epochs == list(range(1, 121))
+    assert epochs == list(range(1, 61))
     assert metrics_of(tmp_path / "cut")["test"] == metrics_of(tmp_path / "whole")["test"]
 
 

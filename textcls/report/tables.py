@@ -23,7 +23,10 @@ def terminal(finding: Finding, width: int) -> RenderableType:
     """Return the table of one dataset and the sentences below it."""
     rows, wide = len(finding.dataset.labels), width >= WIDE
     title = Text(f"{finding.dataset.name}, {rows:,} test rows", style="bold")
-    table = Table("setting", title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(
+        "setting", title=title, title_justify="left", box=SIMPLE_HEAD,
+        collapse_padding=True, pad_edge=False,
+    )  # fmt: skip
     metrics = [metric for metric in METRICS if wide or metric in ("accuracy", finding.metric)]
     if not wide and finding.metric == "accuracy":
         metrics.append("macro_f1")
