@@ -197,6 +197,7 @@ def test_joblib_trains_in_processes_and_goes_on_past_failures(
         assert "dim=0: model.dim=0: input should be greater than or equal to 1" in line
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the process that trains in /proc")
 def test_the_death_of_a_process_is_told_and_recorded(
     files: list[str], tmp_path: Path, cache_dir: Path
 ) -> None:
