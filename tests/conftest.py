@@ -63,6 +63,19 @@ def train_environment(cache_dir: Path) -> dict[str, str]:
     }
 
 
+def start_train(arguments: list[str], cwd: Path, cache_dir: Path) -> subprocess.Popen[str]:
+    """Start the real ``train.py``, and do not wait for it."""
+    return subprocess.Popen(
+        [sys.executable, str(PROJECT / "train.py"), *arguments],
+        cwd=cwd,
+        env=train_environment(cache_dir),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 @pytest.fixture
 def run_train(tmp_path: Path, cache_dir: Path) -> Run:
     """Run the real ``train.py`` in a shell's stead, in an empty folder."""

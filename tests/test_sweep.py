@@ -21,7 +21,15 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from tests.conftest import PROJECT, Run, make_config, one_line, train_environment, write_csv
+from tests.conftest import (
+    PROJECT,
+    Run,
+    make_config,
+    one_line,
+    start_train,
+    train_environment,
+    write_csv,
+)
 from textcls.data.prepare import prepare
 
 MODES = "model.mode=mean,sum,max"
@@ -36,18 +44,6 @@ def write_files(folder: Path) -> list[str]:
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
     return write_files(tmp_path)
-
-
-def start(arguments: list[str], cwd: Path, cache_dir: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(PROJECT / "train.py"), *arguments],
-        cwd=cwd,
-        env=train_environment(cache_dir),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def finished(sweep: Path) -> set[str]:
@@ -80,7 +76,7 @@ SLOW = ["model.mode=mean,max", "seed=1,2", "trainer.epochs=30", "trainer.batch_s
 @pytest.fixture(scope="module")
 def uncut(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     tmp = tmp_path_factory.mktemp("uncut")
-    child = start(["-m", *write_files(tmp), *SLOW, "run_dir=sweep"], tmp, cache_dir)
+    child = start_train(["-m", *write_files(tmp), *SLOW, "run_dir=sweep"], tmp, cache_dir)
     assert child.wait(timeout=120) == 0
     return tmp / "sweep"
 
@@ -95,7 +91,7 @@ def test_a_sweep_killed_in_the_middle_finishes_only_what_was_missing(
     cache_dir: Path,
 ) -> None:
     sweep = ["-m", *files, *SLOW]
-    child = start([*sweep, "run_dir=cut"], tmp_path, cache_dir)
+    child = start_train([*sweep, "run_dir=cut"], tmp_path, cache_dir)
     wait_until_finished(tmp_path / "cut", 1, child)
     child.send_signal(signum)
     _, err = child.communicate(timeout=60)
@@ -146,7 +142,7 @@ def test_a_sweep_grows_and_other_settings_are_refused(
 def test_two_sweeps_at_once_in_one_place_share_the_work(files: list[str], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     sweep = ["-m", *files, MODES, "seed=1,2", "trainer.epochs=40", "run_dir=both"]
-    children = [start(sweep, tmp_path, cache) for _ in range(2)]
+    children = [start_train(sweep, tmp_path, cache) for _ in range(2)]
     outputs = [child.communicate(timeout=120) for child in children]
     assert [child.returncode for child in children] == [0, 0], outputs
     assert finished(tmp_path / "both") == names("mean sum max", "1 2")
@@ -202,7 +198,7 @@ def test_the_death_of_a_process_is_told_and_recorded(
     files: list[str], tmp_path: Path, cache_dir: Path
 ) -> None:
     sweep = ["-m", "launcher=joblib", "hydra.launcher.n_jobs=2", *files, "seed=1,2"]
-    child = start([*sweep, "trainer.epochs=3000", "run_dir=sweep"], tmp_path, cache_dir)
+    child = start_train([*sweep, "trainer.epochs=3000", "run_dir=sweep"], tmp_path, cache_dir)
     log = tmp_path / "sweep" / "seed=1" / "epochs.jsonl"
     for _ in range(1200):
         if log.exists() and log.read_text().count("\n") > 1:

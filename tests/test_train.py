@@ -19,7 +19,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import PROJECT, Run, one_line, train_environment, write_csv
+from tests.conftest import PROJECT, Run, one_line, start_train, train_environment, write_csv
 from textcls import Classifier
 from textcls.config import parse
 from textcls.data.corpus import Source
@@ -166,17 +166,6 @@ def test_the_demo_needs_nothing_but_the_command(run_train: Run, tmp_path: Path) 
 # --- interruption ------------------------------------------------------------------------------
 
 
-def start(arguments: list[str], cwd: Path, cache_dir: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(PROJECT / "train.py"), *arguments],
-        cwd=cwd,
-        env=train_environment(cache_dir),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def wait_for(path: Path, child: subprocess.Popen[str]) -> None:
     for _ in range(1200):
         if path.exists() and path.read_text().count("\n") >= 2:
@@ -223,7 +212,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     cache_dir: Path,
 ) -> None:
     slow = ["trainer.epochs=60", "trainer.batch_size=4", "model.dropout=0.2", f"model.mode={mode}"]
-    child = start([*files, *slow, "run_dir=cut"], tmp_path, cache_dir)
+    child = start_train([*files, *slow, "run_dir=cut"], tmp_path, cache_dir)
     wait_for(tmp_path / "cut" / "epochs.jsonl", child)
     child.send_signal(signum)
     _, err = child.communicate(timeout=60)
@@ -327,7 +316,7 @@ def test_a_run_of_a_sweep_can_be_resumed_and_odd_values_name_folders(
 def test_one_process_a_run_folder(
     files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path
 ) -> None:
-    child = start([*files, "trainer.epochs=5000", "run_dir=run"], tmp_path, cache_dir)
+    child = start_train([*files, "trainer.epochs=5000", "run_dir=run"], tmp_path, cache_dir)
     wait_for(tmp_path / "run" / "epochs.jsonl", child)
     result = run_train("resume=run")
     assert result.returncode == 2
@@ -348,7 +337,7 @@ def test_one_process_a_run_folder(
 def test_a_signal_during_the_start_is_told(
     delay: float, files: list[str], tmp_path: Path, cache_dir: Path
 ) -> None:
-    child = start([*files, "trainer.epochs=5000", "run_dir=run"], tmp_path, cache_dir)
+    child = start_train([*files, "trainer.epochs=5000", "run_dir=run"], tmp_path, cache_dir)
     time.sleep(delay)
     child.send_signal(signal.SIGTERM)
     _, err = child.communicate(timeout=120)

@@ -24,7 +24,15 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import PROJECT, Run, make_config, one_line, train_environment, write_csv
+from tests.conftest import (
+    PROJECT,
+    Run,
+    make_config,
+    one_line,
+    start_train,
+    train_environment,
+    write_csv,
+)
 from textcls import run, tune
 from textcls.config import Config, Range, TuneConfig, parse, parse_tuning, read_config
 from textcls.errors import InputError, TakenError, TextclsError
@@ -202,11 +210,7 @@ def test_a_stopped_search_goes_on(
 ) -> None:
     slow = ["tune=default", "tune.seconds=100", "~tune.space.tokenizer", "~tune.space.trainer",
             "trainer.epochs=30", "trainer.batch_size=4", "run_dir=search"]  # fmt: skip
-    child = subprocess.Popen(
-        [sys.executable, str(PROJECT / "train.py"), *files, *slow],
-        cwd=tmp_path, env=train_environment(cache_dir), stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    child = start_train([*files, *slow], tmp_path, cache_dir)
     record = tmp_path / "search" / "trials" / "0000" / "epochs.jsonl"
     for _ in range(1200):
         if record.exists() and record.read_text().count("\n") >= 2:
@@ -264,14 +268,7 @@ def test_a_search_goes_on_with_what_it_began_with_only(searched: Search, run_tra
 
 def test_two_processes_share_a_search(files: list[str], tmp_path: Path, cache_dir: Path) -> None:
     command = [*TINY, *files, "tune.trials=5", "run_dir=od{d} ?#%20"]
-    children = [
-        subprocess.Popen(
-            [sys.executable, str(PROJECT / "train.py"), *command],
-            cwd=tmp_path, env=train_environment(cache_dir), stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True,
-        )
-        for _ in range(2)
-    ]  # fmt: skip
+    children = [start_train(command, tmp_path, cache_dir) for _ in range(2)]
     for child in children:
         _, err = child.communicate(timeout=120)
         assert child.returncode == 0, err
