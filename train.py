@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import shlex
 import sys
-import time
-import traceback
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from textcls.config import Config, TuneConfig, parse, parse_tuning
-from textcls.errors import BusyError, InputError, Interrupted, TakenError, TextclsError, first_line
+from textcls.errors import BusyError, InputError, Interrupted, TakenError, status_and_reason
 from textcls.files import SEARCH
 from textcls.sweep import (
     Sweep,
@@ -113,7 +112,7 @@ def job(cfg: DictConfig) -> None:
                     f"leave out {' '.join(overrides)}"
                 )
             folder = Path(str(cfg.resume))
-            work = _import_tune() if (folder / SEARCH).exists() else _import_run()
+            work = _import_tune() if (folder / SEARCH).exists() else _imported("textcls.run")
             work.resume(folder)
         elif cfg.get("tune") is not None:
             config = to_config(cfg)
@@ -122,7 +121,7 @@ def job(cfg: DictConfig) -> None:
             tune.start(config, tuning, _folder_of_one(cfg, config, "tune"), fixed)
         else:
             config = to_config(cfg)
-            run = _import_run()  # torch: only now that there is something to do
+            run = _imported("textcls.run")  # torch: only now that there is something to do
             run.start(config, _folder_of_one(cfg, config, config.model.mode))
     except Exception as error:
         status, reason = _status_and_reason(error)
@@ -140,7 +139,7 @@ def _one_of_sweep(cfg: DictConfig) -> None:
     folder = run_folder(swept)
     try:
         config = to_config(cfg)
-        _import_run().go_on(config, folder, swept)
+        _imported("textcls.run").go_on(config, folder, swept)
     except BusyError as error:
         print(f"{error}: left to it")
     except TakenError:  # the others have the wrong place as well
@@ -151,30 +150,25 @@ def _one_of_sweep(cfg: DictConfig) -> None:
         record_failure(folder, reason, status, swept)
 
 
-def _import_run() -> ModuleType:
+def _imported(name: str) -> ModuleType:
     # A signal in the middle of torch's import would leave it half done and go unnoticed.
     with deferred() as received:
-        from textcls import run
+        module = importlib.import_module(name)
     if received.signum is not None:
         raise Interrupted(received.signum)
-    return run
+    return module
 
 
 def _import_tune() -> ModuleType:
-    _import_run()
     if importlib.util.find_spec("optuna") is None:
         raise InputError("tune= needs Optuna: pip install -c constraints.txt -e '.[tune]'")
-    with deferred() as received:
-        from textcls import tune
-    if received.signum is not None:
-        raise Interrupted(received.signum)
-    return tune
+    return _imported("textcls.tune")
 
 
 def _folder_of_one(cfg: DictConfig, config: Config, kind: str) -> Path:
     if cfg.run_dir is not None:
         return Path(str(cfg.run_dir))
-    return new_folder(f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{config.data.name}_{kind}")
+    return new_folder(f"{config.data.name}_{kind}")
 
 
 def _one_line(error: BaseException) -> str:
@@ -188,18 +182,13 @@ def _one_line(error: BaseException) -> str:
 
 
 def _status_and_reason(error: Exception) -> tuple[int, str]:
-    if isinstance(error, TextclsError):
-        return error.exit_status, str(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
         reason, missing = _one_line(error), ""
         for plugin, (extra, package) in PLUGINS.items():
             if f"'hydra/launcher/{plugin}'" in reason:
                 missing = f": launcher={extra} needs pip install {package}"
         return 2, reason + missing
-    if isinstance(error, OSError):
-        return 1, f"{error.filename or 'file'}: {error.strerror or error}"
-    traceback.print_exc()  # a fault of ours
-    return 1, f"{type(error).__name__}: {first_line(error)}"
+    return status_and_reason(error)
 
 
 def _tell(message: str) -> None:
@@ -243,13 +232,12 @@ def main() -> int:
 
 def _compare(sweep: Path) -> None:
     """Show how the runs of a sweep compare."""
-    with deferred() as received:
-        from rich.console import Console
+    _imported("textcls.report.compare")
+    from rich.console import Console
 
-        from textcls.report.compare import compare
-        from textcls.report.study import COMPARISON
-    if received.signum is not None:
-        raise Interrupted(received.signum)
+    from textcls.report.compare import compare
+    from textcls.report.study import COMPARISON
+
     try:
         with FileLock(sweep / f".{COMPARISON}.lock"):  # the sweep may have been started twice
             compare([sweep], sweep / COMPARISON, Console())

@@ -122,6 +122,18 @@ def write_csv(path: Path, rows: int, header: str = "text,label", shift: int = 0)
     return path
 
 
+def write_files(folder: Path) -> list[str]:
+    """Write a train and a test file; return the options that name them."""
+    train = write_csv(folder / "train.csv", 120)
+    test = write_csv(folder / "test.csv", 40, shift=1)
+    return ["data=local", f"data.train={train}", f"data.test={test}"]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    return write_files(tmp_path)
+
+
 def python_calls(function: Callable[[], Any]) -> int:
     """Count the functions that are called, Python's and C's."""
     calls: Counter[str] = Counter()

@@ -29,21 +29,16 @@ from tests.conftest import (
     start_train,
     train_environment,
     write_csv,
+    write_files,
 )
 from textcls.data.prepare import prepare
 
 MODES = "model.mode=mean,sum,max"
 
 
-def write_files(folder: Path) -> list[str]:
-    train = write_csv(folder / "train.csv", 120)
-    test = write_csv(folder / "test.csv", 40, shift=1)
-    return ["data=local", f"data.train={train}", f"data.test={test}", "trainer.epochs=2"]
-
-
 @pytest.fixture
-def files(tmp_path: Path) -> list[str]:
-    return write_files(tmp_path)
+def files(files: list[str]) -> list[str]:
+    return [*files, "trainer.epochs=2"]
 
 
 def finished(sweep: Path) -> set[str]:

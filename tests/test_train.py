@@ -25,13 +25,6 @@ from textcls.config import parse
 from textcls.data.corpus import Source
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> list[str]:
-    train = write_csv(tmp_path / "train.csv", 120)
-    test = write_csv(tmp_path / "test.csv", 40, shift=1)
-    return ["data=local", f"data.train={train}", f"data.test={test}"]
-
-
 def metrics_of(folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return result

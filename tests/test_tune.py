@@ -31,7 +31,7 @@ from tests.conftest import (
     one_line,
     start_train,
     train_environment,
-    write_csv,
+    write_files,
 )
 from textcls import run, tune
 from textcls.config import Config, Range, TuneConfig, parse, parse_tuning, read_config
@@ -41,13 +41,6 @@ from textcls.model.classifier import logits_of
 TINY = [
     "tune=default", "~tune.space.tokenizer", "trainer.epochs=3", "tune.space.trainer.epochs.high=4",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> list[str]:
-    train = write_csv(tmp_path / "train.csv", 120)
-    test = write_csv(tmp_path / "test.csv", 40, shift=1)
-    return ["data=local", f"data.train={train}", f"data.test={test}"]
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
@@ -73,11 +66,9 @@ Search = tuple[Path, "subprocess.CompletedProcess[str]"]
 def searched(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Search:
     """A whole search of six trials."""
     tmp = tmp_path_factory.mktemp("searched")
-    train = write_csv(tmp / "train.csv", 120)
-    test = write_csv(tmp / "test.csv", 40, shift=1)
     result = subprocess.run(
-        [sys.executable, str(PROJECT / "train.py"), *TINY, "tune.trials=6", "data=local",
-         f"data.train={train}", f"data.test={test}", "trainer.batch_size=16", "run_dir=search"],
+        [sys.executable, str(PROJECT / "train.py"), *TINY, "tune.trials=6", *write_files(tmp),
+         "trainer.batch_size=16", "run_dir=search"],
         cwd=tmp, env=train_environment(cache_dir), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

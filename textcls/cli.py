@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from textcls.errors import InputError, Interrupted, TextclsError, first_line
+from textcls.errors import InputError, Interrupted, status_and_reason
 from textcls.training.signals import raising
 
 
@@ -65,13 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.verb(options)
         except SystemExit as done:  # --help
             status = int(done.code or 0)
-        except (TextclsError, Interrupted) as error:
+        except Interrupted as error:
             status, message = error.exit_status, str(error)
-        except OSError as error:
-            status, message = 1, f"{error.filename or 'file'}: {error.strerror or error}"
         except Exception as error:
-            traceback.print_exc()  # a fault of ours
-            status, message = 1, f"{type(error).__name__}: {first_line(error)}"
+            status, message = status_and_reason(error)
     if received.signum is not None and status != 128 + received.signum:
         stopped = Interrupted(received.signum)
         status, message = stopped.exit_status, str(stopped)

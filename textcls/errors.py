@@ -1,6 +1,7 @@
 """The ways in which a run may end early, each with the exit status that the shell sees."""
 
 import signal
+import traceback
 
 
 class TextclsError(Exception):
@@ -34,6 +35,19 @@ class Interrupted(BaseException):
         super().__init__(message or f"stopped by {signal.Signals(signum).name}")
         self.signum = signum
         self.exit_status = 128 + signum
+
+
+def status_and_reason(error: Exception) -> tuple[int, str]:
+    """Return the exit status that an error comes to, and what the user is told of it.
+
+    One that is a fault of ours shows where it comes from on stderr.
+    """
+    if isinstance(error, TextclsError):
+        return error.exit_status, str(error)
+    if isinstance(error, OSError):
+        return 1, f"{error.filename or 'file'}: {error.strerror or error}"
+    traceback.print_exception(error)
+    return 1, f"{type(error).__name__}: {first_line(error)}"
 
 
 def first_line(error: BaseException) -> str:

@@ -42,9 +42,7 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Name the sweep's folder, and tell the runs which options are the same for all."""
         given = config.run_dir
-        folder = (
-            new_folder(time.strftime("%Y-%m-%d_%H-%M-%S_sweep")) if given is None else Path(given)
-        )
+        folder = new_folder("sweep") if given is None else Path(given)
         overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
         fixed = [
             override.key_or_group for override in overrides if not override.is_sweep_override()
@@ -59,8 +57,9 @@ class Sweep(Callback):
         Sweep.folder = folder
 
 
-def new_folder(name: str) -> Path:
-    """Make and return a folder below ``runs`` that was not there before."""
+def new_folder(kind: str) -> Path:
+    """Make and return a folder that was not there before: ``runs/DATE_TIME_kind``."""
+    name = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{kind}"
     number, folder = 1, Path("runs") / name
     while True:
         try:

@@ -19,7 +19,7 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import optuna
 import sqlalchemy.exc
@@ -42,7 +42,6 @@ from torch.utils.tensorboard import SummaryWriter
 from textcls import run
 from textcls.config import (
     Config,
-    Mode,
     Range,
     TuneConfig,
     flatten,
@@ -54,7 +53,7 @@ from textcls.errors import InputError, Interrupted, TakenError, TextclsError
 from textcls.files import SEARCH, write_whole
 from textcls.training.checkpoint import Progress
 from textcls.training.signals import deferred, raising
-from textcls.training.tracking import Tracker
+from textcls.training.tracking import Tracker, add_hparams
 
 log = logging.getLogger("textcls")
 
@@ -206,15 +205,8 @@ class _TrialTracker(Tracker):
 
     def result(self, settings: Settings, value: float) -> None:
         """Add a row to TensorBoard's HPARAMS: the settings that are searched, and the score."""
-        plain = {
-            key: setting if isinstance(setting, bool | int | float | str) else str(setting)
-            for key, setting in settings.items()
-        }
-        domain = {"model.mode": list(get_args(Mode))} if "model.mode" in plain else None
         with SummaryWriter(str(self.folder)) as writer:
-            writer.add_hparams(
-                plain, {f"validation/{self.monitor}": value}, domain, run_name=".", global_step=0
-            )
+            add_hparams(writer, settings, {f"validation/{self.monitor}": value})
 
 
 def configure(config: Config, settings: Mapping[str, Any]) -> Config:

@@ -91,6 +91,11 @@ class Finding:
         """The setting with the best mean on the test rows, of those compared."""
         return self.compared[0]
 
+    @property
+    def in_order(self) -> tuple[Setting, ...]:
+        """The settings compared, in the order of the configuration rather than of success."""
+        return tuple(setting for setting in self.dataset.settings if setting in self.compared)
+
     def behind(self, setting: Setting) -> Pair | None:
         """Return the pair of the best and this setting; None for the best and for the rest."""
         return next((p for p in self.pairs if p.better is self.best and p.worse is setting), None)

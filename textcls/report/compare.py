@@ -54,7 +54,7 @@ def compare(folders: Sequence[Path], out: Path, console: Console, metric: str = 
     if study.left_out:
         console.print(terminal_left_out(study.left_out))
 
-    compared = [_in_order(dataset, f) for dataset, f in zip(study.datasets, shown, strict=True)]
+    compared = [finding.in_order for finding in shown]
     looks = looks_of([setting for settings in compared for setting in settings])
     sections = [
         _section(dataset, by_metric, settings, looks)
@@ -79,11 +79,6 @@ def _check_free(out: Path) -> None:
             raise InputError(
                 f"--out={out}: holds {path.name}, which is not of a comparison: name another folder"
             )
-
-
-def _in_order(dataset: Dataset, finding: Finding) -> tuple[Setting, ...]:
-    """Return the settings compared, in the order of the configuration rather than of success."""
-    return tuple(setting for setting in dataset.settings if setting in finding.compared)
 
 
 def _section(

@@ -49,8 +49,7 @@ class Section:
     @property
     def compared(self) -> tuple[Setting, ...]:
         """The settings compared, in the order of the configuration."""
-        chosen = {setting.name for setting in self.findings["accuracy"].compared}
-        return tuple(s for s in self.dataset.settings if s.name in chosen)
+        return self.findings["accuracy"].in_order
 
     @property
     def classes(self) -> list[dict[str, Any]]:

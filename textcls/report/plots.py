@@ -154,10 +154,8 @@ def curve(setting: Setting, metric: str) -> Float64:
 def _curves(settings: Sequence[Setting], looks: dict[str, Look], metric: str) -> tuple[Figure, str]:
     name = METRIC_NAMES[metric]
     figure, axes = _new(f"Validation {name} by epoch", "epoch", name)
-    longest = 1
     for setting in settings:
         values = curve(setting, metric)
-        longest = max(longest, values.shape[1])
         epochs = np.arange(1, values.shape[1] + 1)
         _band(axes, epochs, values, looks[setting.name], _name(setting))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -169,13 +169,7 @@ class Tracker:
         writer = self._writers["test"] = SummaryWriter(str(self.folder))
         names = list(test["per_class"])
         final = {f"test/{name}": float(test[name]) for name in ("accuracy", "macro_f1", "loss")}
-        plain = {
-            key: value if isinstance(value, bool | int | float | str) else str(value)
-            for key, value in hparams.items()
-        }
-        # The domain gives TensorBoard a tick box for each mode.
-        domain = {"model.mode": list(get_args(Mode))}
-        writer.add_hparams(plain, final, domain, run_name=".", global_step=0)
+        add_hparams(writer, hparams, final)
         writer.add_figure("confusion_matrix/test", confusion, close=False)
         # The classes with most rows first, and no more than can be looked at.
         frequent = np.argsort(-np.bincount(labels, minlength=len(names)), kind="stable")
@@ -191,6 +185,19 @@ class Tracker:
             global_step="projector",  # names the folder of the tables
         )
         writer.add_text("settings", _markdown(hparams))
+
+
+def add_hparams(
+    writer: SummaryWriter, hparams: Mapping[str, Any], final: Mapping[str, float]
+) -> None:
+    """Add a row to TensorBoard's HPARAMS: settings and final metrics, by name."""
+    plain = {
+        key: value if isinstance(value, bool | int | float | str) else str(value)
+        for key, value in hparams.items()
+    }
+    # The domain gives TensorBoard a tick box for each mode.
+    domain = {"model.mode": list(get_args(Mode))} if "model.mode" in plain else None
+    writer.add_hparams(plain, dict(final), domain, run_name=".", global_step=0)
 
 
 def _short(number: float) -> str:
