@@ -18,7 +18,7 @@ from textcls.config import TokenizerConfig
 from textcls.data import tokenizer as tokenizer_module
 from textcls.data import tokens as tokens_module
 from textcls.data.tokenizer import Tokenizer
-from textcls.data.tokens import Tokens, blocks, positions
+from textcls.data.tokens import FEW, Index, Tokens, blocks
 from textcls.data.vocabulary import PADDING, UNKNOWN, Vocabulary
 from textcls.errors import InputError
 
@@ -163,13 +163,17 @@ def test_a_text_beyond_two_gigabytes_of_others_is_read() -> None:
     assert Tokenizer(config())(pa.chunked_array([array])).to_lists() == [["far", "."]]
 
 
+@pytest.mark.parametrize("few", [FEW, 0])
 @given(
-    st.lists(st.sampled_from("abcdefghij"), max_size=6),
-    st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), max_size=26, unique=True),
+    values=st.lists(st.sampled_from("abcdefghij"), max_size=6),
+    among=st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), max_size=26, unique=True),
 )
-def test_positions_are_a_dictionarys(values: list[str], among: list[str]) -> None:
+def test_positions_are_a_dictionarys(few: int, values: list[str], among: list[str]) -> None:
     places = {value: i for i, value in enumerate(among)}
-    found = positions(pa.array(values, pa.string()), pa.array(among, pa.string()))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("textcls.data.tokens.FEW", few)
+        index = Index(pa.array(among, pa.string()))
+        found = index.positions(pa.array(values, pa.string()))
     assert found.tolist() == [places.get(value, -1) for value in values]
     assert found.dtype == np.int32
 

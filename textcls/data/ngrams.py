@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from textcls.config import TokenizerConfig
-from textcls.data.tokens import Int32, Int64, Tokens, integers, offsets_of, positions
+from textcls.data.tokens import Index, Int32, Int64, Tokens, integers, offsets_of
 from textcls.data.vocabulary import Vocabulary
 
 Bools = npt.NDArray[np.bool_]
@@ -39,9 +39,18 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, of bits without a pattern: 2
 _HALF = np.uint64(32)
 
 
-def num_embeddings(vocabulary: Vocabulary, config: TokenizerConfig) -> int:
-    """Return how many rows the embedding has: those of the vocabulary, then the buckets."""
-    return len(vocabulary) + (config.buckets or 0)
+def num_embeddings(
+    vocabulary: Vocabulary, config: TokenizerConfig, kept_buckets: Int32 | None = None
+) -> int:
+    """Return how many rows the embedding has: those of the vocabulary, then the buckets.
+
+    Args:
+        vocabulary: of the words and exact n-grams.
+        config: for ``buckets``.
+        kept_buckets: the buckets that have a row; None: all.
+    """
+    buckets = (config.buckets or 0) if kept_buckets is None else len(kept_buckets)
+    return len(vocabulary) + buckets
 
 
 def build_vocabulary(tokens: Tokens, config: TokenizerConfig) -> tuple[Vocabulary, list[str]]:
@@ -72,10 +81,18 @@ class Encoder:
     Args:
         vocabulary: of the words and exact n-grams.
         config: for ``ngrams`` and ``buckets``.
+        kept_buckets: the buckets that have a row, ascending, int32; None: all. An n-gram of another
+            bucket is left out.
     """
 
-    def __init__(self, vocabulary: Vocabulary, config: TokenizerConfig) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        config: TokenizerConfig,
+        kept_buckets: Int32 | None = None,
+    ) -> None:
         self.vocabulary = vocabulary
+        self.kept_buckets = kept_buckets
         self.ngrams = config.ngrams
         self.buckets = config.buckets
         if self.ngrams > 1 and self.buckets is None:
@@ -85,21 +102,10 @@ class Encoder:
         """Return indices, int32 ``[num_indices]``, and offsets, int64 ``[num_texts + 1]``."""
         if self.ngrams == 1:
             return self.vocabulary.encode(tokens), tokens.offsets
-        word_ids = self.vocabulary.ids(tokens.dictionary)
-        find = (
-            self._find_exact(tokens.dictionary)
-            if self.buckets is None
-            else self._find_hashed(tokens.dictionary, self.buckets)
-        )
         # Memory that is never written to is never taken.
         indices = np.empty(_num_ngrams(tokens, 1, self.ngrams), np.int32)
         lengths, end = [np.zeros(0, np.int64)], 0
-        for codes, follows, offsets in _pieces(tokens):
-            # One row a word: its id, then those of the n-grams that begin there.
-            grid = np.full((len(codes), self.ngrams), -1, np.int32)
-            grid[:, 0] = word_ids[codes]
-            for column, ids in enumerate(find(codes, follows), start=1):
-                grid[: len(ids), column] = ids
+        for grid, offsets in self._grids(tokens):
             flat = grid.reshape(-1)
             there = flat >= 0
             found = np.compress(there, flat)
@@ -109,15 +115,49 @@ class Encoder:
             lengths.append(np.diff(ends[offsets * self.ngrams]))
         return indices[:end], offsets_of(np.concatenate(lengths))
 
+    def runs(self, tokens: Tokens) -> Int32:
+        """Return which words each index is made of, int32 ``[num_indices, 2]``.
+
+        Index ``i`` is of the words ``runs[i, 0]`` up to, without it, ``runs[i, 1]``, as all texts
+        have them end to end.
+        """
+        if self.ngrams == 1:
+            words = np.arange(len(tokens.codes), dtype=np.int32)
+            return np.stack([words, words + 1], 1)
+        runs, first = [np.zeros((0, 2), np.int32)], 0
+        for grid, _ in self._grids(tokens):
+            starts, longer = np.nonzero(grid >= 0)
+            runs.append((np.stack([starts, starts + longer + 1], 1) + first).astype(np.int32))
+            first += len(grid)
+        return np.concatenate(runs)
+
+    def _grids(self, tokens: Tokens) -> Iterator[tuple[Int32, Int64]]:
+        """Yield for pieces of the texts one row a word, and the offsets of the texts.
+
+        A row has the word's id, then those of the n-grams that begin there, -1 for none.
+        """
+        word_ids = self.vocabulary.ids(tokens.dictionary)
+        find = (
+            self._find_exact(tokens.dictionary)
+            if self.buckets is None
+            else self._find_hashed(tokens.dictionary, self.buckets)
+        )
+        for codes, follows, offsets in _pieces(tokens):
+            grid = np.full((len(codes), self.ngrams), -1, np.int32)
+            grid[:, 0] = word_ids[codes]
+            for column, ids in enumerate(find(codes, follows), start=1):
+                grid[: len(ids), column] = ids
+            yield grid, offsets
+
     def _find_exact(self, dictionary: pa.Array) -> _Find:
-        numbers = positions(dictionary, self._words)
+        numbers = self._words.positions(dictionary)
 
         def find(codes: Int32, follows: Bools) -> Iterator[Int32]:
             words = nodes = numbers[codes]
             for length, (keys, ids) in enumerate(self._levels, start=2):
                 at, wanted = _keys(nodes, words, follows, length)
                 nodes = np.full(max(len(codes) - length + 1, 0), -1, np.int32)
-                nodes[at] = positions(integers(wanted), keys)
+                nodes[at] = keys.positions(integers(wanted))
                 yield ids[nodes]  # the last of ids, which -1 finds, is -1
 
         return find
@@ -125,10 +165,17 @@ class Encoder:
     def _find_hashed(self, dictionary: pa.Array, buckets: int) -> _Find:
         word_hashes = _hash_words(dictionary)
         first = np.int32(len(self.vocabulary))
+        kept = self.kept_buckets
 
         def find(codes: Int32, follows: Bools) -> Iterator[Int32]:
             for hashes, whole in _hashes(word_hashes[codes], follows, self.ngrams):
-                yield np.where(whole, _rows(hashes, buckets).astype(np.int32) + first, np.int32(-1))
+                numbers = _rows(hashes, buckets)
+                if kept is None:
+                    rows = numbers.astype(np.int32)
+                else:
+                    rows = np.searchsorted(kept, numbers).astype(np.int32)
+                    whole = whole & (np.append(kept, -1)[rows] == numbers)
+                yield np.where(whole, rows + first, np.int32(-1))
 
         return find
 
@@ -210,9 +257,9 @@ def count_ngrams(tokens: Tokens, longest: int, min_freq: int) -> tuple[pa.Array,
         all_names.append(names)
         all_counts.append(counts)
         if length < longest:
-            found = np.full(len(words), -1, np.int32)
+            found, index = np.full(len(words), -1, np.int32), Index(integers(kept))
             for start, at, keys in _keys_in_pieces(beginnings, words, follows, length):
-                found[start + at] = positions(integers(keys), integers(kept))
+                found[start + at] = index.positions(integers(keys))
             beginnings = found
     return pa.concat_arrays(all_names), np.concatenate(all_counts), distinct
 
@@ -249,7 +296,7 @@ def _count_keys(
     return np.concatenate(kept), np.concatenate(kept_counts), distinct
 
 
-def _levels_of(names: pa.Array, longest: int) -> tuple[pa.Array, list[tuple[pa.Array, Int32]]]:
+def _levels_of(names: pa.Array, longest: int) -> tuple[Index, list[tuple[Index, Int32]]]:
     """Return the words of the n-grams among ``names``, and per length their keys and ids.
 
     It is a tree: a node a beginning, numbered by its position among the keys of its length. Where a
@@ -273,8 +320,8 @@ def _levels_of(names: pa.Array, longest: int) -> tuple[pa.Array, list[tuple[pa.A
         nodes = numbered.indices.to_numpy()
         ids = np.full(len(numbered.dictionary) + 1, -1, np.int32)
         ids[nodes[lengths == length]] = at[lengths == length]
-        levels.append((numbered.dictionary, ids))
-    return encoded.dictionary, levels
+        levels.append((Index(numbered.dictionary), ids))
+    return Index(encoded.dictionary), levels
 
 
 def _runs(values: npt.NDArray[_Number]) -> tuple[npt.NDArray[_Number], Int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,8 @@ BLOCK_BYTES = 3 << 17
 # NumPy turns int32 positions into int64 ones before it uses them: in pieces, that is no second
 # copy of a corpus.
 PIECE = 1 << 20
+# So many values are looked up one by one: the tokens of a text or two.
+FEW = 1_000
 
 
 @dataclass(frozen=True)
@@ -90,23 +93,43 @@ def look_up(table: Int32, codes: Int32) -> Int32:
     return found
 
 
-def positions(values: pa.Array, among: pa.Array) -> Int32:
-    """Return the position of each value in ``among``, int32 ``[len(values)]``; -1 for none.
+class Index:
+    """Says where values stand among distinct ones, fast whether many are asked for or few.
 
-    Both are Arrow arrays of one type, without nulls; those of ``among`` are different.
+    Args:
+        among: Arrow array of strings or integers, distinct, without nulls.
     """
-    if 4 * len(values) > len(among):
-        found: Int32 = pc.fill_null(pc.index_in(values, value_set=among), -1).to_numpy()
-        return found
-    # A few values, of one text to classify, say: look for them, rather than make a hash table of
-    # a whole vocabulary to look into.
-    encoded = values.dictionary_encode()
-    which = pc.index_in(among, value_set=encoded.dictionary)
-    at = np.flatnonzero(which.is_valid().to_numpy(zero_copy_only=False))
-    places = np.full(len(encoded.dictionary), -1, np.int32)
-    places[which.drop_null().to_numpy()] = at
-    codes: Int32 = encoded.indices.to_numpy()
-    return places[codes]
+
+    def __init__(self, among: pa.Array) -> None:
+        self.among = among
+
+    def positions(self, values: pa.Array) -> Int32:
+        """Return the position of each value, int32 ``[len(values)]``; -1 for none.
+
+        Args:
+            values: of the type of ``among``, without nulls.
+        """
+        if len(values) <= FEW:
+            places = self._places
+            found = [places.get(value, -1) for value in values.to_pylist()]
+            return np.array(found, np.int32)
+        if 4 * len(values) > len(self.among):
+            at: Int32 = pc.fill_null(pc.index_in(values, value_set=self.among), -1).to_numpy()
+            return at
+        # Look for the values among ours, rather than make a hash table of all of ours to look into.
+        encoded = values.dictionary_encode()
+        which = pc.index_in(self.among, value_set=encoded.dictionary)
+        there = np.flatnonzero(which.is_valid().to_numpy(zero_copy_only=False))
+        of_distinct = np.full(len(encoded.dictionary), -1, np.int32)
+        of_distinct[which.drop_null().to_numpy()] = there
+        codes: Int32 = encoded.indices.to_numpy()
+        return of_distinct[codes]
+
+    @cached_property
+    def _places(self) -> dict[str | int, int]:
+        # Arrow's look-up makes its hash table anew at each call: for the few tokens of one text,
+        # that takes longer than all the rest. Made at the first such text only.
+        return {value: place for place, value in enumerate(self.among.to_pylist())}
 
 
 def truncate(
@@ -149,6 +172,14 @@ def strings(values: Sequence[str]) -> pa.StringArray:
         raise ValueError("too many characters for one array of strings")
     return pa.StringArray.from_buffers(
         len(encoded), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(encoded))
+    )
+
+
+def large_strings(values: Sequence[bytes]) -> pa.LargeStringArray:
+    """Return UTF-8 texts as an Arrow array with room for more than 2 GB."""
+    offsets = offsets_of(np.fromiter(map(len, values), np.int64, len(values)))
+    return pa.LargeStringArray.from_buffers(
+        len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(values))
     )
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.data.tokens import Int32, Int64, Tokens, look_up, positions, strings
+from textcls.data.tokens import Index, Int32, Int64, Tokens, look_up, strings
 
 UNKNOWN = "<unk>"
 PADDING = "<pad>"
@@ -42,6 +42,7 @@ class Vocabulary:
         specials: Sequence[str] = (UNKNOWN, PADDING),
     ) -> None:
         self.tokens = tokens if isinstance(tokens, pa.Array) else strings(tokens)
+        self._index = Index(self.tokens)
         self.counts = np.asarray(counts, np.int64)
         self.specials = tuple(specials)
         if self.specials[:2] != (UNKNOWN, PADDING):
@@ -61,6 +62,7 @@ class Vocabulary:
         return json.dumps(
             {"tokens": self.tokens.to_pylist(), "counts": self.counts.tolist()},
             ensure_ascii=False,
+            separators=(",", ":"),
         )
 
     @classmethod
@@ -122,7 +124,7 @@ class Vocabulary:
 
     def ids(self, words: pa.Array) -> Int32:
         """Return the ids of Arrow strings, int32; unknown ones get ``unknown_id``."""
-        found = positions(words, self.tokens)
+        found = self._index.positions(words)
         return np.where(found < 0, np.int32(self.unknown_id), found)
 
     def encode(self, tokens: Tokens) -> Int32:
