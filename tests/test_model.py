@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import get_args
 
@@ -19,9 +18,8 @@ from textcls.data.bags import Bags
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError
-from textcls.model.classifier import logits_of
-from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.folder import ModelParts, load_model, save_model, to_device
+from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
+from textcls.model.folder import ModelParts, save_model, to_device
 from textcls.model.pooling import WEIGHT_SCALE
 
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -190,52 +188,6 @@ def test_special_tokens_in_a_text_are_not_special() -> None:
     assert classifier.parts.vocabulary.encode(tokenize(["<pad> film"])).tolist()[0] == 1
     padded, plain = classifier.predict_proba(["<pad> film", "film"])
     np.testing.assert_array_equal(padded, plain)
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "message"),
-    [
-        ("config.json", None, "is no model or run folder"),
-        ("config.json", "{", "damaged model folder"),
-        ("config.json", '{"format": 99}', "written by a newer textcls"),
-        ("labels.json", '["a"]', "do not match the weights"),
-        ("vocabulary.json", '{"tokens": ["<unk>"], "counts": [0]}', "damaged model folder"),
-        ("model.safetensors", "garbage", "missing, damaged or of another model"),
-        ("model.safetensors", None, "missing, damaged or of another model"),
-    ],
-)
-def test_a_bad_model_folder_is_refused_in_one_line(
-    file: str, content: str | None, message: str, tmp_path: Path
-) -> None:
-    save_model(make_parts(), tmp_path / "model")
-    path = tmp_path / "model" / file
-    if content is None:
-        path.unlink()
-    else:
-        path.write_text(content)
-    with pytest.raises(InputError, match=message) as caught:
-        load_model(tmp_path / "model")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("embedding_dim", 5, "of another model"),
-        ("mode", "mean+max", "of another model"),
-        ("mode", "median", "damaged model folder .*take one of mean, sum, max"),
-    ],
-)
-def test_weights_of_another_shape_are_refused(
-    key: str, value: object, message: str, tmp_path: Path
-) -> None:
-    save_model(make_parts(), tmp_path / "model")
-    path = tmp_path / "model" / "config.json"
-    values = json.loads(path.read_text())
-    values["model"][key] = value
-    path.write_text(json.dumps(values))
-    with pytest.raises(InputError, match=message):
-        load_model(tmp_path / "model")
 
 
 def test_devices() -> None:

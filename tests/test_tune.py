@@ -36,7 +36,7 @@ from tests.conftest import (
 from textcls import run, tune
 from textcls.config import Config, Range, TuneConfig, parse, parse_tuning, read_config
 from textcls.errors import InputError, TakenError, TextclsError
-from textcls.model.classifier import logits_of
+from textcls.model.embedding_bag import logits_of
 
 TINY = [
     "tune=default", "~tune.space.tokenizer", "trainer.epochs=3", "tune.space.trainer.epochs.high=4",

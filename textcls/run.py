@@ -41,9 +41,10 @@ from textcls.errors import (
     first_line,
 )
 from textcls.files import FAILED, FINISHED, SEARCH, read_epochs, whole_file, write_whole
-from textcls.model.classifier import logits_of
-from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.card import model_card, of_run
+from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
 from textcls.model.folder import (
+    CARD,
     WEIGHTS,
     ModelParts,
     load_weights,
@@ -351,19 +352,26 @@ def corpus(config: Config) -> Prepared:
     return prepared
 
 
+def validation_split(folder: Path) -> Bags:
+    """Return the bags that a run chose its weights by.
+
+    Raises:
+        InputError: there is no run, or its data cannot be used or has changed since.
+    """
+    prepared = corpus(read_config(folder))
+    if (folder / "corpus.txt").read_text(encoding="utf-8").strip() != prepared.key:
+        raise InputError(
+            f"{folder}: its data, or how it is tokenized, has changed since: name a labelled file "
+            "by --data FILE"
+        )
+    return prepared.validation
+
+
 def _build(config: Config, prepared: Prepared, device: torch.device) -> EmbeddingBagClassifier:
     torch.manual_seed(config.seed)
-    model = EmbeddingBagClassifier(
-        prepared.num_embeddings,
-        config.model.dim,
-        len(prepared.label_names),
-        config.model.mode,
-        padding_id=prepared.vocabulary.padding_id,
-        dropout=config.model.dropout,
+    model = untrained(
+        prepared.vocabulary, prepared.num_embeddings, len(prepared.label_names), config.model
     )
-    with torch.no_grad():
-        # A token that train never had says nothing. (With min_freq=1 its row is never learned.)
-        model.embedding.weight[prepared.vocabulary.unknown_id] = 0
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log.info(
         "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",
@@ -414,9 +422,30 @@ def _test(
         tokens=tokens,
         embeddings=rows,
     )
+    _write_card(config, prepared, metrics, folder, swept)
     # The last thing written: where it is there, the run is finished.
     write_whole(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1))
     return metrics
+
+
+def _write_card(
+    config: Config,
+    prepared: Prepared,
+    metrics: dict[str, Any],
+    folder: Path,
+    swept: Mapping[str, str],
+) -> None:
+    """Write the model card beside the weights."""
+    there = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    rows = {split: len(getattr(prepared, split)) for split in SPLITS}
+    card = model_card(
+        f"{config.data.name}, {config.model.mode} pooling",
+        config.model.mode,
+        prepared.label_names,
+        _hparams(config, swept),
+        of_run(config, metrics, there, rows),
+    )
+    write_whole(folder / "model" / CARD, card)
 
 
 def _save_predictions(path: Path, logits: Tensor, test: Bags) -> None:
@@ -565,7 +594,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "textcls": __version__,
         "commit": commit or None,
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(_command()),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": str(device),
@@ -575,6 +604,12 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "packages": versions,
     }
+
+
+def _command() -> list[str]:
+    # sys.argv is quoted for Hydra. In a launcher's process nothing was typed.
+    typed, program = sys.orig_argv, sys.argv[0]
+    return ["python", *typed[typed.index(program) :]] if program in typed else sys.argv
 
 
 def _plain(value: Any) -> Any:

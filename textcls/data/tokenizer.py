@@ -26,6 +26,9 @@ from textcls.errors import InputError, first_line
 if TYPE_CHECKING:
     import tokenizers
 
+# What a tokenizer.json may number.
+MOST_TOKENS = 1 << 24
+
 _Split = Callable[[pa.Array], tuple[pa.DictionaryArray, Int64]]
 
 
@@ -123,12 +126,14 @@ def _split_with_hugging_face(json: str, file: str | None) -> _Split:
         tokenizer: tokenizers.Tokenizer = tokenizers.Tokenizer.from_str(json)
         # One that cannot name a character it never saw would fail on some text some day.
         tokenizer.encode("\u2603 \U0010fffd")
+        size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+        if size > MOST_TOKENS:  # room is made for all ids up to the highest
+            raise ValueError(f"a token has the id {size - 1:,}")
     except Exception as error:  # the Rust side raises plain Exception
         raise InputError(f"tokenizer.file={file}: is no usable tokenizer.json ({error})") from None
     # One length limit and no padding, whatever the file says: max_tokens is ours to apply.
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
     dictionary = pa.array([tokenizer.id_to_token(i) or "" for i in range(size)], pa.string())
 
     def split(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:

@@ -2,92 +2,207 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from torch import Tensor
+from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 
 from textcls.data.bags import Bags
-from textcls.data.batches import runs_of_bags
 from textcls.data.ngrams import Encoder
-from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.folder import ModelParts, load_model
+from textcls.data.tokens import large_strings
+from textcls.errors import InputError, first_line
+from textcls.model.card import model_card
+from textcls.model.embedding_bag import logits_of, pooled_of
+from textcls.model.folder import FILES, ModelParts, load_model, save_model, to_device
+
+Texts: TypeAlias = Sequence[str | None] | pa.Array
+Float32 = npt.NDArray[np.float32]
+
+# Half a character each: Python strings may hold them (bad bytes read with surrogateescape, say), no
+# UTF-8 text does.
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-class Classifier:
+class Classifier(ModelHubMixin):
     """A trained text classifier.
 
     >>> classifier = Classifier.load("runs/my-run")
     >>> classifier.predict(["what a film", "never again"])
     ['positive', 'negative']
 
+    Texts are a sequence of strings (None: no text) or an Arrow array of them. Every text has its
+    row in every answer, in order. One without a known token (None, "", all unknown) is an empty
+    bag: its class scores are the linear layer's bias.
+
+    ``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` are those of
+    https://huggingface.co/docs/huggingface_hub/package_reference/mixins.
+
+    Args:
+        parts: what a model folder holds.
+
     Attributes:
         label_names: of class 0, 1, 2, …: the columns of :meth:`predict_proba`.
     """
 
+    # Else the mixin would make a configuration of the arguments, by a deep copy of the model.
+    _hub_mixin_config: dict[str, Any] = {}  # noqa: RUF012
+
     def __init__(self, parts: ModelParts) -> None:
         self.parts = parts
-        self._encode = Encoder(parts.vocabulary, parts.tokenizer.config)
+        self._encode = Encoder(parts.vocabulary, parts.tokenizer.config, parts.kept_buckets)
         self.label_names = parts.label_names
 
     @classmethod
-    def load(cls, path: str | Path) -> Classifier:
+    def load(cls, path: str | Path, device: str = "auto") -> Classifier:
         """Load a run folder or a model folder.
 
+        Args:
+            path: the folder.
+            device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
         Raises:
-            InputError: there is none, or it is damaged or of a newer version.
+            InputError: there is none, or it is damaged or of a newer version; no such device.
         """
-        return cls(load_model(Path(path)))
+        parts = load_model(Path(path))
+        parts.model.to(to_device(device, "device"))
+        return cls(parts)
 
-    def predict_proba(self, texts: Sequence[str | None]) -> npt.NDArray[np.float32]:
-        """Return the class probabilities of each text, float32 ``[num_texts, num_classes]``.
+    def bags(self, texts: Texts) -> Bags:
+        """Turn texts into bags of token ids, as in training; their labels are all 0.
 
-        A text of no known token (None, "" or all unknown) has a row like any other: an empty bag
-        gets the probabilities of the linear layer's bias.
+        Raises:
+            TypeError: something else than texts.
         """
-        # Lone surrogates stand in Python strings (bad bytes read with surrogateescape, say) but in
-        # no UTF-8 text: they become "?".
-        clean = [
-            text if text is None or text.isascii() else text.encode("utf-8", "replace").decode()
-            for text in texts
-        ]
-        tokens = self.parts.tokenizer(pa.chunked_array([pa.array(clean, pa.large_string())]))
-        indices, offsets = self._encode(tokens)
-        bags = Bags(
+        array = texts if isinstance(texts, pa.Array) else to_arrow(texts)
+        indices, offsets = self._encode(self.parts.tokenizer.use_up([array]))
+        return Bags(
             torch.from_numpy(indices),
             torch.from_numpy(offsets),
-            torch.zeros(len(clean), dtype=torch.int64),
+            torch.zeros(len(array), dtype=torch.int64),
             num_embeddings=self.parts.model.embedding.num_embeddings,
         )
-        probabilities: npt.NDArray[np.float32] = (
-            logits_of(self.parts.model, bags).softmax(1).numpy()
-        )
+
+    def predict_proba(self, texts: Texts) -> Float32:
+        """Return the class probabilities of each text, float32 ``[num_texts, num_classes]``."""
+        probabilities: Float32 = logits_of(self.parts.model, self.bags(texts)).softmax(1).numpy()
         return probabilities
 
-    def predict(self, texts: Sequence[str | None]) -> list[str]:
+    def predict(self, texts: Texts) -> list[str]:
         """Return the most probable label of each text."""
         names = self.label_names
         return [names[i] for i in self.predict_proba(texts).argmax(1)]
 
+    def predict_top(
+        self, texts: Texts, k: int = 5, threshold: float = 0.0
+    ) -> list[list[tuple[str, float]]]:
+        """Return the most probable labels of each text, with their probabilities, best first.
 
-@torch.inference_mode()
-def logits_of(model: EmbeddingBagClassifier, bags: Bags) -> Tensor:
-    """Return the class scores of all bags, float32 ``[num_bags, num_classes]`` on the CPU.
+        Args:
+            texts: see the class.
+            k: so many labels at most.
+            threshold: labels less probable are left out, so that a text may end up with none.
+        """
+        classes, values = top(self.predict_proba(texts), k)
+        names = self.label_names
+        return [
+            [(names[i], p) for i, p in zip(row, of_row, strict=True) if p >= threshold]
+            for row, of_row in zip(classes.tolist(), values.tolist(), strict=True)
+        ]
 
-    The bags may be on another device than the model: they follow in runs of bounded size.
+    def embed(self, texts: Texts) -> Float32:
+        """Return the pooled vector of each text, float32 ``[num_texts, pooled_dim]``."""
+        vectors: Float32 = pooled_of(self.parts.model, self.bags(texts)).numpy()
+        return vectors
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, **options: Any
+    ) -> Classifier:
+        """Load a folder, or a repository of the Hugging Face hub.
+
+        Args:
+            pretrained_model_name_or_path: a folder as :meth:`load` takes it, or ``user/model``.
+            options: the mixin's (``revision``, ``token``, ``cache_dir``, …), and ``device``.
+
+        Raises:
+            InputError: it cannot be had, or is no model of textcls.
+        """
+        name = str(pretrained_model_name_or_path)
+        if os.path.isdir(name):
+            return cls.load(name, options.get("device", "auto"))
+        try:
+            return super().from_pretrained(name, **options)
+        except InputError:
+            raise
+        except (OSError, ValueError) as error:  # of the network, of the hub, of a bad name
+            raise InputError(
+                f"{name}: is no folder here, and cannot be loaded from the hub "
+                f"({first_line(error).rstrip('.')})"
+            ) from None
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, device: str = "auto", **options: Any) -> Classifier:
+        # Only what a model folder holds: whatever else lies in the repository stays there.
+        return cls.load(snapshot_download(model_id, allow_patterns=list(FILES), **options), device)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_model(self.parts, save_directory)
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """Return the card of the model folder, or one that says how the model is built."""
+        embedding, tokenizer = self.parts.model.embedding, self.parts.tokenizer.config
+        settings = {
+            "embedding_dim": embedding.embedding_dim,
+            "num_embeddings": embedding.num_embeddings,
+            "tokenizer": tokenizer.name,
+            "ngrams": tokenizer.ngrams,
+            "max_tokens": tokenizer.max_tokens,
+        }
+        own = model_card("Text classifier", embedding.mode, self.label_names, settings)
+        return ModelCard(self.parts.card or own)
+
+
+def top(probabilities: Float32, k: int) -> tuple[npt.NDArray[np.int64], Float32]:
+    """Return the classes of the ``k`` largest probabilities of each row, and these, descending.
+
+    Args:
+        probabilities: float32 ``[num_rows, num_classes]``.
+        k: at least 1; all classes where there are fewer.
+
+    Returns:
+        int64 and float32 ``[num_rows, min(k, num_classes)]``. Of equals the first comes first.
     """
-    device = model.linear.weight.device
-    was_training = model.training
-    model.eval()
-    parts = []
-    for run in runs_of_bags(bags):
-        here = run.to(device)
-        parts.append(model(here.indices, here.offsets).float())
-    model.train(was_training)
-    if not parts:
-        return torch.zeros(0, model.linear.out_features)
-    return torch.cat(parts).cpu()
+    if k < 1:
+        raise ValueError(f"k={k}: ask for one label or more")
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(probabilities, order, 1)
+
+
+def to_arrow(texts: Sequence[str | None]) -> pa.Array:
+    """Return texts as an Arrow array; None becomes an empty one, half a character U+FFFD.
+
+    Raises:
+        TypeError: something else than texts.
+    """
+    if isinstance(texts, str | bytes):
+        raise TypeError("texts are a list, ['…'], not a single text")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str) and text is not None:
+            raise TypeError(
+                f"texts[{i}] is {text!r}: give strings, and None where there is no text"
+            )
+    return large_strings(
+        [
+            b""
+            if text is None
+            else (text if text.isascii() else _SURROGATES.sub("\ufffd", text)).encode()
+            for text in texts
+        ]
+    )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from textcls.config import Mode
+from textcls.config import Mode, ModelConfig
+from textcls.data.bags import Bags
+from textcls.data.batches import runs_of_bags
 from textcls.data.transpose import Transpose
+from textcls.data.vocabulary import Vocabulary
 from textcls.model.pooling import TransposedEmbeddingBag
 
 
@@ -84,3 +89,61 @@ class _Dropout(nn.Dropout):
         if not self.training or not self.p:
             return input
         return input * (torch.rand_like(input) >= self.p).to(input.dtype).div_(1 - self.p)
+
+
+def untrained(
+    vocabulary: Vocabulary, num_embeddings: int, num_classes: int, config: ModelConfig
+) -> EmbeddingBagClassifier:
+    """Return a model to train, its first weights drawn from torch's global generator.
+
+    Args:
+        vocabulary: whose padding never counts, and whose ``<unk>`` says nothing at first: with
+            ``min_freq=1`` its row is never learned.
+        num_embeddings: rows, those of hashed n-grams included.
+        num_classes: classes to tell apart.
+        config: the model's shape.
+    """
+    model = EmbeddingBagClassifier(
+        num_embeddings,
+        config.dim,
+        num_classes,
+        config.mode,
+        padding_id=vocabulary.padding_id,
+        dropout=config.dropout,
+    )
+    with torch.no_grad():
+        model.embedding.weight[vocabulary.unknown_id] = 0
+    return model
+
+
+def logits_of(model: EmbeddingBagClassifier, bags: Bags) -> Tensor:
+    """Return the class scores of all bags, float32 ``[num_bags, num_classes]`` on the CPU.
+
+    The bags may be on another device than the model: they follow in runs of bounded size.
+    """
+    return _in_runs(model, model.forward, bags, model.linear.out_features)
+
+
+def pooled_of(model: EmbeddingBagClassifier, bags: Bags) -> Tensor:
+    """Return the pooled vectors of all bags, float32 ``[num_bags, pooled_dim]`` on the CPU."""
+    return _in_runs(model, model.embed, bags, model.linear.in_features)
+
+
+@torch.inference_mode()
+def _in_runs(
+    model: EmbeddingBagClassifier,
+    compute: Callable[[Tensor, Tensor], Tensor],
+    bags: Bags,
+    width: int,
+) -> Tensor:
+    device = model.linear.weight.device
+    was_training = model.training
+    if was_training:  # asked, because of a single text the switching takes a tenth of the time
+        model.eval()
+    parts = []
+    for run in runs_of_bags(bags):
+        here = run.to(device)
+        parts.append(compute(here.indices, here.offsets).float())
+    if was_training:
+        model.train()
+    return torch.cat(parts).cpu() if parts else torch.zeros(0, width)

@@ -1,27 +1,52 @@
-"""The model folder: everything that prediction needs, as data (safetensors, JSON), never code."""
+"""The model folder: everything that prediction needs, as data (safetensors, JSON), never code.
+
+Whatever a folder holds is doubted until it is checked: that each file is of the type it should be,
+and that all of them are of one model. Nothing is allocated because a file says so: a tensor's shape
+is compared with what the file's length and the other files have room for before it is read.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import safetensors.torch
 import torch
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
-from textcls.config import TokenizerConfig
+from textcls.config import Fraction, Mode, PositiveInt, TokenizerConfig
 from textcls.data.ngrams import num_embeddings
 from textcls.data.tokenizer import Tokenizer
+from textcls.data.tokens import Int32
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, first_line
 from textcls.files import whole_file, whole_folder
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS = "model.safetensors"
+CARD = "README.md"
+# All that a model folder may hold.
+FILES = ("config.json", "labels.json", "vocabulary.json", "tokenizer.json", WEIGHTS, CARD)
+# The table of a model, or in its place a quantized one; and the buckets that have rows.
+TABLE = "embedding.weight"
+INT8, SCALE = "embedding.int8", "embedding.scale"
+CODES, CODEBOOKS = "embedding.codes", "embedding.codebooks"
+QUANTIZED = (INT8, SCALE, CODES, CODEBOOKS)
+BUCKETS = "embedding.buckets"
+# Rows of a codebook: as many as a byte can name.
+CENTROIDS = 256
+# No trained weight comes near it, and sums of products of such weights stay finite.
+LARGEST_WEIGHT = 1e9
+
+_T = TypeVar("_T")
+_strict = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,16 +54,47 @@ class ModelParts:
     """What a model folder holds.
 
     Attributes:
-        model: the network, on the CPU, in evaluation mode.
+        model: the network, in evaluation mode; its table is float32 however it is stored.
         tokenizer: as in training, ``max_tokens`` included.
         vocabulary: whose ids are the rows of the embedding.
         label_names: of class 0, 1, 2, …
+        kept_buckets: the buckets of hashed n-grams that have a row, ascending, int32; None: all.
+        card: the model card, README.md, if there is one.
+        quantized: the tensors that are stored in place of the table, which is :func:`dequantize` of
+            them; None: the table itself is.
     """
 
     model: EmbeddingBagClassifier
     tokenizer: Tokenizer
     vocabulary: Vocabulary
     label_names: tuple[str, ...]
+    kept_buckets: Int32 | None = None
+    card: str | None = None
+    quantized: Mapping[str, Tensor] | None = None
+
+
+def dequantize(tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return the table that stored tensors stand for, float32 ``[num_embeddings, embedding_dim]``.
+
+    Args:
+        tensors: by name, one of
+
+            - ``embedding.weight``: the table;
+            - ``embedding.int8``, int8 ``[num_embeddings, embedding_dim]``, with
+              ``embedding.scale``, float32 ``[embedding_dim]``: their product is the table;
+            - ``embedding.codes``, uint8 ``[num_embeddings, M]``, with ``embedding.codebooks``,
+              float32 ``[M, 256, embedding_dim / M]``: a row is ``codebooks[m, codes[m]]`` for
+              m = 0 to M - 1, one after another.
+    """
+    if INT8 in tensors:
+        return tensors[INT8] * tensors[SCALE]
+    if CODES in tensors:
+        codes, codebooks = tensors[CODES], tensors[CODEBOOKS]
+        return codebooks[torch.arange(len(codebooks)), codes.int()].flatten(1)
+    return tensors[TABLE]
+
+
+# --- writing ---------------------------------------------------------------------------------
 
 
 def save_model(parts: ModelParts, folder: Path) -> None:
@@ -60,20 +116,66 @@ def save_model(parts: ModelParts, folder: Path) -> None:
         },
         "tokenizer": dataclasses.asdict(parts.tokenizer.config),
     }
+    state = model.state_dict()
+    if parts.quantized is not None:
+        del state[TABLE]
+        state.update(parts.quantized)
+    if parts.kept_buckets is not None:
+        state[BUCKETS] = torch.from_numpy(parts.kept_buckets)
     with whole_folder(folder) as scratch:
         _dump(scratch / "config.json", config)
         _dump(scratch / "labels.json", parts.label_names)
         (scratch / "vocabulary.json").write_text(parts.vocabulary.to_json(), encoding="utf-8")
         if parts.tokenizer.json is not None:
             (scratch / "tokenizer.json").write_text(parts.tokenizer.json, encoding="utf-8")
-        save_weights(model, scratch / WEIGHTS)
+        if parts.card is not None:
+            (scratch / CARD).write_text(parts.card, encoding="utf-8")
+        _save(state, scratch / WEIGHTS)
 
 
 def save_weights(model: EmbeddingBagClassifier, path: Path) -> None:
     """Write the weights alone, whole or not at all."""
-    state = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    _save(model.state_dict(), path)
+
+
+def _save(state: Mapping[str, Tensor], path: Path) -> None:
     with whole_file(path) as scratch:
-        safetensors.torch.save_file(state, scratch)
+        safetensors.torch.save_file(
+            {name: tensor.contiguous().cpu() for name, tensor in state.items()}, scratch
+        )
+        scratch.chmod(0o644)  # save_file's 0600 would shut out others
+
+
+def _dump(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2), encoding="utf-8")
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, config=_strict)
+class _Shape:
+    """The arguments of :class:`EmbeddingBagClassifier`."""
+
+    num_embeddings: PositiveInt
+    embedding_dim: Annotated[int, Field(ge=1, le=2**16)]
+    num_classes: PositiveInt
+    mode: Mode
+    padding_id: Annotated[int, Field(ge=0)] | None
+    dropout: Fraction
+
+
+@dataclass(frozen=True, config=_strict)
+class _Config:
+    format: Annotated[int, Field(ge=1)]
+    model: _Shape
+    tokenizer: TokenizerConfig
+
+
+@dataclass(frozen=True, config=_strict)
+class _Words:
+    tokens: list[str]
+    counts: list[Annotated[int, Field(ge=0, lt=2**63)]]
 
 
 def load_weights(model: EmbeddingBagClassifier, path: Path) -> None:
@@ -91,52 +193,197 @@ def load_weights(model: EmbeddingBagClassifier, path: Path) -> None:
 
 
 def load_model(folder: Path) -> ModelParts:
-    """Read a model folder, or the one inside a run folder.
+    """Read a model folder, or the one inside a run folder; the model is on the CPU.
+
+    No random numbers are drawn, and nothing that a folder holds is run.
 
     Raises:
         InputError: there is none, or it is damaged, or of a newer version.
     """
-    if (folder / "model" / "config.json").exists():
-        folder = folder / "model"
-    if not (folder / "config.json").exists():
-        raise InputError(f"{folder}: is no model or run folder (it has no config.json)")
+    folder = _find(folder)
     try:
-        config = json.loads(_read(folder / "config.json"))
-        if config["format"] > FORMAT:
-            raise InputError(
-                f"{folder}: was written by a newer textcls (format {config['format']}, "
-                f"this one reads up to {FORMAT}): update textcls"
+        config = _read_config(folder)
+        words = _read_json(folder / "vocabulary.json", _Words)
+        vocabulary = Vocabulary(words.tokens, words.counts)
+        label_names = _read_json(folder / "labels.json", tuple[str, ...])
+        if len(set(label_names)) != len(label_names):
+            raise ValueError("labels.json: a label stands twice")
+        if len(label_names) != config.model.num_classes:
+            raise ValueError(
+                f"labels.json: {len(label_names)} labels for {config.model.num_classes} classes"
             )
-        vocabulary = Vocabulary.from_json(_read(folder / "vocabulary.json"))
-        label_names = tuple(json.loads(_read(folder / "labels.json")))
-        model = EmbeddingBagClassifier(**config["model"])
-        text = folder / "tokenizer.json"
-        tokenizer = Tokenizer(
-            TypeAdapter(TokenizerConfig).validate_python(config["tokenizer"]),
-            json=_read(text) if text.exists() else None,
+        tokenizer = _read_tokenizer(folder / "tokenizer.json", config.tokenizer)
+        tensors = _read_weights(folder / WEIGHTS, config, vocabulary)
+        card = folder / CARD
+        text = _read_text(card) if card.exists() else None
+    except (OSError, ValueError, RuntimeError, MemoryError, SafetensorError) as error:
+        raise InputError(
+            f"{folder}: damaged model folder ({_reason(error)}): copy it anew or train again"
+        ) from None
+    buckets = tensors.pop(BUCKETS, None)
+    quantized = {name: tensors.pop(name) for name in QUANTIZED if name in tensors}
+    with torch.device("meta"):  # takes no memory, draws no numbers
+        model = EmbeddingBagClassifier(**dataclasses.asdict(config.model))
+    model.load_state_dict(tensors, assign=True)
+    return ModelParts(
+        model.eval().requires_grad_(False),
+        tokenizer,
+        vocabulary,
+        label_names,
+        kept_buckets=None if buckets is None else buckets.numpy(),
+        card=text,
+        quantized=quantized or None,
+    )
+
+
+def _find(folder: Path) -> Path:
+    try:
+        for place in (folder / "model", folder):
+            if (place / "config.json").is_file():
+                return place
+        reason = "it has no config.json" if folder.is_dir() else "it is no folder"
+    except OSError as error:
+        reason = _reason(error)
+    raise InputError(f"{folder}: is no model or run folder ({reason})")
+
+
+def _read_config(folder: Path) -> _Config:
+    path = folder / "config.json"
+    number = _read_json(path, dict[str, Any]).get("format")
+    if number is None:
+        raise InputError(
+            f"{folder}: is no model of textcls (config.json names no format): "
+            "name a folder that textcls wrote"
         )
-        if (num_embeddings(vocabulary, tokenizer.config), len(label_names)) != (
-            model.embedding.num_embeddings,
-            model.linear.out_features,
-        ):
-            raise ValueError("vocabulary or labels do not match the weights")
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise InputError(f"{folder}: damaged model folder ({first_line(error)})") from None
-    load_weights(model, folder / WEIGHTS)
-    model.eval().requires_grad_(False)
-    return ModelParts(model, tokenizer, vocabulary, label_names)
+    if type(number) is int and number > FORMAT:
+        raise InputError(
+            f"{folder}: was written by a newer textcls (format {number!s:.20}, "
+            f"this one reads up to {FORMAT}): update textcls"
+        )
+    return _read_json(path, _Config)
 
 
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+def _read_json(path: Path, wanted: type[_T]) -> _T:
+    """Read UTF-8 JSON of one type; pydantic bounds how deep it may be nested.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it is something else.
+    """
+    try:
+        return TypeAdapter(wanted).validate_json(path.read_bytes())
+    except ValidationError as error:
+        item = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = "".join(f"{part!r:.40}: " for part in item["loc"])
+        raise ValueError(f"{path.name}: {where}{item['msg']}") from None
 
 
-def _dump(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2), encoding="utf-8")
+def _read_tokenizer(path: Path, config: TokenizerConfig) -> Tokenizer:
+    # Only these have one. Never another file that the configuration may name.
+    if config.name not in ("bpe", "wordpiece", "file"):
+        try:
+            return Tokenizer(config)
+        except InputError as error:
+            raise InputError(f"{path.parent}: {error}") from None
+    text = _read_text(path)
+    try:
+        return Tokenizer(config, json=text)
+    except InputError as error:  # it names an option, not the file
+        raise ValueError(f"{path.name}: {str(error).partition(': ')[2]}") from None
 
 
-def to_device(name: str) -> torch.device:
-    """Return the device that ``trainer.device`` names; ``auto`` takes cuda, else mps, else cpu.
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path.name}: is no UTF-8 text") from None
+
+
+def _read_weights(path: Path, config: _Config, vocabulary: Vocabulary) -> dict[str, Tensor]:
+    """Return the tensors of the file, and the table where the file has a quantized one.
+
+    Raises:
+        OSError, SafetensorError: there is no such file, or it is damaged.
+        ValueError: it is of another model.
+    """
+    # safetensors is data by its format; torch.load is never called.
+    with safe_open(path, framework="pt") as file:
+        found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        kinds = {name: (one.get_dtype(), one.get_shape()) for name, one in found.items()}
+        for name, kind in _kinds(kinds, config, vocabulary).items():
+            if kinds.pop(name, None) != kind:
+                raise ValueError(f"{path.name}: {name} is missing, or is not {_in_words(kind)}")
+        if kinds:
+            raise ValueError(f"{path.name}: holds what this model has not: {min(kinds)!r:.40}")
+        # Copied: what is mapped would change with the file.
+        tensors = {name: file.get_tensor(name).clone() for name in found}
+    tensors[TABLE] = dequantize(tensors)
+    for name in (TABLE, "linear.weight", "linear.bias", "embedding.weighing"):
+        if name in tensors:
+            low, high = tensors[name].aminmax()
+            if not (low >= -LARGEST_WEIGHT and high <= LARGEST_WEIGHT):  # nor is NaN
+                raise ValueError(f"{path.name}: {name} is not finite, or beyond all measure")
+    if BUCKETS in tensors:
+        buckets, limit = tensors[BUCKETS], config.tokenizer.buckets or 0
+        if ((buckets < 0) | (buckets >= limit)).any() or (buckets[1:] <= buckets[:-1]).any():
+            raise ValueError(f"{path.name}: {BUCKETS} must ascend, from 0 to below {limit}")
+    return tensors
+
+
+_Kind = tuple[str, list[int]]  # dtype as safetensors names it, shape
+
+
+def _kinds(found: Mapping[str, _Kind], config: _Config, vocabulary: Vocabulary) -> dict[str, _Kind]:
+    """Return dtype and shape of each tensor that the other files call for.
+
+    Args:
+        found: those that there are: they say how the table is stored.
+        config: of the model.
+        vocabulary: of the model.
+
+    Raises:
+        ValueError: the other files do not match each other.
+    """
+    shape = config.model
+    rows, dim = shape.num_embeddings, shape.embedding_dim
+    kinds = {
+        "linear.weight": ("F32", [shape.num_classes, dim * len(shape.mode.split("+"))]),
+        "linear.bias": ("F32", [shape.num_classes]),
+    }
+    if shape.mode == "weighted_sum":
+        kinds["embedding.weighing"] = ("F32", [rows, 1])
+    if INT8 in found:
+        kinds |= {INT8: ("I8", [rows, dim]), SCALE: ("F32", [dim])}
+    elif CODES in found:
+        parts = max([1, *found[CODES][1][1:]])
+        kinds |= {
+            CODES: ("U8", [rows, parts]),
+            CODEBOOKS: ("F32", [parts, CENTROIDS, dim // parts]),
+        }
+    else:
+        kinds[TABLE] = ("F32", [rows, dim])
+    if BUCKETS in found:
+        kinds[BUCKETS] = ("I32", [rows - len(vocabulary)])
+    elif rows != num_embeddings(vocabulary, config.tokenizer):
+        known = num_embeddings(vocabulary, config.tokenizer)
+        raise ValueError(f"vocabulary.json: is of {known} rows, the table in config.json of {rows}")
+    if shape.padding_id is not None and shape.padding_id >= rows:
+        raise ValueError(f"config.json: no padding_id {shape.padding_id} among {rows} rows")
+    return kinds
+
+
+def _in_words(kind: _Kind) -> str:
+    return f"{kind[0]} {kind[1]}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{Path(error.filename).name}: {error.strerror}"
+    return first_line(error)
+
+
+def to_device(name: str, option: str = "trainer.device") -> torch.device:
+    """Return the device that an option names; ``auto`` takes cuda, else mps, else cpu.
 
     Raises:
         InputError: there is no such device here.
@@ -148,9 +395,9 @@ def to_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda", "mps"):
-            raise InputError(f"trainer.device={name}: take auto, cpu, cuda, cuda:1 or mps")
+            raise InputError(f"{option}={name}: take auto, cpu, cuda, cuda:1 or mps")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = first_line(error)
-        raise InputError(f"trainer.device={name}: is not to be had here ({reason})") from None
+        raise InputError(f"{option}={name}: is not to be had here ({reason})") from None
     return device

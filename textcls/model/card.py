@@ -1,0 +1,232 @@
+"""The model card: what a model is, on what data, how good, how to use it, and how it was made.
+
+Its head is YAML in the format of https://huggingface.co/docs/hub/model-cards, so that the Hugging
+Face hub shows metrics and task.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from textcls.config import Config
+
+# Longer lists are cut: the whole is in labels.json and metrics.json.
+MAX_CLASSES = 30
+_SCORES = (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("loss", "loss"))
+
+
+def model_card(
+    name: str,
+    mode: str,
+    label_names: Sequence[str],
+    settings: Mapping[str, Any],
+    run: Mapping[str, Any] | None = None,
+) -> str:
+    """Return a model card in Markdown.
+
+    Args:
+        name: of the model.
+        mode: of its pooling.
+        label_names: of class 0, 1, 2, …
+        settings: what to show of how it is built, by name.
+        run: of a model that a run trained: what :func:`of_run` returns.
+    """
+    parts = [
+        f"---\n{_head(name, run)}---\n",
+        f"# {_plain(name)}\n",
+        f"A text classifier of {len(label_names)} classes: one vector per token, "
+        f"{mode} pooling over the tokens of a text (`torch.nn.EmbeddingBag`), "
+        "and a linear layer. Trained with textcls.\n",
+        _USE,
+        "## Classes\n",
+        _classes(label_names, run),
+    ]
+    if run is not None:
+        parts += ["## Data\n", _data(run["data"], run["rows"])]
+        parts += ["## Results\n", _results(run["metrics"], run["rows"])]
+    parts += ["## Settings\n", _table(("setting", "value"), settings.items())]
+    parts += ["## Intended use and limits\n", _LIMITS]
+    if run is not None:
+        parts += ["## How it was trained\n", _training(run)]
+    return "\n".join(parts)
+
+
+_USE = """## Use
+
+```python
+from textcls import Classifier
+
+classifier = Classifier.from_pretrained("PATH OR HUB NAME")
+classifier.predict(["a text", "another"])
+classifier.predict_proba(["a text"])  # columns as classifier.label_names
+```
+
+On the command line: `textcls predict MODEL texts.csv`, `textcls explain MODEL --text "a text"`.
+The weights are safetensors, all else JSON and text: loading runs no code of the model.
+"""
+
+_LIMITS = """For texts like those of its training data. It knows words, not their order (beyond
+n-grams, where the settings have any), so negation, irony and long-range meaning are beyond it.
+Words that training never had say nothing; a text of none gets the same answer as an empty one. It
+always names one of its classes, however foreign the text, and its probabilities are not calibrated
+for texts of another kind. What the training data has of bias towards groups of people, it has
+learned: do not let it decide about people on its own.
+"""
+
+
+def compressed_card(card: str, command: str) -> str:
+    """Return the card of a model that was made small.
+
+    Args:
+        card: of the model that it was made from; may be empty.
+        command: that made it.
+    """
+    return (
+        f"{card.rstrip()}\n\n## Compressed\n\nThis is a smaller version of the model that the rest "
+        f"of this card is about, its figures included. It was made by\n\n{_fenced(command)}\nwhich "
+        "wrote beside it, as `compression.json`, the size and the accuracy of both on the split "
+        "that it was judged by.\n"
+    )
+
+
+def of_run(
+    config: Config,
+    metrics: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    rows: Mapping[str, int],
+) -> dict[str, Any]:
+    """Return what a card says of a run.
+
+    Args:
+        config: of the run.
+        metrics: as ``metrics.json`` has them.
+        environment: as ``environment.json`` has it.
+        rows: of each split.
+    """
+    data = config.data
+    source: dict[str, Any] = {"name": data.name}
+    if data.source == "hub":
+        source |= {"repo": data.repo, "subset": data.subset, "revision": data.revision}
+    elif data.source == "files":
+        source |= {split: getattr(data, split) for split in ("train", "validation", "test")}
+    return {
+        "data": {key: value for key, value in source.items() if value is not None},
+        "metrics": metrics,
+        "rows": rows,
+        "seed": config.seed,
+        "command": environment["command"],
+        "commit": environment["commit"],
+        "device": environment["device_name"] or environment["device"],
+        "versions": {
+            "textcls": environment["textcls"],
+            "python": environment["python"],
+            "torch": environment["packages"]["torch"],
+        },
+    }
+
+
+def _head(name: str, run: Mapping[str, Any] | None) -> str:
+    head: dict[str, Any] = {
+        "library_name": "textcls",
+        "pipeline_tag": "text-classification",
+        "tags": ["text-classification", "bag-of-words", "embedding-bag"],
+    }
+    if run is not None:
+        data, test = run["data"], run["metrics"]["test"]
+        if "repo" in data:
+            head["datasets"] = [data["repo"]]
+        head["metrics"] = ["accuracy", "f1"]
+        head["model-index"] = [
+            {
+                "name": name,
+                "results": [
+                    {
+                        "task": {"type": "text-classification", "name": "Text classification"},
+                        "dataset": {
+                            "name": data["name"],
+                            "type": data.get("repo", data["name"]),
+                            "split": "test",
+                        },
+                        "metrics": [
+                            {"type": "accuracy", "value": round(test["accuracy"], 4)},
+                            {
+                                "type": "f1",
+                                "value": round(test["macro_f1"], 4),
+                                "name": "macro F1",
+                            },
+                        ],
+                    }
+                ],
+            }
+        ]
+    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+
+
+def _classes(label_names: Sequence[str], run: Mapping[str, Any] | None) -> str:
+    shown = label_names[:MAX_CLASSES]
+    more = len(label_names) - len(shown)
+    end = f"\n… and {more:,} more, see `labels.json`.\n" if more else ""
+    if run is None:
+        return _table(("number", "class"), enumerate(shown)) + end
+    by_class = run["metrics"]["test"]["per_class"]
+    rows = [
+        (
+            number,
+            name,
+            *(f"{by_class[name][score]:.3f}" for score in ("precision", "recall", "f1")),
+            f"{by_class[name]['support']:,}",
+        )
+        for number, name in enumerate(shown)
+    ]
+    heads = ("number", "class", "precision", "recall", "F1", "test rows")
+    return _table(heads, rows) + end
+
+
+def _data(data: Mapping[str, Any], rows: Mapping[str, int]) -> str:
+    return _table(
+        ("", ""), [*data.items(), *((f"{split} rows", f"{n:,}") for split, n in rows.items())]
+    )
+
+
+def _results(metrics: Mapping[str, Any], rows: Mapping[str, int]) -> str:
+    table = [
+        (split, f"{rows[split]:,}", *(f"{metrics[split][score]:.4f}" for score, _ in _SCORES))
+        for split in ("test", "validation")
+    ]
+    return (
+        _table(("split", "rows", *(words for _, words in _SCORES)), table)
+        + f"\nOne training, with the seed of the command below; the weights are those of epoch "
+        f"{metrics['best_epoch']} of {metrics['epochs']}, the best on the validation split, which "
+        "flatters the figures there a little.\n"
+    )
+
+
+def _training(run: Mapping[str, Any]) -> str:
+    metrics = run["metrics"]
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    commit = f", commit {run['commit']}" if run["commit"] else ""
+    return (
+        f"{_fenced(run['command'])}\nSeed {run['seed']}; {metrics['train_seconds']:.2f} seconds of "
+        f"training on {run['device']}; {versions}{commit}.\n"
+    )
+
+
+def _fenced(command: str) -> str:
+    # Longer than any in the command, so that nothing in it ends it.
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))
+    return f"{fence}\n{command}\n{fence}\n"
+
+
+def _table(heads: Sequence[str], rows: Any) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(_plain(cell) for cell in line)} |\n" for line in lines)
+
+
+def _plain(value: Any) -> str:
+    """Return text as Markdown that shows it: names are other people's, and may hold anything."""
+    text = " ".join(str(value).split())
+    return re.sub(r"([\\`*_\[\]<>|#~$])", r"\\\1", text)
