@@ -281,6 +281,21 @@ def test_the_best_epoch_is_saved_and_patience_ends(monitor: str, tmp_path: Path)
     assert progress.epoch == len(values) == progress.best_epoch + 3 < 40
 
 
+def test_without_validation_the_latest_epoch_is_the_best(tmp_path: Path) -> None:
+    config = config_of(epochs=3, patience=1)
+    model, saved, tracker = make_model(config), [], Recorder()
+    progress = fit(
+        model, TRAIN, None, NAMES, config, None, lambda: saved.append(weights(model)), tracker,  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert (progress.epoch, progress.best_epoch, progress.best_value) == (3, 3, None)
+    assert len(saved) == 3
+    assert all("validation" not in record for record in tracker.records)
+    validated, _, records = train(config_of(epochs=3), tmp_path)
+    assert_same(saved[-1], weights(validated))
+    losses = [[record["train"]["loss"] for record in r.records] for r in (tracker, records)]
+    assert losses[0] == losses[1]
+
+
 def test_clipping_bounds_the_step(tmp_path: Path) -> None:
     def moved(clip_norm: float | None) -> float:
         config = config_of("optimizer=sgd", "schedule=constant", epochs=1, batch_size=300,

@@ -7,22 +7,21 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 
-from textcls.config import Config
+from textcls.config import OptimizerConfig, ScheduleConfig, TrainerConfig
 from textcls.data.bags import Bags
 from textcls.data.batches import batches, epoch_order
 from textcls.errors import Interrupted, TextclsError
-from textcls.model.classifier import logits_of
-from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from textcls.training.metrics import class_weights, classification_metrics, metrics_of_logits
 from textcls.training.optimizer import Optimizer, make_schedule
 from textcls.training.signals import deferred
-from textcls.training.tracking import Tracker
+from textcls.training.tracking import Listener
 
 log = logging.getLogger("textcls")
 
@@ -32,15 +31,28 @@ TOUCHED_SHARE = 0.2
 SAVE_EVERY = 10
 
 
+class _Settings(Protocol):
+    """What a training needs of a :class:`~textcls.config.Config`."""
+
+    @property
+    def optimizer(self) -> OptimizerConfig: ...
+    @property
+    def schedule(self) -> ScheduleConfig: ...
+    @property
+    def trainer(self) -> TrainerConfig: ...
+    @property
+    def seed(self) -> int: ...
+
+
 def fit(
     model: EmbeddingBagClassifier,
     train: Bags,
-    validation: Bags,
+    validation: Bags | None,
     label_names: tuple[str, ...],
-    config: Config,
+    config: _Settings,
     checkpoint: Path | None,
     save_best: Callable[[], None],
-    tracker: Tracker,
+    tracker: Listener,
 ) -> Progress:
     """Train until the last epoch, or until the monitored metric has stopped improving.
 
@@ -52,11 +64,11 @@ def fit(
     Args:
         model: on its device; trained in place.
         train: bags to learn from, on any device.
-        validation: bags to choose the best epoch by.
+        validation: bags to choose the best epoch by; None: the latest counts as the best.
         label_names: of class 0, 1, 2, …
-        config: its optimizer, schedule, trainer and seed are used here.
+        config: how to train.
         checkpoint: the file; None: none is written.
-        save_best: called whenever the model is better than ever on the validation split.
+        save_best: called whenever the model is the best so far.
         tracker: is told of every step and epoch; what it raises ends the training.
 
     Raises:
@@ -144,11 +156,16 @@ def fit(
 
             train_loss = loss_sum.item() / len(train)  # waits for the device
             seconds = time.perf_counter() - started
-            validation_metrics = evaluate(model, validation, label_names)
-            for loss_value in (train_loss, validation_metrics["loss"]):
-                if not math.isfinite(loss_value):
+            metrics = {
+                "train": {"loss": train_loss}
+                | classification_metrics(labels_on_host, predictions.cpu(), label_names)
+            }
+            if validation is not None:
+                metrics["validation"] = evaluate(model, validation, label_names)
+            for split in metrics.values():
+                if not math.isfinite(split["loss"]):
                     raise TextclsError(
-                        f"the loss is {loss_value} in epoch {progress.epoch + 1}: lower "
+                        f"the loss is {split['loss']} in epoch {progress.epoch + 1}: lower "
                         f"optimizer.lr (it is {config.optimizer.lr:g}) or set trainer.clip_norm=1"
                     )
             progress = _end_of_epoch(progress, seconds, train.num_tokens)
@@ -157,13 +174,10 @@ def fit(
                 "learning_rate": learning_rate(progress),
                 "seconds": seconds,
                 "tokens_per_second": train.num_tokens / seconds,
-                "train": {"loss": train_loss}
-                | classification_metrics(labels_on_host, predictions.cpu(), label_names),
-                "validation": validation_metrics,
-            }
-            value = record["validation"][options.monitor]
+            } | metrics
+            value = None if validation is None else metrics["validation"][options.monitor]
             best = progress.best_value
-            if best is None or (value < best if minimize else value > best):
+            if value is None or best is None or (value < best if minimize else value > best):
                 progress.best_value, progress.best_epoch = value, progress.epoch
                 save_best()
             tracker.epoch(record, progress)
@@ -184,7 +198,7 @@ def evaluate(
     return metrics_of_logits(logits_of(model, bags), bags.labels.cpu(), label_names)
 
 
-def _touched_rows_only(train: Bags, num_embeddings: int, config: Config) -> bool:
+def _touched_rows_only(train: Bags, num_embeddings: int, config: _Settings) -> bool:
     """Decide whether a step updates the rows that its batch touches, or the whole table.
 
     The first batch tells: it depends on the seed only, so that a resumed run decides alike.

@@ -31,7 +31,32 @@ REFRESH_SECONDS = 0.25
 MAX_CHARTED_CLASSES = 20
 
 
-class Tracker:
+class Listener:
+    """Is told of a training as it goes. This one does nothing about it."""
+
+    def begin(self, epochs: int, steps_per_epoch: int, progress: Progress) -> None:
+        """Hear that training starts at, or goes on from, ``progress``."""
+
+    def step(self, progress: Progress, tokens: int, loss_sum: Tensor, batch_size: int) -> None:
+        """Hear of a step.
+
+        Args:
+            progress: with the step behind it.
+            tokens: trained on in this epoch.
+            loss_sum: cross-entropy summed over this epoch's bags so far, on the device.
+            batch_size: bags of this step.
+        """
+
+    def epoch(self, record: dict[str, Any], progress: Progress) -> None:
+        """Hear of an epoch's end.
+
+        Args:
+            record: the line of ``epochs.jsonl``.
+            progress: with the epoch behind it.
+        """
+
+
+class Tracker(Listener):
     """Writes a run's record into its folder as it goes, and shows one live line on a terminal.
 
     ``epochs.jsonl`` gets a line per epoch; TensorBoard gets the same as scalars, in two

@@ -1,0 +1,351 @@
+"""A scikit-learn estimator: texts in, classes out, for pipelines, cross-validation and searches.
+
+>>> from sklearn.model_selection import GridSearchCV
+>>> from textcls.sklearn import TextClassifier
+>>> search = GridSearchCV(TextClassifier(ngrams=2), {"mode": ["mean", "max"]}, n_jobs=2)
+>>> search.fit(texts, labels).predict(["what a film"])
+array(['positive'], dtype='<U8')
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils import (
+        Tags,
+        check_consistent_length,
+        check_random_state,
+        column_or_1d,
+        compute_class_weight,
+    )
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted
+except ImportError as error:
+    raise ImportError(
+        f"textcls.sklearn needs scikit-learn, the extra of that name: "
+        f"pip install -c constraints.txt -e '.[sklearn]' ({error})"
+    ) from None
+
+from textcls.config import (
+    Mode,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TokenizerConfig,
+    TrainerConfig,
+)
+from textcls.data.bags import Bags
+from textcls.data.ngrams import Encoder, build_vocabulary, num_embeddings
+from textcls.data.tokenizer import Tokenizer
+from textcls.data.tokens import Int64
+from textcls.errors import Interrupted, TextclsError
+from textcls.model.classifier import Classifier, Float32, to_arrow
+from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
+from textcls.model.folder import ModelParts
+from textcls.training.loop import fit
+from textcls.training.tracking import Listener
+
+# torch's random state and number of threads are the process's: of fits in several threads, one
+# trains at a time.
+_TRAINING = threading.Lock()
+
+
+class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Embedding bags and a linear layer as a scikit-learn classifier of texts.
+
+    It trains as ``train.py`` does, on the CPU with one thread, but on all texts given: nothing is
+    held out, and the last epoch's weights are kept. Nothing is written or printed; torch's random
+    state and number of threads are afterwards what they were.
+
+    ``X`` is everywhere a list, tuple, NumPy array, pandas Series or Arrow array of strings, in
+    which None and NaN stand for no text: an empty bag, whose classes are as likely as the linear
+    layer's bias says. ``configs/`` explains the parameters further, under the same names.
+
+    Args:
+        mode: how the vectors of a text's tokens become one: ``mean``, ``sum``, ``max``, several
+            side by side (``mean+max``), or ``weighted_sum``.
+        dim: numbers per token.
+        ngrams: longest word n-gram, 1 (words alone) to 5.
+        min_freq: tokens and n-grams that stand fewer times in ``X`` are left out.
+        buckets: rows for all n-grams of 2 words and more, hashed; None: one row each.
+        max_tokens: texts are cut after so many tokens, in predicting as well; None: they are not.
+        dropout: share of the pooled vector that is zeroed while training.
+        lr: Adagrad's learning rate at its start; it falls to zero in a straight line.
+        epochs: passes over ``X``.
+        batch_size: texts a step.
+        class_weight: weights of the classes in the loss, by label (1 where not named), or
+            ``balanced``: inversely proportional to their frequency; None: all weigh 1. Tokens
+            that texts of one class alone have learn it as fast whatever it weighs, since Adagrad's
+            steps do not shrink with the gradient: very small weights do not silence a class.
+        random_state: an int gives the same model at each fit; else as scikit-learn has it.
+
+    Attributes:
+        classes_: the labels, sorted, in the dtype of ``y``: ``[num_classes]``.
+        classifier_: the trained :class:`~textcls.model.classifier.Classifier`; its labels are
+            those of ``classes_`` as strings.
+        n_iter_: epochs trained.
+    """
+
+    classes_: npt.NDArray[Any]
+    classifier_: Classifier
+    n_iter_: int
+
+    def __init__(
+        self,
+        mode: Mode = "mean",
+        *,
+        dim: int = 32,
+        ngrams: int = 1,
+        min_freq: int = 1,
+        buckets: int | None = None,
+        max_tokens: int | None = None,
+        dropout: float = 0.5,
+        lr: float = 0.3,
+        epochs: int = 5,
+        batch_size: int = 256,
+        class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.mode = mode
+        self.dim = dim
+        self.ngrams = ngrams
+        self.min_freq = min_freq
+        self.buckets = buckets
+        self.max_tokens = max_tokens
+        self.dropout = dropout
+        self.lr = lr
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.class_weight = class_weight
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> TextClassifier:  # noqa: N803
+        """Train anew on texts and their labels, both ``[num_texts]``.
+
+        Raises:
+            ValueError: a parameter, the texts or the labels are none that can be trained with.
+            TypeError: an element of ``X`` is no text.
+        """
+        texts = to_arrow(_texts(X))
+        classes, labels = _labels(y)
+        check_consistent_length(texts, labels)
+        names = tuple(map(str, classes.tolist()))
+        weights = compute_class_weight(self.class_weight, classes=classes, y=classes[labels])
+        if not np.all((weights > 0) & np.isfinite(weights)):
+            raise ValueError(
+                f"class_weight={self.class_weight!r}: give finite weights above 0, "
+                "and leave out the texts of a class that is not to count"
+            )
+        settings = self._settings(dict(zip(names, weights.tolist(), strict=True)))
+
+        tokenizer = Tokenizer(settings.tokenizer)
+        tokens = tokenizer.use_up([texts])
+        vocabulary, _ = build_vocabulary(tokens, settings.tokenizer)
+        if len(vocabulary) == len(vocabulary.specials):
+            raise ValueError(
+                f"empty vocabulary: min_freq={self.min_freq} leaves no token of X"
+                if len(tokens.codes)
+                else "empty vocabulary: X has no tokens"
+            )
+        indices, offsets = Encoder(vocabulary, settings.tokenizer)(tokens)
+        bags = Bags(
+            torch.from_numpy(indices),
+            torch.from_numpy(offsets),
+            torch.from_numpy(labels),
+            num_embeddings=num_embeddings(vocabulary, settings.tokenizer),
+        )
+
+        with _apart(settings.seed):
+            rows = num_embeddings(vocabulary, settings.tokenizer)
+            model = untrained(vocabulary, rows, len(names), settings.model)
+            n_iter = self._train(model, bags, names, settings)
+        model.eval().requires_grad_(False)
+
+        self.classes_ = classes
+        self.classifier_ = Classifier(ModelParts(model, tokenizer, vocabulary, names))
+        self.n_iter_ = n_iter
+        return self
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
+        """Return the most probable label of each text, ``[num_texts]``, in ``classes_``' dtype."""
+        best = self.predict_proba(X).argmax(1)
+        labels: npt.NDArray[Any] = self.classes_[best]
+        return labels
+
+    def predict_proba(self, X: Any) -> Float32:  # noqa: N803
+        """Return the classes' probabilities, float32 ``[num_texts, num_classes]``."""
+        check_is_fitted(self)
+        return self.classifier_.predict_proba(_texts(X))
+
+    def decision_function(self, X: Any) -> Float32:  # noqa: N803
+        """Return the class scores (logits), float32 ``[num_texts, num_classes]``.
+
+        Of two classes it is what the second has above the first, ``[num_texts]``.
+        """
+        check_is_fitted(self)
+        bags = self.classifier_.bags(_texts(X))
+        scores: Float32 = logits_of(self.classifier_.parts.model, bags).numpy()
+        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _settings(self, class_weights: dict[str, float]) -> _Settings:
+        # NumPy's numbers, of which a search's grid may consist, are none to pydantic.
+        given = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in self.get_params(deep=False).items()
+        }
+
+        def group(*names: str, **others: Any) -> dict[str, Any]:
+            return {name: given[name] for name in names} | others
+
+        values = {
+            "tokenizer": group(
+                "ngrams", "min_freq", "buckets", "max_tokens", name="basic_english", max_size=None
+            ),
+            "model": group("mode", "dim", "dropout"),
+            "optimizer": group("lr", name="adagrad", weight_decay=0.0, rows="auto"),
+            "schedule": group(name="linear", warmup=0.0),
+            "trainer": group(
+                "epochs",
+                "batch_size",
+                class_weights=None if self.class_weight is None else class_weights,
+                clip_norm=None,
+                label_smoothing=0.0,
+                monitor="loss",
+                patience=None,
+                overfit=None,
+                device="cpu",
+                num_threads=1,
+            ),
+            "seed": check_random_state(self.random_state).randint(2**31 - 1),
+        }
+        try:
+            return _adapter.validate_python(values)
+        except ValidationError as error:
+            raise ValueError(_describe(dict(error.errors()[0]))) from None
+
+    def _train(
+        self,
+        model: EmbeddingBagClassifier,
+        bags: Bags,
+        names: tuple[str, ...],
+        settings: _Settings,
+    ) -> int:
+        try:
+            progress = fit(
+                model,
+                bags,
+                validation=None,
+                label_names=names,
+                config=settings,
+                checkpoint=None,
+                save_best=lambda: None,
+                tracker=Listener(),
+            )
+            # The losses were those before each step; the last one can break the weights as well.
+            diverged = not bool(logits_of(model, bags).isfinite().all())
+        except TextclsError:
+            diverged = True
+        except Interrupted as stopped:
+            # What a signal means is the caller's to say: KeyboardInterrupt, or the process's end.
+            signal.raise_signal(stopped.signum)
+            raise
+        if diverged:
+            raise ValueError(f"the training diverged: lower lr (it is {settings.optimizer.lr:g})")
+        return progress.epoch
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What the parameters come to, in the groups of ``configs/``."""
+
+    tokenizer: TokenizerConfig
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    trainer: TrainerConfig
+    seed: int
+
+
+_adapter = TypeAdapter(_Settings)
+
+
+def _describe(item: dict[str, Any]) -> str:
+    """Name the parameter at fault, not the option of the command line that it stands for."""
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return message.replace("tokenizer.", "").replace("null", "None")
+    name = str(item["loc"][1]).replace("class_weights", "class_weight")
+    return f"{name}={item['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _texts(X: Any) -> list[str | None]:  # noqa: N803
+    """Return the elements of what may stand for texts, None for each that is missing.
+
+    Raises:
+        ValueError: ``X`` is a single string, or of two dimensions.
+        TypeError: ``X`` is nothing that has elements.
+    """
+    if isinstance(X, str | bytes):
+        raise ValueError("X is a single text: give a list of texts, as in ['…']")
+    if len(getattr(X, "shape", "1")) != 1:
+        raise ValueError(
+            f"X has shape {tuple(X.shape)}: give one text a row, in one dimension; "
+            "of a table that is a single column, df['text'] rather than df[['text']]"
+        )
+    if hasattr(X, "isna"):  # pandas' missing values are of many kinds
+        return [None if gone else text for text, gone in zip(X, X.isna(), strict=True)]
+    values: Iterable[Any] = X.to_pylist() if hasattr(X, "to_pylist") else X
+    return [None if isinstance(text, float) and text != text else text for text in values]
+
+
+def _labels(y: Any) -> tuple[npt.NDArray[Any], Int64]:
+    """Return the classes, sorted, and the number of each label's class, int64 ``[num_texts]``.
+
+    Raises:
+        ValueError: ``y`` holds no labels, or fewer than two different ones.
+    """
+    if y is None:
+        raise ValueError("TextClassifier requires y to be passed, but the target y is None")
+    y = column_or_1d(y, warn=True)
+    if y.dtype == object and any(label is None or label != label for label in y):
+        raise ValueError("y contains None or NaN: leave out texts without a label")
+    check_classification_targets(y)
+    classes, labels = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"TextClassifier needs texts of at least 2 classes, but y has {len(classes)} class"
+            + (f": {classes[0]!r}" if len(classes) else "es")
+        )
+    return classes, labels.astype(np.int64)
+
+
+@contextmanager
+def _apart(seed: int) -> Iterator[None]:
+    """Let the block compute with a random state of its own, and one thread (README, "Threads")."""
+    with _TRAINING, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
