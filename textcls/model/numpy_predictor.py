@@ -1,0 +1,275 @@
+"""A text classifier that textcls trained, put to use with NumPy and the standard library alone.
+
+    python predict.py [FOLDER] < texts.txt      a label, a tab and its probability per line
+    Predictor(FOLDER).predict(["a text"])       in a program
+
+FOLDER has the model: config.json, labels.json, vocabulary.json and model.safetensors. Without it,
+it is the folder of this file. All of it is data; nothing in it is run but this file. A tokenizer in
+tokenizer.json needs the package tokenizers besides, hashed n-grams need xxhash.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Split = Callable[[Sequence[str]], list[list[str]]]
+
+FORMAT = 2
+TOKENIZERS = ("basic_english", "split", "bpe", "wordpiece", "file")
+# Texts that are worked on at one go: they bound the memory that is needed beside the model.
+BLOCK_TEXTS = 1_000
+BLOCK_CHARACTERS = 1 << 20
+# A token of a weighted sum weighs 1 + WEIGHT_SCALE * what it learned.
+WEIGHT_SCALE = 0.3
+UNKNOWN_ID = 0
+# Halves of characters, which Python strings may hold, and no UTF-8 text does.
+SURROGATES = re.compile("[\ud800-\udfff]")
+DTYPES = {"F32": "<f4", "I8": "i1", "U8": "u1", "I32": "<i4"}
+# An n-gram's hash is that of its beginning, one word shorter, times this, plus its last word's.
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+HALF = np.uint64(32)
+
+
+class Predictor:
+    """A trained model.
+
+    Args:
+        folder: of the model.
+
+    Attributes:
+        label_names: of class 0, 1, 2, …: the columns of :meth:`predict_proba`.
+
+    Raises:
+        OSError: a file is missing.
+        ValueError: the folder was written by a newer textcls, or has a tokenizer not known here.
+        ImportError: a package is missing that the model's tokenizer or its n-grams need.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
+        config = read_json(folder / "config.json")
+        if config["format"] > FORMAT:
+            raise ValueError(f"{folder}: was written by a newer textcls, with a newer predict.py")
+        tensors = read_safetensors(folder / "model.safetensors")
+        self.label_names: list[str] = read_json(folder / "labels.json")
+        self.mode: str = config["model"]["mode"]
+        self.padding_id: int | None = config["model"]["padding_id"]
+        self.split = splitter(config["tokenizer"]["name"], folder / "tokenizer.json")
+        self.max_tokens: int | None = config["tokenizer"]["max_tokens"]
+        self.ngrams: int = config["tokenizer"]["ngrams"]
+        self.buckets: int | None = config["tokenizer"]["buckets"]
+        self.kept_buckets = tensors.get("embedding.buckets")
+        names = read_json(folder / "vocabulary.json")["tokens"]
+        self.ids = {name: i for i, name in enumerate(names)}
+        # An n-gram of n words is named by them, joined by spaces. One of a word with a space of its
+        # own has more of these, so that it is not looked for.
+        self.ids_by_spaces: dict[int, dict[str, int]] = {n: {} for n in range(1, self.ngrams)}
+        if self.buckets is None:
+            for name, i in self.ids.items():
+                self.ids_by_spaces.get(name.count(" "), {})[name] = i
+        else:
+            self.hash_of = word_hash()
+        self.table = embedding_table(tensors)
+        self.weight, self.bias = tensors["linear.weight"], tensors["linear.bias"]
+
+    def predict(self, texts: Iterable[str | None]) -> list[str]:
+        """Return the most probable label of each text."""
+        return [self.label_names[i] for i in self.predict_proba(texts).argmax(1)]
+
+    def predict_proba(self, texts: Iterable[str | None]) -> npt.NDArray[np.float32]:
+        """Return the probability of each class, float32 ``[num_texts, num_classes]``.
+
+        None is an empty text. One without a known token gets what the linear layer's bias says.
+        """
+        if isinstance(texts, (str, bytes)):
+            raise TypeError("texts are a list, ['…'], not a single text")
+        blocks = [self._probabilities(block) for block in blocks_of(texts)]
+        return np.concatenate([np.zeros((0, len(self.bias)), np.float32), *blocks])
+
+    def _probabilities(self, texts: list[str]) -> Array:
+        rows = [row[: self.max_tokens] for row in self.split(texts)]
+        ids, ends = self._encode(rows)
+        pooled = np.zeros((len(rows), self.weight.shape[1]))  # an empty bag stays zero
+        start = 0
+        for i, stop in enumerate(ends):
+            if start < stop:
+                pooled[i] = self._pool(self.table[ids[start:stop]])
+            start = stop
+        scores = pooled @ self.weight.T.astype(np.float64) + self.bias
+        powers = np.exp(scores - scores.max(1, keepdims=True))
+        probabilities: Array = powers / powers.sum(1, keepdims=True)
+        return probabilities.astype(np.float32)
+
+    def _pool(self, vectors: Array) -> Array:
+        parts = []
+        for mode in self.mode.split("+"):
+            if mode == "max":
+                parts.append(vectors.max(0))
+            elif mode == "mean":
+                parts.append(vectors.mean(0, dtype=np.float64))
+            else:  # sum, and weighted_sum, whose rows have their weights
+                parts.append(vectors.sum(0, dtype=np.float64))
+        return np.concatenate(parts)
+
+    def _encode(self, rows: list[list[str]]) -> tuple[Array, Array]:
+        """Return the ids of all bags, end to end, and where each bag ends, ``[num_texts]``."""
+        words = [word for row in rows for word in row]
+        lengths = [len(row) for row in rows]
+        # One row a word: its id, then those of the n-grams that begin there; -1 for none.
+        grid = np.full((len(words), self.ngrams), -1, np.int64)
+        ids = (self.ids.get(word, UNKNOWN_ID) for word in words)
+        grid[:, 0] = np.fromiter(ids, np.int64, len(words))
+        text = np.repeat(np.arange(len(rows)), lengths)
+        find = self._exact if self.buckets is None else self._hashed
+        for n, found in enumerate(find(words), start=2):
+            in_one_text = text[: len(found)] == text[n - 1 :]
+            grid[: len(found), n - 1] = np.where(in_one_text, found, -1)
+        there = grid >= 0
+        if self.padding_id is not None:
+            there &= grid != self.padding_id
+        ends = np.concatenate([[0], np.cumsum(there.sum(1))])[np.cumsum(lengths)]
+        return grid[there], ends
+
+    def _exact(self, words: list[str]) -> Iterator[Array]:
+        """Yield the ids of the 2-grams that begin at each word, of the 3-grams, …; -1 for none."""
+        for n in range(2, min(self.ngrams, len(words)) + 1):
+            ids, count = self.ids_by_spaces[n - 1], len(words) - n + 1
+            found = (ids.get(" ".join(words[i : i + n]), -1) for i in range(count))
+            yield np.fromiter(found, np.int64, count)
+
+    def _hashed(self, words: list[str]) -> Iterator[Array]:
+        """Yield the same of hashed n-grams, whose ids follow those of the vocabulary."""
+        hash_by_word = {word: self.hash_of(word.encode()) for word in set(words)}
+        word_hashes = np.array([hash_by_word[word] for word in words], np.uint64)
+        hashes = word_hashes
+        for n in range(2, min(self.ngrams, len(words)) + 1):
+            hashes = hashes[:-1] * MULTIPLIER + word_hashes[n - 1 :]
+            bucket = ((hashes >> HALF) * np.uint64(self.buckets or 0) >> HALF).astype(np.int64)
+            if self.kept_buckets is None:
+                yield bucket + len(self.ids)
+            else:
+                place = np.searchsorted(self.kept_buckets, bucket)
+                kept = np.append(self.kept_buckets, -1)[place] == bucket
+                yield np.where(kept, place + len(self.ids), -1)
+
+
+def blocks_of(texts: Iterable[str | None]) -> Iterator[list[str]]:
+    """Cut texts into blocks of bounded size (or of one text)."""
+    block: list[str] = []
+    characters = 0
+    for text in texts:
+        text = SURROGATES.sub("\ufffd", text or "")
+        if len(block) == BLOCK_TEXTS or (block and characters + len(text) > BLOCK_CHARACTERS):
+            yield block
+            block, characters = [], 0
+        block.append(text)
+        characters += len(text)
+    if block:
+        yield block
+
+
+def basic_english(text: str) -> list[str]:
+    """Split as torchtext's tokenizer of this name: lower case, punctuation by itself."""
+    text = text.lower().replace('"', "").replace("<br />", " ")
+    for mark in "'.,()!?":
+        text = text.replace(mark, f" {mark} ")
+    return text.replace(";", " ").replace(":", " ").split()
+
+
+def splitter(name: str, file: Path) -> Split:
+    """Return what splits each of several texts into its tokens."""
+    if name == "basic_english":
+        return lambda texts: [basic_english(text) for text in texts]
+    if name == "split":
+        return lambda texts: [text.split() for text in texts]
+    if name not in TOKENIZERS:
+        raise ValueError(f"tokenizer {name}: predict.py has {', '.join(TOKENIZERS)}")
+    try:
+        import tokenizers
+    except ImportError:
+        raise ImportError(
+            f"the tokenizer {name} needs tokenizers: pip install tokenizers"
+        ) from None
+    tokenizer = tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8"))
+    tokenizer.no_truncation()  # max_tokens is applied here
+    tokenizer.no_padding()
+    ids = tokenizer.get_vocab(with_added_tokens=True).values()
+    tokens = {i: tokenizer.id_to_token(i) or "" for i in ids}
+    return lambda texts: [
+        [tokens[i] for i in encoding.ids]
+        for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    ]
+
+
+def word_hash() -> Callable[[bytes], int]:
+    """Return XXH3, of 64 bits."""
+    try:
+        import xxhash
+    except ImportError:
+        raise ImportError("the model's hashed n-grams need xxhash: pip install xxhash") from None
+    return xxhash.xxh3_64_intdigest
+
+
+def embedding_table(tensors: dict[str, Array]) -> Array:
+    """Return a row per token id, float32 ``[num_embeddings, dim]``, of any kind of table."""
+    if "embedding.weight" in tensors:
+        table = tensors["embedding.weight"]
+    elif "embedding.int8" in tensors:
+        table = tensors["embedding.int8"] * tensors["embedding.scale"]
+    else:  # a row is pieces, each out of its own book of 256
+        codes, books = tensors["embedding.codes"], tensors["embedding.codebooks"]
+        table = np.concatenate([book[codes[:, m]] for m, book in enumerate(books)], axis=1)
+    if "embedding.weighing" in tensors:
+        table = table * (1 + np.float32(WEIGHT_SCALE) * tensors["embedding.weighing"])
+    return table.astype(np.float32, copy=False)
+
+
+def read_json(path: Path) -> Any:
+    """Return the values in a file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_safetensors(path: Path) -> dict[str, Array]:
+    """Return the tensors of a file by name.
+
+    It is the length of a header, 8 bytes, the header, JSON, and the numbers: see
+    https://huggingface.co/docs/safetensors/index#format.
+    """
+    tensors: dict[str, Array] = {}
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        begin = file.tell()
+        for name, entry in header.items():
+            if name != "__metadata__":
+                start, stop = entry["data_offsets"]
+                file.seek(begin + start)
+                values = np.frombuffer(file.read(stop - start), DTYPES[entry["dtype"]])
+                tensors[name] = values.reshape(entry["shape"])
+    return tensors
+
+
+def main() -> None:
+    """Print a label and its probability for each line of standard input."""
+    try:
+        predictor = Predictor(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        sys.exit(f"error: {error}")
+    lines = (line.decode("utf-8", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
+    for block in blocks_of(lines):
+        for row in predictor.predict_proba(block):
+            label = predictor.label_names[row.argmax()]
+            sys.stdout.buffer.write(f"{label}\t{row.max():.6f}\n".encode())
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
