@@ -1,0 +1,376 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from torch import nn
+
+from tests.test_tokens import RULES, config, tokenize
+from textcls import Classifier
+from textcls.config import Mode
+from textcls.data.ngrams import build_vocabulary, num_embeddings
+from textcls.data.tokenizer import Tokenizer
+from textcls.data.vocabulary import Vocabulary
+from textcls.errors import InputError
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.folder import ModelParts
+from textcls.model.pooling import WEIGHT_SCALE
+from textcls.report.explain import (
+    Explanation,
+    align,
+    bag_of,
+    contributions_of,
+    explain,
+    lead,
+    terminal,
+    visible,
+    whole,
+)
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+TRAIN = [
+    "A good film, not dull at all!",
+    "not good, not bad: a dull film.",
+    "<pad> stands for padding <br /> even here",
+]
+
+
+def make_classifier(
+    mode: Mode = "mean",
+    labels: Sequence[str] = ("neg", "pos", "<b>ç 🎄"),
+    dim: int = 4,
+    train: Sequence[str] = TRAIN,
+    **tokenizer: object,
+) -> Classifier:
+    """Make a classifier of random weights that knows the words of ``train``."""
+    torch.manual_seed(5)
+    texts = pa.chunked_array([pa.array(train, pa.large_string())])
+    how = config(str(tokenizer.pop("name", "basic_english")), **tokenizer)
+    split = Tokenizer(how, texts)
+    vocabulary, _ = build_vocabulary(split(texts), how)
+    rows = num_embeddings(vocabulary, how)
+    model = EmbeddingBagClassifier(rows, dim, len(labels), mode, Vocabulary.padding_id)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            nn.init.normal_(parameter)
+        model.embedding.weight[Vocabulary.padding_id] = 0
+    model.eval().requires_grad_(False)
+    return Classifier(ModelParts(model, split, vocabulary, tuple(labels)))
+
+
+# --- the numbers -----------------------------------------------------------------------------
+
+
+def by_loops(model: EmbeddingBagClassifier, ids: list[int]) -> list[list[float]]:
+    """Take the scores apart number by number."""
+    table, linear = model.embedding.weight.tolist(), model.linear.weight.tolist()
+    dim, counted = model.embedding.embedding_dim, [p for p, i in enumerate(ids) if i != 1]
+    parts = [[0.0] * len(linear) for _ in ids]
+    for number, pooling in enumerate(model.embedding.mode.split("+")):
+        for k, weights in enumerate(linear):
+            for d in range(dim):
+                w = weights[number * dim + d]
+                winner = None
+                for place in counted:
+                    value = table[ids[place]][d]
+                    if pooling == "max":
+                        if winner is None or value > table[ids[winner]][d]:
+                            winner = place
+                        continue
+                    scale = {"mean": 1 / len(counted), "sum": 1.0}.get(pooling)
+                    if scale is None:
+                        assert model.embedding.weighing is not None
+                        scale = 1 + WEIGHT_SCALE * float(model.embedding.weighing[ids[place], 0])
+                    parts[place][k] += scale * w * value
+                if winner is not None:
+                    parts[winner][k] += w * table[ids[winner]][d]
+    return parts
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(ids=st.lists(st.integers(0, 7), max_size=9), seed=st.integers(0, 3))
+def test_contributions_are_exact_parts_of_the_score(mode: Mode, ids: list[int], seed: int) -> None:
+    torch.manual_seed(seed)
+    model = EmbeddingBagClassifier(8, 3, 2, mode, padding_id=1).requires_grad_(False)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    model.embedding.weight.round_()  # so that max has equals to choose from
+    model.embedding.weight[1] = 99.0  # padding, which would show if it counted
+    contributions = contributions_of(model, np.array(ids, np.int32))
+    assert contributions.shape == (len(ids), 2)
+    assert contributions.dtype == np.float64
+    np.testing.assert_allclose(
+        contributions, np.array(by_loops(model, ids)).reshape(-1, 2), rtol=1e-12, atol=1e-12
+    )
+    logits = model(torch.tensor(ids, dtype=torch.int32), torch.tensor([0, len(ids)]))[0]
+    np.testing.assert_allclose(
+        contributions.sum(0) + model.linear.bias.numpy(), logits, rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        {},
+        {"ngrams": 3},
+        {"ngrams": 2, "min_freq": 2, "max_tokens": 9},
+        {"ngrams": 3, "buckets": 50},
+        {"name": "bpe", "vocab_size": 60, "ngrams": 2},
+        {"name": "wordpiece", "vocab_size": 60},
+    ],
+)
+@pytest.mark.parametrize("mode", ["mean", "sum+max", "weighted_sum"])
+def test_an_explanation_is_of_the_models_own_prediction(
+    mode: Mode, tokenizer: dict[str, Any]
+) -> None:
+    classifier = make_classifier(mode, **tokenizer)
+    text = 'A GOOD "film", not\ud800 zebra; dull <br /> <pad> not good at all!'
+    e = explain(classifier, text)
+    np.testing.assert_array_equal(e.probabilities.argmax(), e.index())
+    np.testing.assert_allclose(e.probabilities, classifier.predict_proba([text])[0], rtol=1e-5)
+    np.testing.assert_allclose(e.contributions.sum(0) + e.bias, e.logits, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(e.ids, classifier.bags([text]).indices)
+    names = classifier.parts.vocabulary.tokens.to_pylist()
+    for name, number, unknown, (start, stop) in zip(
+        e.tokens, e.ids, e.unknown, e.runs, strict=True
+    ):
+        assert unknown == (number == 0)
+        if number < len(names) and not unknown:
+            assert names[number] == name
+        assert name == " ".join(bag_of(classifier, text).words[start:stop])
+    for label in e.label_names:
+        k = e.index(label)
+        others = [i for i in range(3) if i != k]
+        expected = e.contributions[:, k] - e.contributions[:, others].mean(1)
+        np.testing.assert_allclose(e.margin(label), expected, atol=1e-12)
+        total = e.margin(label).sum() + lead(e.bias, k)
+        np.testing.assert_allclose(total, e.logits[k] - e.logits[others].mean(), atol=1e-5)
+    np.testing.assert_array_equal(e.margin(), e.margin(e.label))
+
+
+def test_ngrams_are_named_and_placed_by_their_words() -> None:
+    text = "Not  good: dull"
+    exact = explain(make_classifier(ngrams=2), text)
+    assert exact.tokens == ("not", "not good", "good", "dull")
+    hashed = explain(make_classifier(ngrams=3, buckets=9), text)
+    assert hashed.tokens == ("not", "not good", "not good dull", "good", "good dull", "dull")
+    assert [text[a:b] for a, b in filter(None, hashed.spans)] == [
+        "Not", "Not  good", "Not  good: dull", "good", "good: dull", "dull",
+    ]  # fmt: skip
+    assert not hashed.unknown.any()
+
+
+def test_ngrams_of_buckets_without_a_row_are_left_out() -> None:
+    parts = make_classifier(ngrams=3, buckets=9).parts
+    text = "not good, dull film at all"
+    whole_bag = explain(Classifier(parts), text)
+    first = len(parts.vocabulary)
+    kept = np.unique(whole_bag.ids[whole_bag.ids >= first])[::2] - first
+    model = EmbeddingBagClassifier(first + len(kept), 4, 3, "mean", 1).requires_grad_(False)
+    small = explain(
+        Classifier(dataclasses.replace(parts, model=model, kept_buckets=kept.astype(np.int32))),
+        text,
+    )
+    stay = (whole_bag.ids < first) | np.isin(whole_bag.ids - first, kept)
+    assert 6 < stay.sum() < len(stay)
+    assert small.tokens == tuple(np.array(whole_bag.tokens)[stay])
+    np.testing.assert_array_equal(small.runs, whole_bag.runs[stay])
+
+
+@pytest.mark.parametrize("piece", [1, 3, 1 << 20])
+@pytest.mark.parametrize("tokenizer", [{}, {"ngrams": 3}, {"ngrams": 3, "buckets": 50}])
+def test_runs_are_counted_over_all_texts(
+    tokenizer: dict[str, Any], piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("textcls.data.ngrams.PIECE", piece)
+    classifier = make_classifier(**tokenizer)
+    texts = [TRAIN[0], "", TRAIN[1], "zebra", "a film"]
+    bags = [bag_of(classifier, text) for text in texts]
+    starts = np.cumsum([0] + [len(bag.words) for bag in bags])
+    expected = np.concatenate([bag.runs + s for bag, s in zip(bags, starts, strict=False)])
+    np.testing.assert_array_equal(classifier._encode.runs(tokenize(list(texts))), expected)
+
+
+def test_padding_in_a_text_contributes_nothing_and_unknown_words_are_marked() -> None:
+    e = explain(make_classifier("mean"), "<pad> film zebra")
+    assert e.ids.tolist()[:1] == [Vocabulary.padding_id]
+    assert not e.contributions[0].any()
+    assert e.unknown.tolist() == [False, False, True]
+    assert e.contributions[2].any()
+    alone = explain(make_classifier("mean"), "film zebra")
+    np.testing.assert_array_equal(e.contributions[1:], alone.contributions)
+
+
+def test_an_empty_text_has_the_bias_for_its_score() -> None:
+    classifier = make_classifier("max", ngrams=2)
+    for text in ("", ' ;: " <br />'):
+        e = explain(classifier, text)
+        assert e.contributions.shape == (0, 3)
+        assert e.margin().shape == (0,)
+        assert e.runs.shape == (0, 2)
+        assert not e.spans
+        assert not e.tokens
+        np.testing.assert_array_equal(e.logits, e.bias)
+
+
+def test_the_label_is_the_most_probable_or_the_one_asked_for() -> None:
+    classifier = make_classifier()
+    assert explain(classifier, "film").label == classifier.predict(["film"])[0]
+    e = explain(classifier, "film", "<b>ç 🎄")
+    assert (e.label, e.index()) == ("<b>ç 🎄", 2)
+    with pytest.raises(InputError, match=r"label 'posh': .* take one of neg, pos, <b>"):
+        explain(classifier, "film", "posh")
+    with pytest.raises(InputError, match="label 'posh'"):
+        e.margin("posh")
+    only = explain(make_classifier(labels=["all"]), "good film")
+    np.testing.assert_array_equal(only.margin(), only.contributions[:, 0])
+
+
+# --- where the tokens stand ------------------------------------------------------------------
+
+
+@given(
+    text=st.lists(
+        st.one_of(RULES, st.sampled_from(["br", "/>", 'b"r', "<br", ";;"]), st.characters()),
+        max_size=14,
+    ).map("".join)
+)
+def test_the_words_of_basic_english_stand_where_they_were(text: str) -> None:
+    text = whole(text)
+    words = tokenize([text]).to_lists()[0]
+    spans = align(text, words, Tokenizer(config()))
+    end = 0
+    for word, span in zip(words, spans, strict=True):
+        assert span is not None
+        assert end <= span[0] < span[1] <= len(text)
+        end = span[1]
+        here = text[span[0] : end].lower().replace('"', "").replace("ς", "σ")
+        assert here == word.replace("ς", "σ")
+
+
+def test_a_line_break_is_no_place_of_a_word() -> None:
+    text = 'İ<BR />br <br" />/;b"R:' + ";" * 99 + "Σ"
+    words = tokenize([text]).to_lists()[0]
+    assert words == ["i̇", "br", "/", "br", "σ"]
+    spans = [span for span in align(text, words, Tokenizer(config())) if span]
+    assert spans == [(0, 1), (7, 9), (17, 18), (19, 22), (122, 123)]
+    assert [text[a:b] for a, b in spans] == ["İ", "br", "/", 'b"R', "Σ"]
+
+
+@pytest.mark.parametrize("name", ["bpe", "wordpiece", "split", "toktok"])
+def test_pieces_of_other_tokenizers_are_found(name: str) -> None:
+    classifier = make_classifier(name=name, vocab_size=50, train=[*TRAIN, "ﬁlm ÅΣ dulls"])
+    text = "Not\n dulls, a  GOOD ﬁlm: notably 'good' ΑΣ\u2003dull " + "x" * 50 + " film"
+    bag = bag_of(classifier, text)
+    e = explain(classifier, text)
+    found = [
+        (word, text[span[0] : span[1]])
+        for word, span in zip(bag.words, e.word_spans, strict=True)
+        if span
+    ]
+    assert len(found) >= 8
+    for word, here in found:
+        bare, here = (
+            s.lower().replace("ﬁ", "fi").replace("ς", "σ") for s in (word.removeprefix("##"), here)
+        )
+        assert here == bare
+    missing = [w for w, span in zip(bag.words, e.word_spans, strict=True) if span is None]
+    assert set(missing) <= {"<unk>"}
+
+
+def test_a_token_that_stands_nowhere_moves_no_other() -> None:
+    tokenizer = Tokenizer(config("split"))
+    text = "a b " + "c " * 40 + "z"
+    spans = align(text, ["a", "<unk>", "z", "b"], tokenizer)
+    assert spans == ((0, 1), None, None, (2, 3))
+
+
+# --- on the terminal -------------------------------------------------------------------------
+
+
+def printed(explanation: Explanation, width: int = 80, colour: bool = False) -> str:
+    out = io.StringIO()
+    console = Console(
+        file=out, width=width, force_terminal=colour, color_system="truecolor" if colour else None
+    )
+    console.print(terminal(explanation, width))
+    return out.getvalue()
+
+
+def test_the_terminal_shows_numbers_that_add_up() -> None:
+    classifier = make_classifier("sum", ngrams=2)
+    e = explain(classifier, "Not good at all, a film " + "zebra " * 3)
+    text = printed(e)
+    assert all(len(line) <= 80 for line in text.splitlines())
+    k = e.index()
+    total = e.contributions[:, k].sum()
+    line = f"contributions {total:+.3f} + bias {e.bias[k]:+.3f} = score {e.logits[k]:+.3f}"
+    assert line.replace("-", "−") in text
+    cells = [line.replace("−", "-").split() for line in text.splitlines() if line.endswith("% ")]
+    assert sum(int(row[-4]) for row in cells) == len(e.tokens)
+    assert sum(float(row[-3]) for row in cells) == pytest.approx(total, abs=0.001 * len(cells))
+    leads = [float(row[-2]) for row in cells]
+    assert sum(leads) == pytest.approx(e.margin().sum(), abs=0.001 * len(cells))
+    assert leads == sorted(leads, reverse=True)
+    assert sum(float(row[-1].rstrip("%")) for row in cells) == pytest.approx(100, abs=1)
+    assert next(row for row in cells if row[:2] == ["zebra", "(unknown)"])[-4] == "3"
+    assert f"{e.probabilities[k]:.3f}" in text
+
+
+def test_the_terminal_obeys_no_text() -> None:
+    names = ("[red]a[/red]", "b\x1b]0;x\x07", "c\u202e")
+    classifier = make_classifier(labels=names)
+    text = "\x1b[31mfilm\x00 [bold]good[/bold] [/] \u202egood\x9b1m\r\nbad\ud800 \x7f"
+    for label in names:
+        shown = printed(explain(classifier, text, label))
+        assert not set(shown) & {"\x1b", "\x00", "\x07", "\u202e", "\x9b", "\r", "\x7f", "\ud800"}
+        assert "␛[31mfilm" in shown
+        assert "[bold]good" in shown
+        assert "[/bold]" in shown
+        assert "[red]a[/red]" in shown
+    assert visible("a\tb\u2028c\u3000d") == "a b c d"
+    coloured = printed(explain(classifier, text), colour=True)
+    assert "\x1b[31mfilm" not in coloured
+    assert "48;2;" in coloured
+
+
+@pytest.mark.parametrize("words", [0, 1, 5000])
+def test_a_long_text_is_cut_around_what_counts(words: int) -> None:
+    classifier = make_classifier("sum", labels=("neg", "pos"))
+    model = classifier.parts.model
+    names = classifier.parts.vocabulary.tokens.to_pylist()
+    with torch.no_grad():
+        model.embedding.weight.zero_()
+        model.embedding.weight[names.index("dull")] = 1.0
+        model.linear.weight[0] = 1.0
+        model.linear.weight[1] = -1.0
+    text = "film " * words + "so very dull indeed " + "film " * words
+    e = explain(classifier, text, "neg")
+    shown = printed(e)
+    assert "very dull⁺⁺ indeed" in shown
+    assert len(shown.splitlines()) < 30
+    assert ("…" in shown) == (words > 1)
+    assert len(printed(explain(classifier, "film " * words)).splitlines()) < 30
+
+
+def test_an_ngrams_share_is_split_over_its_words() -> None:
+    classifier = make_classifier("sum", ngrams=2, labels=("neg", "pos"))
+    model, names = classifier.parts.model, classifier.parts.vocabulary.tokens.to_pylist()
+    with torch.no_grad():
+        model.embedding.weight.zero_()
+        model.embedding.weight[names.index("not good")] = 1.0
+        model.embedding.weight[names.index("film")] = 1.5
+        model.linear.weight[0] = 1.0
+        model.linear.weight[1] = -1.0
+    e = explain(classifier, "film not good at", "neg")
+    assert "film⁺⁺ not⁺ good⁺ at" in printed(e)
+    assert "film⁻⁻ not⁻ good⁻ at" in printed(dataclasses.replace(e, label="pos"))
