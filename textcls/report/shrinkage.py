@@ -1,0 +1,130 @@
+"""What compression comes to: a table for the terminal, and a picture of size against accuracy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from textcls.model.compress import KINDS, Candidate, Shrunk
+from textcls.report.plots import COLOURS, HEIGHT, MARKERS, STYLE, WIDTH
+
+# As words for people.
+NAMES = {
+    "float32": "float32",
+    "int8": "int8",
+    "pq2": "product quantization by 2",
+    "pq4": "product quantization by 4",
+    "pq8": "product quantization by 8",
+}
+# Lines of the table: the best of so many sizes.
+SHOWN = 12
+# Accuracies lower than the original's by more are left out of the picture, or a budget would be met
+# in a flat corner of it.
+DEPTH = 0.08
+
+
+def curve_table(shrunk: Shrunk) -> RenderableType:
+    """Return the candidates that no other beats in both bytes and accuracy, and a sentence."""
+    original, chosen = shrunk.original, shrunk.chosen
+    table = Table("table", box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for head in ("rows", "bytes", "of the original", "accuracy", "change"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for one in (*_thinned(best(shrunk.curve), chosen), original):
+        is_chosen, is_original = one is chosen, one is original
+        table.add_row(
+            "original" if is_original else NAMES[one.kind],
+            f"{one.rows:,}",
+            f"{one.bytes:,}",
+            f"{one.bytes / original.bytes:.2%}",
+            f"{one.accuracy:.4f}",
+            "" if is_original else f"{one.accuracy - original.accuracy:+.4f}",
+            style="bold green" if is_chosen else "",
+        )
+    lost = original.accuracy - chosen.accuracy
+    change = f"{lost:.4f} less" if lost > 0 else f"{-lost:.4f} more"
+    sentence = (
+        f"chosen: {chosen.rows:,} rows as {NAMES[chosen.kind]}, {chosen.bytes:,} bytes "
+        f"({original.bytes / chosen.bytes:,.0f} times smaller), accuracy {chosen.accuracy:.4f} "
+        f"({change})"
+    )
+    return Group(table, Text(sentence))
+
+
+def best(curve: tuple[Candidate, ...]) -> list[Candidate]:
+    """Return those that are more accurate than all smaller ones, by bytes."""
+    front: list[Candidate] = []
+    for one in sorted(curve, key=lambda c: (c.bytes, -c.accuracy)):
+        if not front or one.accuracy > front[-1].accuracy:
+            front.append(one)
+    return front
+
+
+def _thinned(front: list[Candidate], chosen: Candidate) -> list[Candidate]:
+    """Return about ``SHOWN`` of them, evenly chosen, and the chosen one."""
+    step = max(len(front) / SHOWN, 1)
+    shown = {round(i * step) for i in range(SHOWN)}
+    lines = [one for i, one in enumerate(front) if i in shown or one is front[-1]]
+    # Of equal accuracy a smaller one would have been chosen but for a budget of bytes.
+    return sorted({*lines, chosen}, key=lambda one: one.bytes)
+
+
+def curve_picture(shrunk: Shrunk) -> Figure:
+    """Draw accuracy against bytes, a line for each kind of table, and the budget."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_title("Accuracy against size")
+        axes.set_xlabel("bytes of the model folder")
+        axes.set_ylabel("validation accuracy")
+        for i, kind in enumerate(KINDS):
+            lowest = min(shrunk.chosen.accuracy, shrunk.original.accuracy - DEPTH)
+            line = [one for one in shrunk.curve if one.kind == kind and one.accuracy >= lowest]
+            if line:
+                axes.plot(
+                    [one.bytes for one in line], [one.accuracy for one in line],
+                    color=COLOURS[i], marker=MARKERS[i], ms=4, label=NAMES[kind],
+                )  # fmt: skip
+        _mark(axes, shrunk)
+        _bytes_axis(axes)
+        figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def _mark(axes: Axes, shrunk: Shrunk) -> None:
+    original, chosen = shrunk.original, shrunk.chosen
+    axes.plot(
+        original.bytes, original.accuracy, "D", color="#000000", ms=6, ls="none", label="original"
+    )
+    axes.plot(
+        chosen.bytes, chosen.accuracy, "o", ms=13, mfc="none", mec="#000000", mew=1.6,
+        ls="none", label=f"chosen: {_in_words(chosen.bytes)}", zorder=5,
+    )  # fmt: skip
+    budget: dict[str, Any] = {"color": "#555555", "linewidth": 1}
+    if shrunk.max_bytes is not None:
+        words = f"at most {_in_words(shrunk.max_bytes)}"
+        axes.axvline(shrunk.max_bytes, **budget, linestyle="--", label=words)
+    if shrunk.max_loss is not None:
+        floor = original.accuracy - shrunk.max_loss
+        axes.axhline(floor, **budget, linestyle=":", label=f"at most {shrunk.max_loss:g} lost")
+
+
+def _bytes_axis(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator())
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _in_words(value)))
+
+
+def _in_words(size: float) -> str:
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}"
+    return f"{size:.0f} bytes"
