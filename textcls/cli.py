@@ -1,58 +1,615 @@
-"""The command ``textcls``: what there is to do with runs once they are trained."""
+"""The command ``textcls``: what there is to do with runs and models once they are trained."""
 
 from __future__ import annotations
 
-import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+import click
+
+from textcls import __version__
+from textcls.config import DataConfig, read_config
 from textcls.errors import InputError, Interrupted, status_and_reason
 from textcls.training.signals import raising
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Tell a mistake in one line, like every other."""
-        raise InputError(f"{message} ({self.prog} --help tells more)")
+    from textcls.data.bags import Bags
+    from textcls.model.classifier import Classifier
+
+_Verb = TypeVar("_Verb", bound=Callable[..., Any])
+
+PROGRAM = "textcls"
+
+_MODEL = click.argument("model", type=click.Path(path_type=Path))
+_DEVICE = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."
+)
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="textcls", description="Work with trained text classifiers.")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+def _data_options(labelled: bool) -> Callable[[_Verb], _Verb]:
+    """Return the options that say how a file is read; a run's own settings are the default."""
+    options = [
+        click.option(
+            "--text-column",
+            "text",
+            metavar="NAME",
+            multiple=True,
+            help="Where the text is; of several, they are joined.",
+        ),
+        click.option("--delimiter", metavar="CHARACTER", help="Between the fields of a csv."),
+        click.option("--encoding", help="Of the file, such as latin-1.  [default: utf-8]"),
+    ]
+    if labelled:
+        options += [
+            click.option("--label-column", "label", metavar="NAME", help="Where the label is."),
+            click.option(
+                "--label-names",
+                metavar="A,B,…",
+                help="Names of the labels 0, 1, …, where the file has numbers.",
+            ),
+        ]
 
-    compare = verbs.add_parser(
-        "compare",
-        help="compare runs: which setting is best, and is it more than chance?",
-        description="Compare runs that were tested on the same rows: means over seeds, tests of "
-        "every difference, plots, a page and a TensorBoard run.",
+    def decorate(verb: _Verb) -> _Verb:
+        for option in reversed(options):
+            verb = option(verb)
+        return verb
+
+    return decorate
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg]  # before click 8.2 it is no generic
+    """Bytes: 500000, 500kB, 1MB (powers of ten, as disks have them) or 1MiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) *([kMG]?)(i?)B?", str(value).strip(), re.IGNORECASE)
+        if found is None:
+            self.fail(f"{value!r} is no size: write 500kB, 1MB or a number of bytes", param, ctx)
+        number, prefix, binary = found.groups()
+        base = 1024 if binary else 1000
+        return int(float(number) * base ** " kmg".index(prefix.lower() or " "))
+
+
+@click.group(context_settings=_SETTINGS)
+@click.version_option(__version__, prog_name=PROGRAM)
+def cli() -> None:
+    """Use and compare text classifiers trained by train.py.
+
+    MODEL is a run folder, or the model folder inside one.
+    """
+
+
+@cli.command()
+@_MODEL
+@click.argument(
+    "files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path, allow_dash=True)
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="File to write (.csv, .jsonl, .parquet)."
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["csv", "jsonl", "parquet"]),
+    help="Of the output.  [default: by --out's name, else csv]",
+)
+@click.option(
+    "--top",
+    default=1,
+    type=click.IntRange(1),
+    metavar="K",
+    show_default=True,
+    help="Labels for each text, the most probable first.",
+)
+@click.option(
+    "--threshold",
+    default=0.0,
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="Leave labels less probable than P empty.",
+)
+@click.option("--probabilities", is_flag=True, help="Add a column for each class.")
+@_data_options(labelled=False)
+@_DEVICE
+def predict(
+    model: Path,
+    files: tuple[Path, ...],
+    out: Path | None,
+    format_: str | None,
+    top: int,
+    threshold: float,
+    probabilities: bool,
+    text: tuple[str, ...],
+    delimiter: str | None,
+    encoding: str | None,
+    device: str,
+) -> None:
+    """Label texts: one row out for each row in, in order.
+
+    FILE is csv, tsv, json, jsonl, parquet (compressed or not), or .txt with a text on each line;
+    without one, or for "-", lines are read from standard input. Texts are read, labelled and
+    written piece by piece, so that no file is too large.
+    """
+    classifier = _load(model, device)
+    from textcls.data.corpus import read_lines, read_texts
+    from textcls.report.predictions import PredictionWriter, format_by_name
+
+    config = _data_config(model, text=text, delimiter=delimiter, encoding=encoding)
+    format_ = format_ or ("csv" if out is None else format_by_name(out))
+    for file in files:
+        if str(file) != "-" and not file.exists():
+            raise InputError(f"{file}: there is no such file")
+        if out is not None and out.exists() and file.exists() and file.samefile(out):
+            raise InputError(f"--out {out}: is one of the files to read")
+
+    def pieces() -> Iterator[pa.Array]:
+        for file in files or (Path("-"),):
+            if str(file) == "-":
+                yield from read_lines(sys.stdin.buffer, config.encoding)
+            else:
+                yield from read_texts(file, config)
+
+    names = classifier.label_names
+    with (
+        _output(out) as target,
+        PredictionWriter(target, format_, names, top, threshold, probabilities) as writer,
+        _counted(out is not None) as count,
+    ):
+        for texts in pieces():
+            writer.write(classifier.predict_proba(texts))
+            count(len(texts))
+
+
+@cli.command()
+@_MODEL
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for metrics.json and confusion_matrix.png.",
+)
+@_data_options(labelled=True)
+@_DEVICE
+def evaluate(
+    model: Path,
+    file: Path,
+    out: Path | None,
+    text: tuple[str, ...],
+    label: str | None,
+    label_names: str | None,
+    delimiter: str | None,
+    encoding: str | None,
+    device: str,
+) -> None:
+    """Score a model on a labelled file.
+
+    Shows precision, recall and F1 by class and the confusion matrix. FILE is csv, tsv, json, jsonl,
+    parquet or fastText's .txt (__label__x text), compressed or not, or a folder of datasets'
+    save_to_disk.
+    """
+    classifier = _load(model, device)
+    config = _data_config(
+        model,
+        text=text,
+        label=label,
+        label_names=label_names,
+        delimiter=delimiter,
+        encoding=encoding,
     )
-    compare.add_argument(
-        "runs", nargs="+", metavar="RUNS", help="run folders, sweeps, folders of them, or globs"
-    )
-    compare.add_argument(
-        "--out", type=Path, help="folder to write (default: compare, beside the runs)"
-    )
-    compare.add_argument(
-        "--metric",
-        choices=("accuracy", "macro_f1", "loss"),
-        default="accuracy",
-        help="by which the best is chosen (default: %(default)s)",
-    )
-    compare.set_defaults(verb=_compare)
-    return parser
-
-
-def _compare(options: argparse.Namespace) -> None:
+    bags, where = _labelled_bags(classifier, file, config)
     from rich.console import Console
 
-    from textcls.report.compare import compare
+    from textcls.files import write_whole
+    from textcls.model.embedding_bag import logits_of
+    from textcls.report.confusion import picture, summary
+    from textcls.training.metrics import confusion_array, metrics_of_logits
+
+    metrics = metrics_of_logits(
+        logits_of(classifier.parts.model, bags), bags.labels, classifier.label_names
+    )
+    matrix = confusion_array(metrics)
+    Console().print(summary(metrics, matrix))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        found = {"model": str(model), "file": where, "rows": len(bags)} | metrics
+        write_whole(out / "metrics.json", json.dumps(found, ensure_ascii=False, indent=1))
+        picture(matrix, classifier.label_names, Path(where).name).savefig(
+            out / "confusion_matrix.png"
+        )
+        click.echo(f"written to {out}: metrics.json, confusion_matrix.png")
+
+
+@cli.command()
+@_MODEL
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def inspect(model: Path, as_json: bool) -> None:
+    """Show what is in a model folder.
+
+    Sizes, vocabulary, classes, settings, and the scores of its run.
+    """
+    from rich.console import Console
+
+    from textcls.model.folder import load_model
+    from textcls.report.describe import as_table, describe
+
+    known = describe(model, load_model(model))
+    if as_json:
+        click.echo(json.dumps(known, ensure_ascii=False, indent=1))
+    else:
+        Console().print(as_table(known))
+
+
+@cli.command()
+@_MODEL
+@click.argument("query")
+@click.option(
+    "--in",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Find the nearest texts of this file, rather than tokens.",
+)
+@click.option("-k", default=10, type=click.IntRange(1), show_default=True, help="How many.")
+@click.option(
+    "--min-count",
+    default=5,
+    type=click.IntRange(0),
+    show_default=True,
+    help="Only tokens that stand so often in the training data.",
+)
+@_data_options(labelled=False)
+@_DEVICE
+def neighbors(
+    model: Path,
+    query: str,
+    file: Path | None,
+    k: int,
+    min_count: int,
+    text: tuple[str, ...],
+    delimiter: str | None,
+    encoding: str | None,
+    device: str,
+) -> None:
+    """Show the tokens, or the texts of a file, nearest to a query.
+
+    QUERY is a token or a text. Near is what points the same way (cosine): to a classifier, what
+    speaks for the same classes.
+    """
+    classifier = _load(model, device)
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from textcls.data.corpus import read_texts
+    from textcls.report.explain import visible
+    from textcls.report.neighbors import nearest_texts, nearest_tokens, query_vector
+
+    vector, own = query_vector(classifier, query)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    if file is None:
+        for head in ("cosine", "count"):
+            table.add_column(head, justify="right")
+        table.add_column("token")
+        for token, count, cosine in nearest_tokens(classifier, vector, k, min_count, own):
+            table.add_row(f"{cosine:.3f}", f"{count:,}", Text(visible(token)))
+    else:
+        for head in ("cosine", "row"):
+            table.add_column(head, justify="right", no_wrap=True, min_width=6)
+        table.add_column("text", overflow="ellipsis", no_wrap=True)
+        config = _data_config(model, text=text, delimiter=delimiter, encoding=encoding)
+        for row, found, cosine in nearest_texts(classifier, vector, read_texts(file, config), k):
+            table.add_row(f"{cosine:.3f}", f"{row:,}", Text(visible(" ".join(found.split()))))
+    Console().print(table)
+
+
+@cli.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]...", type=click.Path(path_type=Path))
+@click.option("-t", "--text", "texts", multiple=True, help="Text to explain; may be repeated.")
+@click.option("--label", help="Explain the score of this label.  [default: the predicted one]")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    help="Write the five steps as a page, to look at and to change.",
+)
+def explain(
+    models: tuple[Path, ...], texts: tuple[str, ...], label: str | None, html: Path | None
+) -> None:
+    """Show what each token contributes to a prediction.
+
+    With --html a page shows the five steps from tokens to probabilities, where texts can be typed
+    and the pooling switched; several MODELs stand side by side there, and without one it shows a
+    tiny example.
+    """
+    if not models and html is None:
+        raise InputError("name a MODEL; or --html PAGE for the five steps on a tiny example")
+    if not texts and html is None:
+        raise InputError("give a text to explain: --text 'what a film'")
+    from rich.console import Console
+
+    from textcls.files import write_whole
+    from textcls.report.explain import explain as explained
+    from textcls.report.explain import terminal
+    from textcls.report.steps import render_steps
+
+    loaded = [(str(model), _load(model, "cpu")) for model in models]
+    for _, classifier in loaded:
+        if label is not None and label not in classifier.label_names:
+            known = ", ".join(classifier.label_names[:20])
+            raise InputError(f"--label {label}: the model's labels are {known}")
+    if html is not None:
+        write_whole(html, render_steps(loaded, texts))
+        click.echo(f"written to {html}")
+        return
+    console = Console()
+    for name, classifier in loaded:
+        if len(loaded) > 1:
+            console.print(name, style="bold", markup=False)
+        for text in texts:
+            console.print(terminal(explained(classifier, text, label), console.width))
+
+
+@cli.command()
+@_MODEL
+@click.option(
+    "--to",
+    "target",
+    type=click.Choice(["onnx", "torch", "numpy"]),
+    required=True,
+    help="onnx: a .onnx file; torch: a .pt2 file of torch.export; numpy: a folder with a "
+    "predict.py that needs nothing but NumPy.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="File or folder to write."
+)
+def export(model: Path, target: str, out: Path) -> None:
+    """Write a model for places without textcls.
+
+    onnx and torch take token ids and offsets, as Classifier.bags gives them; numpy takes texts.
+    """
+    from textcls.model import export as exporting
+    from textcls.model.folder import load_model
+
+    parts = load_model(model)
+    if target == "numpy" and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: is there already: name another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write = {
+        "onnx": exporting.export_onnx,
+        "torch": exporting.export_torch,
+        "numpy": exporting.export_numpy,
+    }[target]
+    write(parts, out)
+    click.echo(f"written to {out}")
+
+
+@cli.command()
+@_MODEL
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--max-size", type=_Size(), help="Of the whole folder: 500kB, 1MB, …")
+@click.option(
+    "--max-loss",
+    type=click.FloatRange(0, 1),
+    help="Of accuracy, as a fraction.  [default: 0.005, where no size is given]",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Labelled file to judge by.  [default: the run's validation split]",
+)
+@_data_options(labelled=True)
+def compress(
+    model: Path,
+    out: Path,
+    max_size: int | None,
+    max_loss: float | None,
+    data: Path | None,
+    text: tuple[str, ...],
+    label: str | None,
+    label_names: str | None,
+    delimiter: str | None,
+    encoding: str | None,
+) -> None:
+    """Make a model small, within a size or a loss of accuracy.
+
+    Keeps what the classes need, prunes rows, quantizes the rest. Takes the smallest model within
+    --max-loss, or the most accurate within --max-size, judged on a labelled file that training has
+    not seen (nor the final test). Writes OUT/model, and the curve of size against accuracy as
+    OUT/compression.png and .json.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: is there already: name another folder")
+    classifier = _load(model, "cpu")
+    if data is not None:
+        config = _data_config(
+            model,
+            text=text,
+            label=label,
+            label_names=label_names,
+            delimiter=delimiter,
+            encoding=encoding,
+        )
+        bags, _ = _labelled_bags(classifier, data, config)
+    elif (model / "config.yaml").exists():
+        from textcls.run import validation_split
+
+        bags = validation_split(model)
+    else:
+        raise InputError(
+            f"{model}: is no run folder, so name a labelled file to judge by: --data FILE"
+        )
+    from rich.console import Console
+
+    from textcls.files import write_whole
+    from textcls.model.card import compressed_card
+    from textcls.model.compress import shrink
+    from textcls.model.folder import save_model
+    from textcls.report.shrinkage import curve_picture, curve_table
+
+    command = shlex.join([PROGRAM, *click.get_current_context().obj])
+    card = compressed_card(classifier.parts.card or "", command)
+    shrunk = shrink(dataclasses.replace(classifier.parts, card=card), bags, max_size, max_loss)
+    save_model(shrunk.parts, out / "model")
+    curve_picture(shrunk).savefig(out / "compression.png")
+    figures = {
+        "original": dataclasses.asdict(shrunk.original),
+        "chosen": dataclasses.asdict(shrunk.chosen),
+        "curve": [dataclasses.asdict(candidate) for candidate in shrunk.curve],
+    }
+    write_whole(out / "compression.json", json.dumps(figures, indent=1))
+    Console().print(curve_table(shrunk))
+    click.echo(f"written to {out}")
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUNS...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder to write.  [default: compare, beside the runs]",
+)
+@click.option(
+    "--metric",
+    type=click.Choice(["accuracy", "macro_f1", "loss"]),
+    default="accuracy",
+    show_default=True,
+    help="By which the best is chosen.",
+)
+def compare(runs: tuple[str, ...], out: Path | None, metric: str) -> None:
+    """Compare runs: which is best, and is it more than chance?
+
+    RUNS are run folders, sweeps, folders of them, or quoted globs, tested on the same rows. Shown
+    are means over seeds and tests of every difference; written are plots, a page and a run for
+    TensorBoard.
+    """
+    from rich.console import Console
+
+    from textcls.report.compare import compare as compared
     from textcls.report.study import COMPARISON, common_folder, find_runs
 
-    runs = find_runs(options.runs)
-    out = options.out or common_folder(runs) / COMPARISON
-    compare(runs, out, Console(), options.metric)
+    found = find_runs(runs)
+    compared(found, out or common_folder(found) / COMPARISON, Console(), metric)
+
+
+# --- what verbs share ------------------------------------------------------------------------
+
+
+def _load(model: Path, device: str) -> Classifier:
+    import torch
+
+    from textcls.model.classifier import Classifier
+
+    # Reading and tokenizing take most of the time, and have threads of their own; torch's, with
+    # other work beside them, would wait for each other.
+    torch.set_num_threads(1)
+    return Classifier.load(model, device)
+
+
+def _data_config(
+    model: Path,
+    text: Sequence[str] = (),
+    label: str | None = None,
+    label_names: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> DataConfig:
+    """Return how a file is to be read: as the options say, else as the model's run read its own."""
+    if (model / "config.yaml").exists():
+        data = read_config(model).data
+    else:
+        data = DataConfig(
+            name="", source="files", repo=None, subset=None, revision=None, train="-",
+            validation=None, test=None, text=None, label=None, label_names=None, columns=None,
+            delimiter=None, encoding="utf-8", validation_fraction=0.1, test_fraction=0.1,
+            split_seed=0,
+        )  # fmt: skip
+    return dataclasses.replace(
+        data,
+        source="files", repo=None, subset=None, revision=None,
+        text=tuple(text) or data.text,
+        label=label or data.label,
+        label_names=tuple(label_names.split(",")) if label_names else data.label_names,
+        delimiter=delimiter or data.delimiter,
+        encoding=encoding or data.encoding,
+    )  # fmt: skip
+
+
+def _labelled_bags(classifier: Classifier, file: Path, config: DataConfig) -> tuple[Bags, str]:
+    """Return a labelled file as bags of the model's token ids, and where they come from."""
+    import pyarrow as pa
+    import torch
+
+    from textcls.data.corpus import read_labelled
+
+    split = read_labelled(dataclasses.replace(config, train=str(file)), classifier.label_names)
+    texts = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in split.chunks])
+    bags = dataclasses.replace(classifier.bags(texts), labels=torch.from_numpy(split.labels))
+    return bags, split.where
+
+
+@contextlib.contextmanager
+def _output(out: Path | None) -> Iterator[BinaryIO]:
+    """Yield standard output, or a file that is there whole or not at all."""
+    from textcls.files import whole_file
+
+    if out is None:
+        yield sys.stdout.buffer
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(out) as scratch, scratch.open("wb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _counted(to_file: bool) -> Iterator[Any]:
+    """Yield a function that is told of rows, and shows their number and pace on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    # Beside predictions that scroll by on the same terminal, a live line would only flicker.
+    shown = console.is_terminal and (to_file or not sys.stdout.isatty())
+    columns = (
+        TextColumn("{task.completed:,.0f} rows"),
+        TextColumn("{task.fields[pace]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+        task = progress.add_task("", total=None, pace="")
+
+        def count(rows: int) -> None:
+            speed = progress.tasks[0].speed
+            progress.update(task, advance=rows, pace=f"{speed:,.0f} rows/s" if speed else "")
+
+        yield count
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Tell an error in one line; options of train.py by their names here."""
+    if isinstance(error, click.ClickException):
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        more = f" ({context.command_path} --help tells more)" if context else ""
+        return 2, error.format_message() + more
+    status, message = status_and_reason(error)
+    message = re.sub(r"\bdata\.train=(\S+): ", r"\1: ", message)
+    message = message.replace("data.text=[COLUMN,COLUMN] to join several", "several to join them")
+    for key in ("text", "label"):
+        message = message.replace(f"data.{key}=", f"--{key}-column ")
+    message = re.sub(r"\bdata\.(\w+)=", lambda key: f"--{key[1].replace('_', '-')} ", message)
+    return status, message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,14 +617,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status, message = 0, ""
     with raising() as received:
         try:
-            options = _parser().parse_args(arguments)
-            options.verb(options)
-        except SystemExit as done:  # --help
+            # Without standalone_mode click raises, and telling is ours; --help gives a status.
+            typed = sys.argv[1:] if arguments is None else list(arguments)
+            status = cli.main(typed, PROGRAM, standalone_mode=False, obj=typed) or 0
+            sys.stdout.flush()
+        except SystemExit as done:  # the shell completion ends so
             status = int(done.code or 0)
+        except BrokenPipeError:  # whoever read has seen enough: | head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = 1  # as click has it
         except Interrupted as error:
             status, message = error.exit_status, str(error)
         except Exception as error:
-            status, message = status_and_reason(error)
+            status, message = _told(error)
     if received.signum is not None and status != 128 + received.signum:
         stopped = Interrupted(received.signum)
         status, message = stopped.exit_status, str(stopped)

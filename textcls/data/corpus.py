@@ -5,13 +5,16 @@ Whatever the source, texts and labels end up as Arrow arrays; no row becomes a P
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import csv
+import dataclasses
 import glob
 import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from textcls.config import DataConfig
-from textcls.data.tokens import Int64
+from textcls.data.tokens import Int64, large_strings
 from textcls.errors import InputError, first_line
 
 log = logging.getLogger("textcls")
@@ -39,6 +42,8 @@ LABEL_COLUMNS = {
 SPLITS = ("train", "validation", "test")
 VALIDATION_NAMES = ("validation", "valid", "val", "dev")
 COMPRESSIONS = {".gz", ".bz2", ".xz", ".zst"}
+# Of a stream of lines, so much is read at one go, where so much is there.
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -198,6 +203,135 @@ class Source:
         return tables
 
 
+def read_labelled(config: DataConfig, label_names: Sequence[str]) -> Split:
+    """Read the labelled texts of ``config.train`` alone, for a model that is there already.
+
+    Args:
+        config: of files.
+        label_names: the model's: every label must be one of them.
+
+    Raises:
+        InputError: as of :class:`Source`, and for a label that the model does not know.
+    """
+    files = _find_files(config.train or "", "data.train")
+    if files[0].is_dir():
+        folder = _load_from_disk(files[0])
+        if isinstance(folder, dict):
+            raise InputError(
+                f"{files[0]}: has the splits {', '.join(folder)}: name one, {files[0]}/SPLIT"
+            )
+        table = _from_dataset(folder, str(files[0]))
+    else:
+        table = _read_files(files, config)
+    if not table.table.num_rows:
+        raise InputError(f"{table.where}: has no rows")
+    text_columns, label_column = _choose_columns(config, table)
+    labels = _encode_labels(_label_strings(config, table, label_column), label_names, table)
+    return Split(_texts(table, text_columns).chunks, labels, table.where)
+
+
+def read_texts(path: Path, config: DataConfig, batch_rows: int = 8_192) -> Iterator[pa.Array]:
+    """Read texts piece by piece, in constant memory; whatever a row holds, it is one text.
+
+    Bytes that are no text in the file's encoding become U+FFFD. The lines of a ``.txt`` file are
+    texts (see :func:`read_lines`), rows of other files those of the corpus's reading, labels not
+    needed.
+
+    Args:
+        path: csv, tsv, json, jsonl, parquet or txt, compressed or not.
+        config: for the text columns, the delimiter and the encoding.
+        batch_rows: so many rows at a time.
+
+    Yields:
+        Arrow string arrays, null where a row has no text.
+
+    Raises:
+        InputError: the file is missing or cannot be read; pieces before the fault were yielded.
+    """
+    kind = _format_of(path)
+    if not path.is_file():
+        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}")
+    if kind == "text":
+        with _told(path, kind, config), _opened(path) as file:
+            yield from read_lines(file, config.encoding)
+        return
+    with _told(path, kind, config):
+        options = _options(path, kind, config)
+        if kind == "json":  # under its usual name datasets takes UTF-8 as it is, bad bytes and all
+            options["encoding"] = {"utf-8": "utf8"}.get(config.encoding, config.encoding)
+        if kind != "parquet":
+            options["encoding_errors"] = "replace"
+        with _stream(kind, path, options, batch_rows) as (batches, _):
+            for batch in batches:
+                table = _Table(batch, str(path), {})
+                columns = config.text or _choose_text(
+                    [c for c in batch.column_names if c.lower() not in LABEL_COLUMNS]
+                    if len(batch.column_names) > 1
+                    else batch.column_names,
+                    f"{path} has the columns {', '.join(batch.column_names)}",
+                )
+                for column in columns:
+                    if column not in batch.column_names:
+                        raise InputError(
+                            f"data.text={column}: there is no such column; "
+                            f"{path} has the columns {', '.join(batch.column_names)}"
+                        )
+                yield from _texts(_mended(table, columns), columns).chunks
+
+
+def _opened(path: Path) -> Any:
+    import fsspec
+
+    return fsspec.open(str(path), "rb", compression="infer")
+
+
+def _mended(table: _Table, columns: Sequence[str]) -> _Table:
+    """Put U+FFFD where a string column holds bytes that are no UTF-8; only parquet can hold any."""
+    changed = table.table
+    for name in columns:
+        column = changed.column(name)
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            texts = [
+                None if value is None else value.decode("utf-8", "replace")
+                for value in column.cast(pa.large_binary()).to_pylist()
+            ]
+            place = changed.column_names.index(name)
+            changed = changed.set_column(place, name, pa.array(texts, pa.large_string()))
+    return dataclasses.replace(table, table=changed)
+
+
+def read_lines(file: Any, encoding: str = "utf-8") -> Iterator[pa.Array]:
+    r"""Yield the lines of a binary stream as they come: each is a text, an empty one as well.
+
+    What the stream gives at one go is handed on at one go, so that somebody who writes a line into
+    a pipe has the answer before the next. A line ends at ``\n`` or ``\r\n``; the labels that it
+    may begin with in fastText's format, ``__label__x``, are no part of the text.
+    """
+    read = getattr(file, "read1", file.read)
+    decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)
+    decode, rest = decoder("replace").decode, list[str]()
+    while piece := read(_PIECE_BYTES):
+        whole, newline, begun = decode(piece).rpartition("\n")
+        if newline:
+            yield _lines("".join([*rest, whole]))
+            rest = []
+        rest.append(begun)  # a long line comes in many pieces
+    last = "".join([*rest, decode(b"", final=True)])
+    if last:
+        yield _lines(last)
+
+
+def _lines(text: str) -> pa.Array:
+    lines = large_strings([line.encode() for line in text.split("\n")])
+    if "\r" in text:
+        lines = pc.replace_substring_regex(lines, r"\r$", "")
+    if "__label__" in text:
+        lines = pc.replace_substring_regex(lines, r"^\s*(__label__\S+(\s+|$))+", "")
+    return lines
+
+
 # --- finding and reading ---------------------------------------------------------------------
 
 
@@ -341,29 +475,49 @@ def _read_files(paths: list[Path], config: DataConfig) -> _Table:
 
 def _read_file(path: Path, config: DataConfig) -> _Table:
     kind = _format_of(path)
-    options: dict[str, Any] = {}
-    if kind != "parquet":
-        options["encoding"] = config.encoding
-    if kind == "text" and config.encoding == "utf-8":
-        options["encoding"] = "utf-8-sig"  # the mark of a first line must not hide its label
+    with _told(path, kind, config), _stream(kind, path, _options(path, kind, config), 65_536) as (
+        batches, features,
+    ):  # fmt: skip
+        tables = list(batches)
+    if not tables:
+        tables = [pa.table({name: pa.array([], pa.string()) for name in features})]
+    table = pa.concat_tables(tables, promote_options="permissive")
+    if not table.num_columns:
+        raise InputError(f"{path}: is empty")
+    if kind == "text":
+        return _parse_fasttext(table, path)
+    return _Table(table, str(path), _class_names(features))
+
+
+@contextlib.contextmanager
+def _told(path: Path, kind: str, config: DataConfig) -> Iterator[None]:
+    """Tell what keeps a file from being read, in one line."""
     try:
-        if kind == "csv":
-            options |= _csv_options(path, config)
-        table, names = _stream(kind, path, options)
+        yield
     except InputError:
         raise
     except Exception as error:  # pandas, pyarrow, fsspec and the OS each raise their own
         if kind != "parquet":
             _raise_if_undecodable(path, config.encoding)
         raise InputError(f"{path}: cannot be read as {kind} ({first_line(error)})") from None
-    if not table.num_columns:
-        raise InputError(f"{path}: is empty")
-    if kind == "text":
-        return _parse_fasttext(table, path)
-    return _Table(table, str(path), names)
 
 
-def _stream(kind: str, path: Path, options: dict[str, Any]) -> tuple[pa.Table, dict[str, Any]]:
+def _options(path: Path, kind: str, config: DataConfig) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if kind != "parquet":
+        options["encoding"] = config.encoding
+    if kind == "text" and config.encoding == "utf-8":
+        options["encoding"] = "utf-8-sig"  # the mark of a first line must not hide its label
+    if kind == "csv":
+        options |= _csv_options(path, config)
+    return options
+
+
+@contextlib.contextmanager
+def _stream(
+    kind: str, path: Path, options: dict[str, Any], batch_rows: int
+) -> Iterator[tuple[Iterator[pa.Table], dict[str, Any]]]:
+    """Yield the rows of a file, so many at a time, and what is known of its columns."""
     import datasets
 
     logging.getLogger("datasets").setLevel(logging.CRITICAL)  # the error is ours to tell
@@ -378,11 +532,7 @@ def _stream(kind: str, path: Path, options: dict[str, Any]) -> tuple[pa.Table, d
             cache_dir=scratch,
             **options,
         )
-        batches = list(stream.with_format("arrow").iter(batch_size=65_536))
-        features = stream.features or {}
-    if not batches:
-        return pa.table({name: pa.array([], pa.string()) for name in features}), {}
-    return pa.concat_tables(batches, promote_options="permissive"), _class_names(features)
+        yield stream.with_format("arrow").iter(batch_size=batch_rows), stream.features or {}
 
 
 def _csv_options(path: Path, config: DataConfig) -> dict[str, Any]:
@@ -394,8 +544,9 @@ def _csv_options(path: Path, config: DataConfig) -> dict[str, Any]:
     tabbed = ".tsv" in (suffix.lower() for suffix in path.suffixes)
     delimiter = config.delimiter or ("\t" if tabbed else ",")
     with fsspec.open(
-        str(path), "rt", compression="infer", encoding=config.encoding, newline=""
-    ) as file:
+        str(path), "rt", compression="infer", encoding=config.encoding, newline="",
+        errors="replace",  # what cannot be read is told, or mended, when it is read in full
+    ) as file:  # fmt: skip
         reader = csv.reader(file, delimiter=delimiter)
         first, second = next(reader, []), next(reader, [])
     if not first:
@@ -549,20 +700,20 @@ def _choose_columns(config: DataConfig, train: _Table) -> tuple[tuple[str, ...],
             label = others[0] if len(others) == 1 else None
     if label is None:
         raise InputError(f"which column is the label? {listing}: say data.label=COLUMN")
-    text = config.text
-    if text is None:
-        rest = [column for column in rest if column != label]
-        known = [column for column in rest if column.lower() in TEXT_COLUMNS]
-        if len(known) == 1:
-            text = (known[0],)
-        elif not known and len(rest) == 1:
-            text = (rest[0],)
-    if text is None:
-        raise InputError(
-            f"which column is the text? {listing}: say data.text=COLUMN, "
-            "or data.text=[COLUMN,COLUMN] to join several"
-        )
-    return text, label
+    return config.text or _choose_text([c for c in rest if c != label], listing), label
+
+
+def _choose_text(columns: Sequence[str], listing: str) -> tuple[str]:
+    """Return the one column of text among those that hold no label."""
+    known = [column for column in columns if column.lower() in TEXT_COLUMNS]
+    if len(known) == 1:
+        return (known[0],)
+    if not known and len(columns) == 1:
+        return (columns[0],)
+    raise InputError(
+        f"which column is the text? {listing}: say data.text=COLUMN, "
+        "or data.text=[COLUMN,COLUMN] to join several"
+    )
 
 
 def _as_strings(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
@@ -657,7 +808,7 @@ def _class_order(
         return sorted(seen)
 
 
-def _encode_labels(labels: pa.ChunkedArray, names: list[str], table: _Table) -> Int64:
+def _encode_labels(labels: pa.ChunkedArray, names: Sequence[str], table: _Table) -> Int64:
     codes = pc.index_in(labels, value_set=pa.array(names, pa.string()))
     row = pc.index(pc.is_null(codes), True).as_py()
     if row >= 0:

@@ -1,0 +1,117 @@
+"""What is in a model folder: sizes, vocabulary, classes, settings, scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from safetensors import safe_open
+
+from textcls.files import FINISHED
+from textcls.model.folder import FILES, WEIGHTS, ModelParts
+from textcls.report.explain import visible
+
+MAX_CLASSES = 40
+FREQUENT_TOKENS = 12
+
+
+def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
+    """Return what ``textcls inspect`` shows, ready for JSON.
+
+    Args:
+        path: a run folder or a model folder.
+        parts: what was loaded from it.
+    """
+    folder = next(p for p in (path / "model", path) if (p / "config.json").is_file())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    sizes = {name: (folder / name).stat().st_size for name in FILES if (folder / name).exists()}
+    with safe_open(folder / WEIGHTS, "numpy") as file:
+        tensors = {
+            name: {"dtype": part.get_dtype(), "shape": part.get_shape()}
+            for name in sorted(file.keys())
+            for part in [file.get_slice(name)]
+        }
+    vocabulary, model = parts.vocabulary, parts.model
+    first = len(vocabulary.specials)
+    known: dict[str, Any] = {
+        "folder": str(folder),
+        "format": config["format"],
+        "bytes": sizes | {"total": sum(sizes.values())},
+        "tensors": tensors,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "mode": model.embedding.mode,
+        "num_embeddings": model.embedding.num_embeddings,
+        "embedding_dim": model.embedding.embedding_dim,
+        "pooled_dim": model.embedding.pooled_dim,
+        "classes": list(parts.label_names),
+        "vocabulary": {
+            "tokens": len(vocabulary) - first,
+            "ngrams": pc.sum(pc.match_substring(vocabulary.tokens, " ")).as_py() or 0,
+            "frequent": vocabulary.tokens.slice(first, FREQUENT_TOKENS).to_pylist(),
+        },
+        "tokenizer": dataclasses.asdict(parts.tokenizer.config),
+    }
+    if parts.tokenizer.config.buckets is not None:
+        rows = model.embedding.num_embeddings - len(vocabulary)
+        known["buckets"] = {"hashed_into": parts.tokenizer.config.buckets, "rows": rows}
+    if (path / FINISHED).exists():
+        metrics = json.loads((path / FINISHED).read_text(encoding="utf-8"))
+        known["metrics"] = {
+            split: {score: metrics[split][score] for score in ("accuracy", "macro_f1", "loss")}
+            for split in ("validation", "test")
+        }
+    return known
+
+
+def as_table(known: dict[str, Any]) -> RenderableType:
+    """Return what :func:`describe` found, for the terminal."""
+    vocabulary, sizes = known["vocabulary"], dict(known["bytes"])
+    total = sizes.pop("total")
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold")
+
+    def add(name: str, value: str) -> None:
+        facts.add_row(name, Text(value))
+
+    add("folder", f"{known['folder']} (format {known['format']})")
+    add("pooling", known["mode"])
+    rows, dim = known["num_embeddings"], known["embedding_dim"]
+    add("embeddings", f"{rows:,} x {dim}, pooled to {known['pooled_dim']} numbers a text")
+    add("parameters", f"{known['parameters']:,}")
+    ngrams = f", {vocabulary['ngrams']:,} of them n-grams" if vocabulary["ngrams"] else ""
+    add("vocabulary", f"{vocabulary['tokens']:,} tokens{ngrams}")
+    if "buckets" in known:
+        buckets = known["buckets"]
+        add("hashed n-grams", f"{buckets['rows']:,} rows of {buckets['hashed_into']:,} buckets")
+    add("most frequent", " ".join(visible(token) for token in vocabulary["frequent"]))
+    settings = {k: v for k, v in known["tokenizer"].items() if v is not None}
+    add("tokenizer", ", ".join(f"{key}={value}" for key, value in settings.items()))
+    names = [visible(name) for name in known["classes"]]
+    more = f", … ({len(names)} in all)" if len(names) > MAX_CLASSES else ""
+    add(f"{len(names)} classes", ", ".join(names[:MAX_CLASSES]) + more)
+    for split, scores in known.get("metrics", {}).items():
+        values = f"accuracy {scores['accuracy']:.4f}   macro F1 {scores['macro_f1']:.4f}"
+        add(split, f"{values}   loss {scores['loss']:.4f}")
+
+    files = Table("file", box=SIMPLE_HEAD, pad_edge=False)
+    files.add_column("bytes", justify="right")
+    files.add_column("holds")
+    for name, size in sizes.items():
+        holds = (
+            "   ".join(
+                f"{tensor} {part['dtype']} {'x'.join(map(str, part['shape']))}"
+                for tensor, part in known["tensors"].items()
+            )
+            if name == WEIGHTS
+            else ""
+        )
+        files.add_row(name, f"{size:,}", Text(holds))
+    files.add_row("total", f"{total:,}", "", style="bold")
+    return Group(facts, files)
