@@ -17,9 +17,15 @@ from benchmarks import corpora
 from benchmarks.corpora import PROJECT, Corpus
 from benchmarks.measure import Record, Results, measure, measure_peer
 from benchmarks.settings import (
+    BUDGETS,
+    COMPRESS_RATES,
+    COMPRESSED,
     FASTTEXT_RATES,
     FASTTEXT_THREADS,
     PEERS,
+    QUICK,
+    SERVING,
+    SHORT_ROWS,
     TOKENIZING,
     TUNE_CORPORA,
     TUNE_SECONDS,
@@ -27,7 +33,7 @@ from benchmarks.settings import (
 )
 
 Key = dict[str, Any]
-PARTS = ("corpora", "bags", "size", "tune")
+PARTS = ("corpora", "bags", "size", "tune", "serve", "compress")
 # Rows of the test file of the size measurement: training is what is to be seen.
 SIZE_TEST_ROWS = 2_000
 # The plain loops are slower with two threads on two cores: their parallel regions are small.
@@ -148,6 +154,46 @@ class Benchmark:
                     )
                     self.results.add(key | {"peer": "fasttext"}, theirs | made)
 
+    def serve(self, corpus: Corpus, first: bool) -> None:
+        """Train a model of each kind, and label the test split: at once, and text by text.
+
+        ``first``: the corpus whose model labels long files by the command line, too.
+        """
+        with tempfile.TemporaryDirectory(dir=self.work) as name:
+            folder = Path(name)
+            run, exported = folder / "run", folder / "numpy"
+            made = train([*corpus.overrides(), *QUICK, f"cache_dir={folder / 'cache'}"], run)
+            if "error" not in made:
+                verb = [sys.executable, "-m", "textcls"]
+                made = measure([*verb, "export", str(run), "--to", "numpy", "--out", str(exported)])
+            if "error" in made:
+                sys.exit(f"error: {corpus.title}: there is no model to serve: {made['error']}")
+            files = {"train": str(corpus.train), "test": str(corpus.test)}
+            own: dict[str, Key] = {
+                "textcls": {"run": str(run), "test": files["test"]},
+                "textcls-numpy": {"folder": str(exported), "test": files["test"]},
+                "fasttext": files | {"work": name},
+                "fasttext-split": files | {"work": name},
+                "tfidf": files,
+            }
+            for repeat in self.seeds:
+                for peer, (function, options, _) in SERVING.items():
+                    if importlib.util.find_spec(function_needs(function)) is None:
+                        continue
+                    key = {"what": "serve", "peer": peer, "corpus": corpus.name, "repeat": repeat}
+                    variables = FASTTEXT if "fasttext" in peer else TORCH
+                    self.note(key, measure_peer, function, own[peer] | options, variables)
+            for rows in SHORT_ROWS if first else ():
+                file = folder / "short.txt"
+                measure_peer("serving.short_rows", {"target": str(file), "rows": rows})
+                key = {"what": "stream", "corpus": corpus.name, "rows": rows}
+                out = str(folder / "out.csv")
+                record = self.note(
+                    key, measure, [*verb, "predict", str(run), str(file), "--out", out]
+                )
+                record.pop("printed", None)
+                self.results.add(key, record)
+
     def tune(self, corpus: Corpus, seconds: int) -> None:
         """Give textcls's search and fastText's the same files and the same time."""
         with tempfile.TemporaryDirectory(dir=self.work) as name:
@@ -175,6 +221,39 @@ class Benchmark:
                     }  # fmt: skip
                     their_key = key | {"peer": "fasttext"}
                     self.note(their_key, measure_peer, "fast_text.autotune", arguments, FASTTEXT)
+
+    def compress(self, corpus: Corpus) -> None:
+        """Train, make small within each budget, and label the test split before and after."""
+        for seed in self.seeds:
+            for name in COMPRESSED:
+                if name in self.peers:
+                    key = {"what": "compress", "peer": name, "corpus": corpus.name, "seed": seed}
+                    with tempfile.TemporaryDirectory(dir=self.work) as folder:
+                        self._compress(key, PEERS[name], corpus, Path(folder))
+
+    def _compress(self, key: Key, peer: Peer, corpus: Corpus, folder: Path) -> None:
+        if peer.kind == "textcls":
+            options = [*corpus.overrides(), *peer.options, f"seed={key['seed']}",
+                       f"cache_dir={folder / 'cache'}"]  # fmt: skip
+            trained = train(options, folder / "run")
+            if "error" in trained:
+                self.results.add(key, trained)
+                return
+            run: Key = {"run": str(folder / "run"), "test": str(corpus.test)}
+            arguments = run | {"work": str(folder), "budgets": BUDGETS}
+            self.note(key, measure_peer, "small.ours", arguments)
+        else:
+            arguments = {
+                "train": str(corpus.train), "test": str(corpus.test), "work": str(folder),
+                **peer.options, "lr": COMPRESS_RATES[corpus.name][key["peer"]],
+                "seed": key["seed"], "budget": BUDGETS[0],
+            }  # fmt: skip
+            self.note(key, measure_peer, "small.fasttext", arguments, FASTTEXT)
+
+
+def function_needs(function: str) -> str:
+    """Return the module that a function of ``benchmarks/peers/serving.py`` is about."""
+    return {"fasttext": "fasttext", "tfidf": "sklearn"}.get(function.split(".")[1], "textcls")
 
 
 def repeat(source: Path, target: Path, how: dict[str, int]) -> Record:
@@ -310,10 +389,17 @@ def main() -> None:
                     benchmark.corpus(found[name], first=name == names[0])
             if "size" in parts:
                 benchmark.size(found[names[0]], options.sizes)
+            if "serve" in parts:
+                for name in names[:2]:  # one of long texts, one of short ones
+                    benchmark.serve(found[name], first=name == names[0])
             if "tune" in parts:
                 for name in names:
                     if name in TUNE_CORPORA:
                         benchmark.tune(found[name], options.seconds)
+            if "compress" in parts:
+                for name in names:
+                    if name in COMPRESS_RATES:
+                        benchmark.compress(found[name])
     elif not results.records:
         sys.exit(f"error: {options.out / 'results.json'}: there are no results to report")
 

@@ -12,7 +12,7 @@ from benchmarks.corpora import TITLES
 from benchmarks.measure import Record, Results
 from benchmarks.peers.fast_text import DIM as FASTTEXT_DIM
 from benchmarks.peers.fast_text import EPOCHS as FASTTEXT_EPOCHS
-from benchmarks.settings import FASTTEXT_THREADS, PEERS, TOKENIZING
+from benchmarks.settings import COMPRESSED, FASTTEXT_THREADS, PEERS, SERVING, TOKENIZING
 from textcls.files import write_whole
 
 Scores = list[tuple[float, float]]  # accuracy and macro F1 of each seed
@@ -310,6 +310,29 @@ def cold_and_warm(figures: Figures) -> str:
     return table(("cache", "preparation s", "training s", "whole process s"), rows)
 
 
+def at_work(figures: Figures, corpus: str) -> str:
+    """Labels for raw texts: many at once, one at a time, and a long file by the command line."""
+    rows = []
+    for peer, (_, _, label) in SERVING.items():
+        key = {"what": "serve", "peer": peer, "corpus": corpus}
+        if figures.of(**key):
+            count, seconds = figures.median("rows", **key), figures.median("predict_seconds", **key)
+            speed = ratio(count, seconds)
+            times = [figures.median(f"{name}_seconds", **key) for name in ("p50", "p99")]
+            cells = [show(speed, 0), *(show(value, 0, 1e-6) for value in times)]
+            rows.append([label, *cells, show(figures.median("load_seconds", **key), 2)])
+    text = table(("", "texts/s", "one text, p50 µs", "p99 µs", "loading s"), rows)
+    streamed = sorted(figures.of(what="stream"), key=lambda record: record["key"]["rows"])
+    if streamed:
+        found = [
+            [f"{r['key']['rows']:,}", show(r["seconds"]), show(r["peak_rss"], 0, 1e6)]
+            for r in streamed
+        ]
+        head = ("short rows, `textcls predict`", "whole process s", "peak MB")
+        text += f"\n\n{table(head, found)}"
+    return text
+
+
 def searches(figures: Figures) -> str:
     """Accuracy on test after a search, beside that of the default settings on the same rows."""
     rows = []
@@ -338,6 +361,33 @@ def searches(figures: Figures) -> str:
     return table(
         ("corpus", "", "seconds of search", "whole process s", "accuracy", "macro F1",
          "accuracy of the defaults"), rows,
+    )  # fmt: skip
+
+
+def compression(figures: Figures) -> str:
+    """Sizes and accuracies before and after, each mean ± std over the seeds."""
+    rows = []
+    for corpus in figures.corpora:
+        for peer in COMPRESSED:
+            found = [one["result"] for one in figures.of(what="compress", peer=peer, corpus=corpus)]
+            budgets = {budget for result in found for budget in result["after"]}
+            for budget in sorted(budgets, key=int, reverse=True):
+                after = [result["after"][budget] for result in found]
+                rows.append(
+                    (
+                        TITLES[corpus],
+                        PEERS[peer].label,
+                        show(int(budget), 0, 1e3),
+                        show(statistics.median(one["before"]["bytes"] for one in found), 0, 1e3),
+                        show(max(one["bytes"] for one in after), 0, 1e3),
+                        spread([one["before"]["accuracy"] for one in found]),
+                        spread([one["accuracy"] for one in after]),
+                        show(statistics.median(one["compress_seconds"] for one in after)),
+                    )
+                )
+    return table(
+        ("corpus", "", "budget kB", "kB before", "kB after (most)", "accuracy before",
+         "accuracy after", "seconds to compress"), rows,
     )  # fmt: skip
 
 
@@ -492,8 +542,13 @@ def sections(figures: Figures) -> list[str]:
         parts += [f"## Cost against size, {first}", cost_against_size(figures)]
     if figures.of(what="warm"):
         parts += [f"## Cold against warm, {first}", cold_and_warm(figures)]
+    for corpus in figures.corpora:
+        if figures.of(what="serve", corpus=corpus):
+            parts += [f"## Models at work, {TITLES[corpus]}", at_work(figures, corpus)]
     if figures.of(what="tune"):
         parts += ["## Searches: the same time, the same validation rows", searches(figures)]
+    if figures.of(what="compress"):
+        parts += ["## Small models, whole folders or files", compression(figures)]
     rates = [
         f"{PEERS[peer].label} {figures.chosen_rate(peer, corpus)} on {TITLES[corpus]}"
         for peer in ("fasttext", "fasttext-bigrams")

@@ -19,6 +19,16 @@ TUNE_CORPORA = ("imdb", "ag_news", "sst2", "reviews", "headlines")
 FASTTEXT_RATES = [0.1, 0.25, 0.5]
 FASTTEXT_THREADS = 2
 
+# Small models: textcls's within each of so many bytes, fastText's within the first alone: the
+# codebooks of its 100 dimensions take more than the second. Its rates are those that validation
+# chose in the part "corpora".
+BUDGETS = [1_000_000, 100_000]
+COMPRESS_RATES = {
+    "imdb": {"fasttext": 0.25, "fasttext-bigrams": 0.5},
+    "ag_news": {"fasttext": 0.1, "fasttext-bigrams": 0.25},
+}
+COMPRESSED = ("textcls", "textcls-bigrams", "fasttext", "fasttext-bigrams")
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -65,3 +75,14 @@ TOKENIZING: dict[str, tuple[str, dict[str, Any], str]] = {
     "torchtext": ("tokenizing.torchtext", {}, "torchtext basic_english"),
     "hugging-face": ("tokenizing.hugging_face", {}, "Hugging Face tokenizers, all threads"),
 }
+
+# Models at work: function of benchmarks/peers, arguments, label.
+SERVING: dict[str, tuple[str, dict[str, Any], str]] = {
+    "textcls": ("serving.textcls", {}, "textcls"),
+    "textcls-numpy": ("serving.numpy_predictor", {}, "textcls, exported to NumPy"),
+    "fasttext": ("serving.fasttext", {"tokenizer": "basic_english"}, "fastText, basic_english"),
+    "fasttext-split": ("serving.fasttext", {"tokenizer": "split"}, "fastText, split at spaces"),
+    "tfidf": ("serving.tfidf", {}, "TF-IDF + LogisticRegression"),
+}
+# Rows that the command line labels: in constant memory, many take what few take.
+SHORT_ROWS = (100_000, 1_000_000)

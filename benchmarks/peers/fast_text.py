@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,14 @@ def autotune(
                 "wordNgrams": chosen.wordNgrams, "minn": chosen.minn, "maxn": chosen.maxn,
                 "bucket": chosen.bucket}  # fmt: skip
     return times | scores(true, found) | {"settings": settings}
+
+
+def train_file(train: str, work: Path, tokenize: Callable[[str], list[str]]) -> Path:
+    """Write a file that fastText trains on, its rows shuffled."""
+    texts, labels = _shuffled(train)
+    file = work / "train.txt"
+    _write(file, map(tokenize, texts), labels, _numbers(labels))
+    return file
 
 
 def _settings(ngrams: int, seed: int) -> dict[str, Any]:
