@@ -219,7 +219,7 @@ def test_files_are_read_piece_by_piece(kind: str, tmp_path: Path) -> None:
         path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     else:
         parquet.write_table(pa.table({"text": texts}), path)
-    pieces = list(read_texts(path, cli._data_config(tmp_path), batch_rows=1_000))
+    pieces = list(read_texts(path, cli._data_config(tmp_path, cli._Reading()), batch_rows=1_000))
     assert max(map(len, pieces)) <= 1_000
     assert [text for piece in pieces for text in piece.to_pylist()] == texts
 

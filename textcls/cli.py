@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from textcls.data.bags import Bags
     from textcls.model.classifier import Classifier
 
-_Verb = TypeVar("_Verb", bound=Callable[..., Any])
-
 PROGRAM = "textcls"
 
 _MODEL = click.argument("model", type=click.Path(path_type=Path))
@@ -37,19 +36,16 @@ _DEVICE = click.option(
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def _data_options(labelled: bool) -> Callable[[_Verb], _Verb]:
-    """Return the options that say how a file is read; a run's own settings are the default."""
+def _with_reading(labelled: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb the options that say how a file is read, all as one argument, ``reading``."""
     options = [
         click.option(
-            "--text-column",
-            "text",
-            metavar="NAME",
-            multiple=True,
+            "--text-column", "text", metavar="NAME", multiple=True,
             help="Where the text is; of several, they are joined.",
         ),
         click.option("--delimiter", metavar="CHARACTER", help="Between the fields of a csv."),
         click.option("--encoding", help="Of the file, such as latin-1.  [default: utf-8]"),
-    ]
+    ]  # fmt: skip
     if labelled:
         options += [
             click.option("--label-column", "label", metavar="NAME", help="Where the label is."),
@@ -60,12 +56,34 @@ def _data_options(labelled: bool) -> Callable[[_Verb], _Verb]:
             ),
         ]
 
-    def decorate(verb: _Verb) -> _Verb:
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(verb)
+        def gathered(
+            text: tuple[str, ...],
+            delimiter: str | None,
+            encoding: str | None,
+            label: str | None = None,
+            label_names: str | None = None,
+            **others: Any,
+        ) -> None:
+            verb(reading=_Reading(text, delimiter, encoding, label, label_names), **others)
+
         for option in reversed(options):
-            verb = option(verb)
-        return verb
+            gathered = option(gathered)
+        return gathered
 
     return decorate
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """How a file is to be read, as far as options say."""
+
+    text: tuple[str, ...] = ()
+    delimiter: str | None = None
+    encoding: str | None = None
+    label: str | None = None
+    label_names: str | None = None
 
 
 class _Size(click.ParamType):  # type: ignore[type-arg]  # before click 8.2 it is no generic
@@ -123,7 +141,7 @@ def cli() -> None:
     help="Leave labels less probable than P empty.",
 )
 @click.option("--probabilities", is_flag=True, help="Add a column for each class.")
-@_data_options(labelled=False)
+@_with_reading(labelled=False)
 @_DEVICE
 def predict(
     model: Path,
@@ -133,9 +151,7 @@ def predict(
     top: int,
     threshold: float,
     probabilities: bool,
-    text: tuple[str, ...],
-    delimiter: str | None,
-    encoding: str | None,
+    reading: _Reading,
     device: str,
 ) -> None:
     """Label texts: one row out for each row in, in order.
@@ -148,7 +164,7 @@ def predict(
     from textcls.data.corpus import read_lines, read_texts
     from textcls.report.predictions import PredictionWriter, format_by_name
 
-    config = _data_config(model, text=text, delimiter=delimiter, encoding=encoding)
+    config = _data_config(model, reading)
     format_ = format_ or ("csv" if out is None else format_by_name(out))
     for file in files:
         if str(file) != "-" and not file.exists():
@@ -182,17 +198,13 @@ def predict(
     type=click.Path(path_type=Path),
     help="Folder for metrics.json and confusion_matrix.png.",
 )
-@_data_options(labelled=True)
+@_with_reading(labelled=True)
 @_DEVICE
 def evaluate(
     model: Path,
     file: Path,
     out: Path | None,
-    text: tuple[str, ...],
-    label: str | None,
-    label_names: str | None,
-    delimiter: str | None,
-    encoding: str | None,
+    reading: _Reading,
     device: str,
 ) -> None:
     """Score a model on a labelled file.
@@ -202,14 +214,7 @@ def evaluate(
     save_to_disk.
     """
     classifier = _load(model, device)
-    config = _data_config(
-        model,
-        text=text,
-        label=label,
-        label_names=label_names,
-        delimiter=delimiter,
-        encoding=encoding,
-    )
+    config = _data_config(model, reading)
     bags, where = _labelled_bags(classifier, file, config)
     from rich.console import Console
 
@@ -270,7 +275,7 @@ def inspect(model: Path, as_json: bool) -> None:
     show_default=True,
     help="Only tokens that stand so often in the training data.",
 )
-@_data_options(labelled=False)
+@_with_reading(labelled=False)
 @_DEVICE
 def neighbors(
     model: Path,
@@ -278,9 +283,7 @@ def neighbors(
     file: Path | None,
     k: int,
     min_count: int,
-    text: tuple[str, ...],
-    delimiter: str | None,
-    encoding: str | None,
+    reading: _Reading,
     device: str,
 ) -> None:
     """Show the tokens, or the texts of a file, nearest to a query.
@@ -310,7 +313,7 @@ def neighbors(
         for head in ("cosine", "row"):
             table.add_column(head, justify="right", no_wrap=True, min_width=6)
         table.add_column("text", overflow="ellipsis", no_wrap=True)
-        config = _data_config(model, text=text, delimiter=delimiter, encoding=encoding)
+        config = _data_config(model, reading)
         for row, found, cosine in nearest_texts(classifier, vector, read_texts(file, config), k):
             table.add_row(f"{cosine:.3f}", f"{row:,}", Text(visible(" ".join(found.split()))))
     Console().print(table)
@@ -410,18 +413,14 @@ def export(model: Path, target: str, out: Path) -> None:
     type=click.Path(path_type=Path),
     help="Labelled file to judge by.  [default: the run's validation split]",
 )
-@_data_options(labelled=True)
+@_with_reading(labelled=True)
 def compress(
     model: Path,
     out: Path,
     max_size: int | None,
     max_loss: float | None,
     data: Path | None,
-    text: tuple[str, ...],
-    label: str | None,
-    label_names: str | None,
-    delimiter: str | None,
-    encoding: str | None,
+    reading: _Reading,
 ) -> None:
     """Make a model small, within a size or a loss of accuracy.
 
@@ -434,14 +433,7 @@ def compress(
         raise InputError(f"--out {out}: is there already: name another folder")
     classifier = _load(model, "cpu")
     if data is not None:
-        config = _data_config(
-            model,
-            text=text,
-            label=label,
-            label_names=label_names,
-            delimiter=delimiter,
-            encoding=encoding,
-        )
+        config = _data_config(model, reading)
         bags, _ = _labelled_bags(classifier, data, config)
     elif (model / "config.yaml").exists():
         from textcls.run import validation_split
@@ -518,14 +510,7 @@ def _load(model: Path, device: str) -> Classifier:
     return Classifier.load(model, device)
 
 
-def _data_config(
-    model: Path,
-    text: Sequence[str] = (),
-    label: str | None = None,
-    label_names: str | None = None,
-    delimiter: str | None = None,
-    encoding: str | None = None,
-) -> DataConfig:
+def _data_config(model: Path, reading: _Reading) -> DataConfig:
     """Return how a file is to be read: as the options say, else as the model's run read its own."""
     if (model / "config.yaml").exists():
         data = read_config(model).data
@@ -536,14 +521,15 @@ def _data_config(
             delimiter=None, encoding="utf-8", validation_fraction=0.1, test_fraction=0.1,
             split_seed=0,
         )  # fmt: skip
+    names = reading.label_names
     return dataclasses.replace(
         data,
         source="files", repo=None, subset=None, revision=None,
-        text=tuple(text) or data.text,
-        label=label or data.label,
-        label_names=tuple(label_names.split(",")) if label_names else data.label_names,
-        delimiter=delimiter or data.delimiter,
-        encoding=encoding or data.encoding,
+        text=reading.text or data.text,
+        label=reading.label or data.label,
+        label_names=tuple(names.split(",")) if names else data.label_names,
+        delimiter=reading.delimiter or data.delimiter,
+        encoding=reading.encoding or data.encoding,
     )  # fmt: skip
 
 

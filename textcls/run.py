@@ -533,6 +533,7 @@ def _show(metrics: dict[str, Any], folder: Path, console: Console) -> None:
     for line in (
         f"run folder   {folder}",
         f"TensorBoard  tensorboard --logdir {shlex.quote(str(folder.parent))}",
+        f"on new texts textcls predict {shlex.quote(str(folder))} texts.csv",
         f"in Python    textcls.Classifier.load({str(folder)!r}).predict([...])",
     ):
         console.print(Text(line), soft_wrap=True)
