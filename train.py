@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from textcls.config import Config, TuneConfig, parse, parse_tuning
-from textcls.errors import BusyError, InputError, Interrupted, TakenError, status_and_reason
+from textcls.errors import BusyError, InputError, Interrupted, TakenError, status_and_reason, tell
 from textcls.files import SEARCH
 from textcls.sweep import (
     Sweep,
@@ -125,7 +125,7 @@ def job(cfg: DictConfig) -> None:
             run.start(config, _folder_of_one(cfg, config, config.model.mode))
     except Exception as error:
         status, reason = _status_and_reason(error)
-        _tell(reason)
+        tell(reason)
         raise SystemExit(status) from None
 
 
@@ -146,7 +146,7 @@ def _one_of_sweep(cfg: DictConfig) -> None:
         raise
     except Exception as error:
         status, reason = _status_and_reason(error)
-        _tell(f"{folder}: {reason}")
+        tell(f"{folder}: {reason}")
         record_failure(folder, reason, status, swept)
 
 
@@ -191,10 +191,6 @@ def _status_and_reason(error: Exception) -> tuple[int, str]:
     return status_and_reason(error)
 
 
-def _tell(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-
-
 def main() -> int:
     """Return the exit status: 0 done, 2 bad input, 130 or 143 interrupted, 1 anything else."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; telling is ours
@@ -226,7 +222,7 @@ def main() -> int:
         elif not status:
             status = max(statuses_of_failures(Sweep.folder), default=0)
     if message:
-        _tell(message)
+        tell(message)
     return status
 
 

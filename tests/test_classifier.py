@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
@@ -60,10 +61,26 @@ def test_of_equal_probabilities_the_first_class_wins_as_in_predict() -> None:
     assert top(rows, 3)[0].tolist() == [[1, 0, 2], [0, 1, 2]]
 
 
-@pytest.mark.parametrize("texts", ["one text", b"bytes", [1], ["a", float("nan")], [b"a"]])
+@pytest.mark.parametrize(
+    "texts",
+    ["one text", b"bytes", [1], [b"a"], {"a": "b"}, pa.array([[1]]), pd.DataFrame({"text": ["a"]})],
+)
 def test_what_is_no_list_of_texts_is_refused(texts: Any, classifier: Classifier) -> None:
-    with pytest.raises(TypeError, match=r"texts are a list|texts\[\d\] is .*: give strings"):
+    with pytest.raises(TypeError, match=r"texts are a|texts\[\d\] is .*: give strings"):
         classifier.predict(texts)
+
+
+def test_whatever_has_texts_one_after_another(classifier: Classifier) -> None:
+    texts = [*TEXTS, None, "Good"]
+    expected = classifier.predict_proba(texts)
+    for same in (
+        iter(texts), (text for text in texts), tuple(texts), np.array(texts, object),
+        pd.Series([*TEXTS, float("nan"), "Good"]), pa.array(texts).dictionary_encode(),
+        pa.chunked_array([texts[:1], texts[1:]]), pa.array(texts).cast(pa.binary()),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(classifier.predict_proba(same), expected)
+    empty = classifier.predict_proba([None, None])
+    np.testing.assert_array_equal(classifier.predict_proba(pa.array([None, None])), empty)
 
 
 def test_an_arrow_array_is_as_good_as_a_list(classifier: Classifier) -> None:
@@ -98,6 +115,17 @@ def test_saved_and_loaded_as_the_hub_does(classifier: Classifier, tmp_path: Path
     card = read_card(tmp_path / "model")
     assert card.data.library_name == "textcls"
     assert "mean+max pooling" in card.content
+
+
+def test_what_else_lies_in_a_folder_stays(classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    for _ in range(2):
+        classifier.save_pretrained(tmp_path)
+        assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+        again = Classifier.load(tmp_path).predict_proba(TEXTS)
+        np.testing.assert_array_equal(again, classifier.predict_proba(TEXTS))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_pushing_sends_a_model_folder(

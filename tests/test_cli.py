@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -24,9 +25,10 @@ import torch
 import torch.nn.functional as F
 from pyarrow import parquet
 
-from tests.conftest import PROJECT, make_config, train_environment, write_files
+from tests.conftest import PROJECT, WORDS, make_config, train_environment, write_files
 from textcls import Classifier, cli
 from textcls import run as running
+from textcls.config import Reading
 from textcls.data.corpus import read_lines, read_texts
 from textcls.model.embedding_bag import logits_of
 
@@ -70,7 +72,7 @@ def textcls(capfd: pytest.CaptureFixture[str], *arguments: Any) -> str:
 
 def complaint(capfd: pytest.CaptureFixture[str], *arguments: Any) -> str:
     """Run a command that is wrong; return its one line, after checking that there is no other."""
-    assert cli.main([str(argument) for argument in arguments]) == 2
+    assert cli.main([str(argument) for argument in arguments]) in (1, 2)
     out, err = capfd.readouterr()
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) == 1
@@ -169,16 +171,77 @@ def test_text_columns_are_joined(
     np.testing.assert_allclose([float(p) for p in found], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["empty.txt", "empty.csv", "empty.jsonl"])
+@pytest.mark.parametrize("name", ["empty.txt", "empty.csv"])
 def test_no_rows_are_no_rows(
     name: str, trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / name).write_text("text\n" if name.endswith("csv") else "")
-    if name.endswith("jsonl"):  # a file of which nothing can be told
-        assert "empty.jsonl" in complaint(capfd, "predict", trained, tmp_path / name)
-    else:
-        printed = textcls(capfd, "predict", trained, tmp_path / name)
-        assert printed == "label,probability\n"
+    assert textcls(capfd, "predict", trained, tmp_path / name) == "label,probability\n"
+
+
+# --- columns and encodings --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def latin(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """A run on a file that needs to be told about, and that file."""
+    folder = tmp_path_factory.mktemp("latin")
+    rows = "".join(
+        f"{label};sch\u00f6n {word}\n"
+        for _ in range(15)
+        for label, words in WORDS.items()
+        for word in words
+    )
+    (folder / "train.csv").write_text(f"sentence;facts\n{rows}", encoding="latin-1")
+    options = [f"data.train={folder / 'train.csv'}", "data.label=sentence", "data.delimiter=';'"]
+    config = make_config("data=local", *options, "data.encoding=latin-1", f"cache_dir={cache_dir}",
+                         "trainer.epochs=3")  # fmt: skip
+    running.start(config, folder / "run")
+    return folder
+
+
+def test_run_model_and_compressed_model_read_a_file_as_the_training_did(
+    latin: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    new = tmp_path / "new.csv"
+    new.write_text("sentence;facts\nbad;sch\u00f6n lovely\nbad;broken\n", encoding="latin-1")
+    textcls(capfd, "compress", latin / "run", "--out", tmp_path / "small", "--max-loss", 0)
+    found = [
+        textcls(capfd, "predict", model, new)
+        for model in (latin / "run", latin / "run" / "model", tmp_path / "small")
+    ]
+    for printed in found:
+        rows = list(csv.DictReader(io.StringIO(printed)))
+        assert [row["label"] for row in rows] == ["good", "bad"]
+    assert found[0] == found[1]
+    for model in (latin / "run" / "model", tmp_path / "small"):
+        assert "accuracy 0.5000" in textcls(capfd, "evaluate", model, new)
+    # What training had is looked for, not asked for: another file may have other columns.
+    (tmp_path / "other.csv").write_text("id;text\n1;lovely\n")
+    assert "good" in textcls(capfd, "predict", latin / "run", tmp_path / "other.csv")
+
+
+def test_bytes_that_are_no_text_are_told(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_bytes("sch\u00f6n great\ngreat\n".encode("latin-1"))
+    assert cli.main(["predict", str(trained), str(tmp_path / "a.txt")]) == 0
+    out, err = capfd.readouterr()
+    assert len(out.splitlines()) == 3
+    assert err.startswith("note: 1 texts hold U+FFFD")
+    assert "--encoding" in err
+
+
+def test_a_csv_without_a_header(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("superb,1\ndull,2\n")
+    printed = textcls(capfd, "predict", trained, tmp_path / "a.csv", "--columns", "text,id")
+    assert [line.split(",")[0] for line in printed.splitlines()] == ["label", "good", "bad"]
+    # Where the first line is the very names, it is the header.
+    (tmp_path / "b.csv").write_text("text,id\nsuperb,1\n")
+    printed = textcls(capfd, "predict", trained, tmp_path / "b.csv", "--columns", "text,id")
+    assert len(printed.splitlines()) == 2
 
 
 # --- lines and pieces -------------------------------------------------------------------------
@@ -219,7 +282,7 @@ def test_files_are_read_piece_by_piece(kind: str, tmp_path: Path) -> None:
         path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     else:
         parquet.write_table(pa.table({"text": texts}), path)
-    pieces = list(read_texts(path, cli._data_config(tmp_path, cli._Reading()), batch_rows=1_000))
+    pieces = list(read_texts(path, Reading(), Reading(), batch_rows=1_000))
     assert max(map(len, pieces)) <= 1_000
     assert [text for piece in pieces for text in piece.to_pylist()] == texts
 
@@ -288,6 +351,50 @@ def test_a_reader_that_goes_away_is_no_fault_to_tell(trained: Path, cache_dir: P
         assert process.stderr.read() == b""
 
 
+def test_an_output_that_is_no_file_is_written_to_as_it_is(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text("superb\n")
+    (tmp_path / "target.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "target.csv")
+    textcls(capfd, "predict", trained, tmp_path / "a.txt", "--out", tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "target.csv").read_text().startswith("label,")
+    os.mkfifo(tmp_path / "pipe.csv")
+    reader = subprocess.Popen(["cat", tmp_path / "pipe.csv"], stdout=subprocess.PIPE)
+    textcls(capfd, "predict", trained, tmp_path / "a.txt", "--out", tmp_path / "pipe.csv")
+    assert reader.communicate()[0].startswith(b"label,probability\ngood,")
+    assert (tmp_path / "pipe.csv").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("redirected", "status", "out"),
+    [
+        ("predict RUN <&-", 0, "label,probability\n"),
+        ("inspect RUN >&-", 0, ""),
+        ("predict RUN a.txt --out o.csv >&-", 0, ""),
+        ("explain RUN -t superb >/dev/full", 1, ""),
+        ("PYTHONIOENCODING=ascii explain RUN -t superb | wc -l | tr -d '0-9 '", 0, "\n"),
+    ],
+)
+def test_closed_full_and_narrow_streams(
+    redirected: str, status: int, out: str, trained: Path, tmp_path: Path, cache_dir: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("superb\n")
+    setting, _, rest = redirected.rpartition("PYTHONIOENCODING=ascii ")
+    command = f"{sys.executable} -m textcls {rest}".replace("RUN", str(trained))
+    environment = train_environment(cache_dir) | {"PYTHONPATH": str(PROJECT)}
+    if setting or rest != redirected:
+        environment |= {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, env=environment,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (status, out), done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == bool(status)
+
+
 def test_what_is_stopped_leaves_no_half_a_file(
     trained: Path, cache_dir: Path, tmp_path: Path
 ) -> None:
@@ -338,7 +445,7 @@ def test_evaluate_finds_what_the_run_found(
     for name in ("accuracy", "macro_f1", "loss"):
         assert found[name] == pytest.approx(of_run[name])
     assert found["confusion"] == of_run["confusion"]
-    assert f"test accuracy {of_run['accuracy']:.4f}" in printed
+    assert f"test.csv accuracy {of_run['accuracy']:.4f}" in printed
     assert (tmp_path / "report" / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -459,13 +566,31 @@ def test_compress_writes_a_model_that_every_verb_takes(
     assert figures["chosen"] in figures["curve"]
     assert (small / "compression.png").read_bytes().startswith(b"\x89PNG")
     evaluated = textcls(capfd, "evaluate", small, trained.parent / "test.csv")
-    assert "test accuracy 1.0000" in evaluated
+    assert "test.csv accuracy 1.0000" in evaluated
     card = (small / "model" / "README.md").read_text(encoding="utf-8")
     assert "## Compressed" in card
     assert "--max-size 5kB" in card
     # Judged by a file, it needs no run.
     judged = ["--data", trained.parent / "test.csv", "--out", tmp_path / "smaller"]
     assert "chosen" in textcls(capfd, "compress", small, *judged)
+
+
+def test_names_do_not_speak_to_the_terminal(
+    tmp_path: Path, cache_dir: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"text": "superb", "label": "\x1b[31mred"}, {"text": "dull", "label": "a\nb"}] * 20
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    config = make_config("data=local", f"data.train={tmp_path / 'a.jsonl'}",
+                         f"cache_dir={cache_dir}", "trainer.epochs=1")  # fmt: skip
+    running.start(config, tmp_path / "run")
+    capfd.readouterr()
+    run = tmp_path / "run"
+    for arguments in (["evaluate", run, tmp_path / "a.jsonl"], ["inspect", run],
+                      ["explain", run, "-t", "superb"]):  # fmt: skip
+        assert "\x1b" not in textcls(capfd, *arguments)
+    for arguments in (["explain", run, "-t", "x", "--label", "\x1b[1m"],
+                      ["neighbors", run, "\x1b[31mzebra"]):  # fmt: skip
+        assert "\x1b" not in complaint(capfd, *arguments)
 
 
 # --- what is wrong is told in one line --------------------------------------------------------
@@ -486,6 +611,11 @@ def test_compress_writes_a_model_that_every_verb_takes(
         (["RUN", "test.csv", "--device", "cuda:99"], "device=cuda:99: is not to be had here"),
         (["RUN", "broken.parquet"], "broken.parquet: cannot be read as parquet"),
         (["RUN", "test.csv", "--encoding", "klingon"], "klingon: there is no such encoding"),
+        (["RUN", "-", "--encoding", "klingon"], "klingon: there is no such encoding"),
+        (["RUN", "test.csv", "--out", "folder.csv"], "folder.csv: Is a directory"),
+        (["RUN", "test.csv", "--delimiter", ";;"], "';;' is no delimiter"),
+        (["RUN", "test.csv", "--threshold", "nan"], "nan is no number"),
+        (["RUN", "empty.jsonl"], "empty.jsonl: is empty"),
     ],
 )  # fmt: skip
 def test_what_predict_refuses(
@@ -496,6 +626,8 @@ def test_what_predict_refuses(
     (tmp_path / "test.csv").write_text("text,label\nfine,good\n")
     (tmp_path / "two.csv").write_text("one,two\na,b\n")
     (tmp_path / "broken.parquet").write_text("PAR1")
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "folder.csv").mkdir()
     named = {"RUN": str(trained), "FOLDER": str(tmp_path)}
     line = complaint(capfd, "predict", *[named.get(a, a) for a in arguments])
     assert re.search(message, line), line
@@ -507,7 +639,11 @@ def test_what_predict_refuses(
     [
         (["evaluate", "RUN", "labels.csv"], "row 2 has the label 'ugly'"),
         (["evaluate", "RUN", "texts.csv"], r"is the label\? .*--label-column COLUMN"),
-        (["evaluate", "RUN", "none.csv"], "none.csv: there is no such file"),
+        (["evaluate", "RUN", "no ne.csv"], "error: no ne.csv: there is no such file"),
+        (["evaluate", "RUN", "labels.csv", "--out", "RUN"], "is a run or a model"),
+        (["evaluate", "RUN", "labels.csv", "--out", "MODEL"], "is a run or a model"),
+        (["evaluate", "RUN", "labels.csv", "--out", "labels.csv"], "is no folder"),
+        (["explain", "--label", "good", "--html", "page.html"], "--label needs a MODEL"),
         (["neighbors", "RUN", "zebra"], "'zebra': the model knows none of its tokens"),
         (["inspect", "nowhere"], "nowhere: is no model or run folder"),
         (["explain"], "name a MODEL"),

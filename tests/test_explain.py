@@ -20,7 +20,7 @@ from textcls.config import Mode
 from textcls.data.ngrams import build_vocabulary, num_embeddings
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
-from textcls.errors import InputError
+from textcls.errors import InputError, visible
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import ModelParts
 from textcls.model.pooling import WEIGHT_SCALE
@@ -32,7 +32,6 @@ from textcls.report.explain import (
     explain,
     lead,
     terminal,
-    visible,
     whole,
 )
 

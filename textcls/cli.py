@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import io
 import json
+import math
 import os
 import re
 import shlex
@@ -17,8 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from textcls import __version__
-from textcls.config import DataConfig, read_config
-from textcls.errors import InputError, Interrupted, status_and_reason
+from textcls.config import Reading
+from textcls.errors import InputError, Interrupted, status_and_reason, tell, visible
 from textcls.training.signals import raising
 
 if TYPE_CHECKING:
@@ -33,57 +35,67 @@ _MODEL = click.argument("model", type=click.Path(path_type=Path))
 _DEVICE = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."
 )
+# What may be said of a file, as textcls.config.Reading has it.
+_READING = tuple(field.name for field in dataclasses.fields(Reading))
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+def _delimiter(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    value = "\t" if value == "\\t" else value
+    if value is not None and (len(value) != 1 or value in '"\r\n'):
+        raise click.BadParameter(f"{value!r} is no delimiter: give one character, such as ';'")
+    return value
+
+
+def _names(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    return None if value is None else tuple(value.split(","))
+
+
+def _number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number")
+    return value
+
+
 def _with_reading(labelled: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a verb the options that say how a file is read, all as one argument, ``reading``."""
+    """Give a verb the options that say how a file is read, those given as one dict, ``given``."""
     options = [
         click.option(
             "--text-column", "text", metavar="NAME", multiple=True,
             help="Where the text is; of several, they are joined.",
         ),
-        click.option("--delimiter", metavar="CHARACTER", help="Between the fields of a csv."),
+        click.option(
+            "--columns", metavar="A,B,…", callback=_names,
+            help="Names of the columns of a csv without a header.",
+        ),
+        click.option(
+            "--delimiter", metavar="CHARACTER", callback=_delimiter,
+            help="Between the fields of a csv.",
+        ),
         click.option("--encoding", help="Of the file, such as latin-1.  [default: utf-8]"),
     ]  # fmt: skip
     if labelled:
         options += [
             click.option("--label-column", "label", metavar="NAME", help="Where the label is."),
             click.option(
-                "--label-names",
-                metavar="A,B,…",
+                "--label-names", metavar="A,B,…", callback=_names,
                 help="Names of the labels 0, 1, …, where the file has numbers.",
             ),
-        ]
+        ]  # fmt: skip
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(verb)
-        def gathered(
-            text: tuple[str, ...],
-            delimiter: str | None,
-            encoding: str | None,
-            label: str | None = None,
-            label_names: str | None = None,
-            **others: Any,
-        ) -> None:
-            verb(reading=_Reading(text, delimiter, encoding, label, label_names), **others)
+        def gathered(**values: Any) -> None:
+            reading = {name: values.pop(name) for name in _READING if name in values}
+            verb(given={name: value for name, value in reading.items() if value}, **values)
 
         for option in reversed(options):
             gathered = option(gathered)
         return gathered
 
     return decorate
-
-
-@dataclasses.dataclass(frozen=True)
-class _Reading:
-    """How a file is to be read, as far as options say."""
-
-    text: tuple[str, ...] = ()
-    delimiter: str | None = None
-    encoding: str | None = None
-    label: str | None = None
-    label_names: str | None = None
 
 
 class _Size(click.ParamType):  # type: ignore[type-arg]  # before click 8.2 it is no generic
@@ -102,13 +114,16 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # before click 8.2 it i
         return int(float(number) * base ** " kmg".index(prefix.lower() or " "))
 
 
-@click.group(context_settings=_SETTINGS)
+@click.group(context_settings=_SETTINGS, invoke_without_command=True)
 @click.version_option(__version__, prog_name=PROGRAM)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Use and compare text classifiers trained by train.py.
 
     MODEL is a run folder, or the model folder inside one.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @cli.command()
@@ -137,6 +152,7 @@ def cli() -> None:
     "--threshold",
     default=0.0,
     type=click.FloatRange(0, 1),
+    callback=_number,
     metavar="P",
     help="Leave labels less probable than P empty.",
 )
@@ -151,7 +167,7 @@ def predict(
     top: int,
     threshold: float,
     probabilities: bool,
-    reading: _Reading,
+    given: dict[str, Any],
     device: str,
 ) -> None:
     """Label texts: one row out for each row in, in order.
@@ -161,10 +177,12 @@ def predict(
     written piece by piece, so that no file is too large.
     """
     classifier = _load(model, device)
+    import pyarrow.compute as pc
+
     from textcls.data.corpus import read_lines, read_texts
     from textcls.report.predictions import PredictionWriter, format_by_name
 
-    config = _data_config(model, reading)
+    reading, usual = _reading(classifier, given), classifier.parts.reading
     format_ = format_ or ("csv" if out is None else format_by_name(out))
     for file in files:
         if str(file) != "-" and not file.exists():
@@ -175,11 +193,11 @@ def predict(
     def pieces() -> Iterator[pa.Array]:
         for file in files or (Path("-"),):
             if str(file) == "-":
-                yield from read_lines(sys.stdin.buffer, config.encoding)
+                yield from read_lines(sys.stdin.buffer, reading.encoding)
             else:
-                yield from read_texts(file, config)
+                yield from read_texts(file, reading, usual)
 
-    names = classifier.label_names
+    names, undecoded = classifier.label_names, 0
     with (
         _output(out) as target,
         PredictionWriter(target, format_, names, top, threshold, probabilities) as writer,
@@ -188,6 +206,13 @@ def predict(
         for texts in pieces():
             writer.write(classifier.predict_proba(texts))
             count(len(texts))
+            undecoded += pc.sum(pc.match_substring(texts, "\ufffd")).as_py() or 0
+    if undecoded:
+        click.echo(
+            f"note: {undecoded:,} texts hold U+FFFD, which stands for bytes that are no "
+            f"{reading.encoding}: is --encoding right?",
+            err=True,
+        )
 
 
 @cli.command()
@@ -204,7 +229,7 @@ def evaluate(
     model: Path,
     file: Path,
     out: Path | None,
-    reading: _Reading,
+    given: dict[str, Any],
     device: str,
 ) -> None:
     """Score a model on a labelled file.
@@ -213,9 +238,12 @@ def evaluate(
     parquet or fastText's .txt (__label__x text), compressed or not, or a folder of datasets'
     save_to_disk.
     """
+    if out is not None and any((out / name).exists() for name in ("config.yaml", "config.json")):
+        raise InputError(f"--out {out}: is a run or a model: name another folder")
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: is no folder")
     classifier = _load(model, device)
-    config = _data_config(model, reading)
-    bags, where = _labelled_bags(classifier, file, config)
+    bags, where = _labelled_bags(classifier, file, given)
     from rich.console import Console
 
     from textcls.files import write_whole
@@ -227,7 +255,7 @@ def evaluate(
         logits_of(classifier.parts.model, bags), bags.labels, classifier.label_names
     )
     matrix = confusion_array(metrics)
-    Console().print(summary(metrics, matrix))
+    Console().print(summary(metrics, matrix, Path(where).name))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         found = {"model": str(model), "file": where, "rows": len(bags)} | metrics
@@ -283,7 +311,7 @@ def neighbors(
     file: Path | None,
     k: int,
     min_count: int,
-    reading: _Reading,
+    given: dict[str, Any],
     device: str,
 ) -> None:
     """Show the tokens, or the texts of a file, nearest to a query.
@@ -298,7 +326,6 @@ def neighbors(
     from rich.text import Text
 
     from textcls.data.corpus import read_texts
-    from textcls.report.explain import visible
     from textcls.report.neighbors import nearest_texts, nearest_tokens, query_vector
 
     vector, own = query_vector(classifier, query)
@@ -313,8 +340,8 @@ def neighbors(
         for head in ("cosine", "row"):
             table.add_column(head, justify="right", no_wrap=True, min_width=6)
         table.add_column("text", overflow="ellipsis", no_wrap=True)
-        config = _data_config(model, reading)
-        for row, found, cosine in nearest_texts(classifier, vector, read_texts(file, config), k):
+        texts = read_texts(file, _reading(classifier, given), classifier.parts.reading)
+        for row, found, cosine in nearest_texts(classifier, vector, texts, k):
             table.add_row(f"{cosine:.3f}", f"{row:,}", Text(visible(" ".join(found.split()))))
     Console().print(table)
 
@@ -339,6 +366,8 @@ def explain(
     """
     if not models and html is None:
         raise InputError("name a MODEL; or --html PAGE for the five steps on a tiny example")
+    if not models and label is not None:
+        raise InputError("--label needs a MODEL whose label it is")
     if not texts and html is None:
         raise InputError("give a text to explain: --text 'what a film'")
     from rich.console import Console
@@ -351,9 +380,10 @@ def explain(
     loaded = [(str(model), _load(model, "cpu")) for model in models]
     for _, classifier in loaded:
         if label is not None and label not in classifier.label_names:
-            known = ", ".join(classifier.label_names[:20])
+            known = ", ".join(f"{name:.40}" for name in classifier.label_names[:20])
             raise InputError(f"--label {label}: the model's labels are {known}")
     if html is not None:
+        html.parent.mkdir(parents=True, exist_ok=True)
         write_whole(html, render_steps(loaded, texts))
         click.echo(f"written to {html}")
         return
@@ -406,6 +436,7 @@ def export(model: Path, target: str, out: Path) -> None:
 @click.option(
     "--max-loss",
     type=click.FloatRange(0, 1),
+    callback=_number,
     help="Of accuracy, as a fraction.  [default: 0.005, where no size is given]",
 )
 @click.option(
@@ -420,7 +451,7 @@ def compress(
     max_size: int | None,
     max_loss: float | None,
     data: Path | None,
-    reading: _Reading,
+    given: dict[str, Any],
 ) -> None:
     """Make a model small, within a size or a loss of accuracy.
 
@@ -433,8 +464,7 @@ def compress(
         raise InputError(f"--out {out}: is there already: name another folder")
     classifier = _load(model, "cpu")
     if data is not None:
-        config = _data_config(model, reading)
-        bags, _ = _labelled_bags(classifier, data, config)
+        bags, _ = _labelled_bags(classifier, data, given)
     elif (model / "config.yaml").exists():
         from textcls.run import validation_split
 
@@ -510,37 +540,24 @@ def _load(model: Path, device: str) -> Classifier:
     return Classifier.load(model, device)
 
 
-def _data_config(model: Path, reading: _Reading) -> DataConfig:
-    """Return how a file is to be read: as the options say, else as the model's run read its own."""
-    if (model / "config.yaml").exists():
-        data = read_config(model).data
-    else:
-        data = DataConfig(
-            name="", source="files", repo=None, subset=None, revision=None, train="-",
-            validation=None, test=None, text=None, label=None, label_names=None, columns=None,
-            delimiter=None, encoding="utf-8", validation_fraction=0.1, test_fraction=0.1,
-            split_seed=0,
-        )  # fmt: skip
-    names = reading.label_names
-    return dataclasses.replace(
-        data,
-        source="files", repo=None, subset=None, revision=None,
-        text=reading.text or data.text,
-        label=reading.label or data.label,
-        label_names=tuple(names.split(",")) if names else data.label_names,
-        delimiter=reading.delimiter or data.delimiter,
-        encoding=reading.encoding or data.encoding,
-    )  # fmt: skip
+def _reading(classifier: Classifier, given: dict[str, Any]) -> Reading:
+    """Return how a file is read: as the options say, else as the model's own files were.
+
+    (The columns of these are only looked for: see :mod:`textcls.data.corpus`.)
+    """
+    usual = classifier.parts.reading
+    return dataclasses.replace(usual, **{"text": None, "label": None, "label_names": None} | given)
 
 
-def _labelled_bags(classifier: Classifier, file: Path, config: DataConfig) -> tuple[Bags, str]:
+def _labelled_bags(classifier: Classifier, file: Path, given: dict[str, Any]) -> tuple[Bags, str]:
     """Return a labelled file as bags of the model's token ids, and where they come from."""
     import pyarrow as pa
     import torch
 
     from textcls.data.corpus import read_labelled
 
-    split = read_labelled(dataclasses.replace(config, train=str(file)), classifier.label_names)
+    reading, usual = _reading(classifier, given), classifier.parts.reading
+    split = read_labelled(str(file), reading, usual, classifier.label_names)
     texts = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in split.chunks])
     bags = dataclasses.replace(classifier.bags(texts), labels=torch.from_numpy(split.labels))
     return bags, split.where
@@ -590,17 +607,22 @@ def _told(error: Exception) -> tuple[int, str]:
         more = f" ({context.command_path} --help tells more)" if context else ""
         return 2, error.format_message() + more
     status, message = status_and_reason(error)
-    message = re.sub(r"\bdata\.train=(\S+): ", r"\1: ", message)
+    message = message.replace("data.train=", "")
     message = message.replace("data.text=[COLUMN,COLUMN] to join several", "several to join them")
-    for key in ("text", "label"):
-        message = message.replace(f"data.{key}=", f"--{key}-column ")
-    message = re.sub(r"\bdata\.(\w+)=", lambda key: f"--{key[1].replace('_', '-')} ", message)
+    message = re.sub(r"\bdata\.(text|label)\b=?", r"--\1-column ", message)
+    message = re.sub(r"\bdata\.(\w+)=?", lambda key: f"--{key[1].replace('_', '-')} ", message)
     return status, message
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 done, 2 bad input, 130 or 143 interrupted, 1 anything else."""
     status, message = 0, ""
+    if sys.stdin is None:  # closed, as by <&-
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not have every character
+        sys.stdout.reconfigure(errors="replace")
     with raising() as received:
         try:
             # Without standalone_mode click raises, and telling is ours; --help gives a status.
@@ -620,5 +642,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stopped = Interrupted(received.signum)
         status, message = stopped.exit_status, str(stopped)
     if message:
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        tell(message)
     return status

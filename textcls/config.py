@@ -35,6 +35,18 @@ _strict = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 
 @dataclass(frozen=True, config=_strict)
+class Reading:
+    """How a file of texts is read (``configs/data/base.yaml`` explains each key)."""
+
+    text: Names | None = None
+    label: str | None = None
+    label_names: Names | None = None
+    columns: Names | None = None
+    delimiter: str | None = None
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True, config=_strict)
 class DataConfig:
     """Where the labelled texts come from (``configs/data/base.yaml`` explains each key)."""
 
@@ -71,6 +83,13 @@ class DataConfig:
             for key in ("repo", "subset", "revision"):
                 if getattr(self, key):
                     raise ValueError(f"data.{key} is for hub datasets: data.source is 'files'")
+
+    @property
+    def reading(self) -> Reading:
+        """How the files are read."""
+        return Reading(
+            self.text, self.label, self.label_names, self.columns, self.delimiter, self.encoding
+        )
 
 
 @dataclass(frozen=True, config=_strict)

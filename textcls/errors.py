@@ -1,7 +1,9 @@
 """The ways in which a run may end early, each with the exit status that the shell sees."""
 
 import signal
+import sys
 import traceback
+import unicodedata
 
 
 class TextclsError(Exception):
@@ -54,3 +56,24 @@ def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type's name where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def tell(message: str) -> None:
+    """Print an error on stderr, in one line whatever it holds."""
+    print(f"error: {visible(' '.join(message.split()))}", file=sys.stderr)
+
+
+def visible(text: str) -> str:
+    """Return a text that a terminal shows as it is: one line, without codes that it would obey."""
+    return "".join(map(_visible, text))
+
+
+def _visible(c: str) -> str:
+    if c.isspace():
+        return " "
+    if c < " ":
+        return chr(0x2400 + ord(c))  # Unicode's pictures of the control characters: ␀, ␛
+    if c == "\x7f":
+        return "␡"
+    # Controls, marks that turn the direction of writing, and what is no character.
+    return "�" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Cn", "Co") else c

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,27 @@ SEARCH = "tune.yaml"
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; leaving the block well renames it into place.
 
+    A link stays one: what it points to is replaced. A device or a pipe is written to as it is.
+
     Raises:
         OSError: it cannot be written; what was at ``path`` stays.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    place = Path(os.path.realpath(path))
+    if place.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if place.exists() and not place.is_file():
+        yield place
+        return
+    scratch = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         yield scratch
-        os.replace(scratch, path)
+        os.replace(scratch, place)
     except SafetensorError as error:  # a full disk comes as this
         raise OSError(str(error)) from None
+    except OSError as error:
+        if error.filename == str(scratch):  # whoever is told of it does not know that name
+            error.filename = str(path)
+        raise
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -64,6 +77,27 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             os.replace(scratch, folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def filled_folder(folder: Path, own: Collection[str]) -> Iterator[Path]:
+    """Yield a folder to fill; leaving the block well puts what is in it into ``folder``.
+
+    Where ``folder`` has files of other names than ``own``, they stay, and the new ones are put
+    among them one by one; else it is replaced whole.
+
+    Raises:
+        OSError: it cannot be written; what was there stays.
+    """
+    folder = Path(os.path.realpath(folder))
+    if not folder.is_dir() or set(os.listdir(folder)) <= set(own):
+        with whole_folder(folder) as scratch:
+            yield scratch
+        return
+    with tempfile.TemporaryDirectory(prefix=".textcls-", dir=folder) as name:
+        yield Path(name)
+        for path in sorted(Path(name).iterdir()):
+            os.replace(path, folder / path.name)
 
 
 def read_epochs(folder: Path) -> list[dict[str, Any]]:

@@ -295,7 +295,15 @@ def _phases(
 
     # Build.
     model = _build(config, prepared, device)
-    parts = ModelParts(model, prepared.tokenizer, prepared.vocabulary, prepared.label_names)
+    parts = ModelParts(
+        model,
+        prepared.tokenizer,
+        prepared.vocabulary,
+        prepared.label_names,
+        reading=dataclasses.replace(
+            config.data.reading, text=prepared.text_columns, label=prepared.label_column
+        ),
+    )
 
     # Train; the best weights are in the model folder from the first epoch on.
     def save_best() -> None:

@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import glob
 import hashlib
+import io
 import logging
 import os
 import tempfile
@@ -25,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from textcls.config import DataConfig
+from textcls.config import DataConfig, Reading
 from textcls.data.tokens import Int64, large_strings
 from textcls.errors import InputError, first_line
 
@@ -103,15 +104,21 @@ class Split:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Train, validation and test, with the names of the classes in the order of their numbers.
+    """Train, validation and test.
 
-    ``notes`` are sentences for the user on what reading found or decided.
+    Attributes:
+        label_names: of class 0, 1, 2, …
+        text_columns: where the texts were.
+        label_column: where the labels were.
+        notes: sentences for the user on what reading found or decided.
     """
 
     train: Split
     validation: Split
     test: Split
     label_names: tuple[str, ...]
+    text_columns: tuple[str, ...]
+    label_column: str
     notes: tuple[str, ...]
 
     @property
@@ -182,7 +189,7 @@ class Source:
                     "join them by datasets.concatenate_datasets and save_to_disk"
                 )
             if not files[0].is_dir():
-                tables[split] = _read_files(files, self.config)
+                tables[split] = _read_files(files, self.config.reading)
                 continue
             folder = _load_from_disk(files[0])
             if not isinstance(folder, dict):
@@ -203,17 +210,20 @@ class Source:
         return tables
 
 
-def read_labelled(config: DataConfig, label_names: Sequence[str]) -> Split:
-    """Read the labelled texts of ``config.train`` alone, for a model that is there already.
+def read_labelled(path: str, reading: Reading, usual: Reading, label_names: Sequence[str]) -> Split:
+    """Read labelled texts for a model that is there already.
 
     Args:
-        config: of files.
+        path: a file, a pattern of several, or a folder of ``save_to_disk``.
+        reading: what the user says of it.
+        usual: how the model's own data was read: its columns and label names hold where the user
+            says nothing and the file has such.
         label_names: the model's: every label must be one of them.
 
     Raises:
         InputError: as of :class:`Source`, and for a label that the model does not know.
     """
-    files = _find_files(config.train or "", "data.train")
+    files = _find_files(path, "data.train")
     if files[0].is_dir():
         folder = _load_from_disk(files[0])
         if isinstance(folder, dict):
@@ -222,15 +232,37 @@ def read_labelled(config: DataConfig, label_names: Sequence[str]) -> Split:
             )
         table = _from_dataset(folder, str(files[0]))
     else:
-        table = _read_files(files, config)
+        table = _read_files(files, reading)
     if not table.table.num_rows:
         raise InputError(f"{table.where}: has no rows")
-    text_columns, label_column = _choose_columns(config, table)
-    labels = _encode_labels(_label_strings(config, table, label_column), label_names, table)
+    reading = _as_usual(reading, usual, table.table.column_names)
+    text_columns, label_column = _choose_columns(reading, table)
+    if reading.label_names is None and _are_numbers(table.table.column(label_column)):
+        reading = dataclasses.replace(reading, label_names=usual.label_names)
+    labels = _encode_labels(_label_strings(reading, table, label_column), label_names, table)
     return Split(_texts(table, text_columns).chunks, labels, table.where)
 
 
-def read_texts(path: Path, config: DataConfig, batch_rows: int = 8_192) -> Iterator[pa.Array]:
+def _as_usual(reading: Reading, usual: Reading, columns: Sequence[str]) -> Reading:
+    """Take the usual columns where none are named and the file has them."""
+    if reading.text is None and usual.text is not None and set(usual.text) <= set(columns):
+        reading = dataclasses.replace(reading, text=usual.text)
+    if reading.label is None and usual.label in columns:
+        reading = dataclasses.replace(reading, label=usual.label)
+    return reading
+
+
+def _are_numbers(labels: pa.ChunkedArray) -> bool:
+    try:
+        labels.cast(pa.int64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return True
+
+
+def read_texts(
+    path: Path, reading: Reading, usual: Reading, batch_rows: int = 8_192
+) -> Iterator[pa.Array]:
     """Read texts piece by piece, in constant memory; whatever a row holds, it is one text.
 
     Bytes that are no text in the file's encoding become U+FFFD. The lines of a ``.txt`` file are
@@ -239,7 +271,9 @@ def read_texts(path: Path, config: DataConfig, batch_rows: int = 8_192) -> Itera
 
     Args:
         path: csv, tsv, json, jsonl, parquet or txt, compressed or not.
-        config: for the text columns, the delimiter and the encoding.
+        reading: what the user says of it.
+        usual: how the model's own data was read: its columns hold where the user says nothing and
+            the file has such.
         batch_rows: so many rows at a time.
 
     Yields:
@@ -251,32 +285,35 @@ def read_texts(path: Path, config: DataConfig, batch_rows: int = 8_192) -> Itera
     kind = _format_of(path)
     if not path.is_file():
         raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}")
-    if kind == "text":
-        with _told(path, kind, config), _opened(path) as file:
-            yield from read_lines(file, config.encoding)
-        return
-    with _told(path, kind, config):
-        options = _options(path, kind, config)
+    with _told(path, kind, reading):
+        if kind == "text":
+            with _opened(path) as file:
+                yield from read_lines(file, reading.encoding)
+            return
+        if not path.stat().st_size:
+            raise InputError(f"{path}: is empty")
+        options = _options(path, kind, reading)
         if kind == "json":  # under its usual name datasets takes UTF-8 as it is, bad bytes and all
-            options["encoding"] = {"utf-8": "utf8"}.get(config.encoding, config.encoding)
-        if kind != "parquet":
+            options["encoding"] = {"utf-8": "utf8"}.get(reading.encoding, reading.encoding)
+        if kind == "parquet":
+            options["batch_size"] = batch_rows
+        else:
             options["encoding_errors"] = "replace"
         with _stream(kind, path, options, batch_rows) as (batches, _):
             for batch in batches:
-                table = _Table(batch, str(path), {})
-                columns = config.text or _choose_text(
-                    [c for c in batch.column_names if c.lower() not in LABEL_COLUMNS]
-                    if len(batch.column_names) > 1
-                    else batch.column_names,
-                    f"{path} has the columns {', '.join(batch.column_names)}",
-                )
-                for column in columns:
-                    if column not in batch.column_names:
-                        raise InputError(
-                            f"data.text={column}: there is no such column; "
-                            f"{path} has the columns {', '.join(batch.column_names)}"
-                        )
-                yield from _texts(_mended(table, columns), columns).chunks
+                columns = _text_columns(_as_usual(reading, usual, batch.column_names), batch, path)
+                yield from _texts(_mended(_Table(batch, str(path), {}), columns), columns).chunks
+
+
+def _text_columns(reading: Reading, batch: pa.Table, path: Path) -> tuple[str, ...]:
+    columns = batch.column_names
+    listing = f"{path} has the columns {', '.join(columns)}"
+    for column in reading.text or ():
+        if column not in columns:
+            raise InputError(f"data.text={column}: there is no such column; {listing}")
+    labels = {*LABEL_COLUMNS, reading.label}
+    rest = [c for c in columns if c != reading.label and c.lower() not in labels]
+    return reading.text or _choose_text(rest if len(columns) > 1 else columns, listing)
 
 
 def _opened(path: Path) -> Any:
@@ -306,12 +343,17 @@ def read_lines(file: Any, encoding: str = "utf-8") -> Iterator[pa.Array]:
     r"""Yield the lines of a binary stream as they come: each is a text, an empty one as well.
 
     What the stream gives at one go is handed on at one go, so that somebody who writes a line into
-    a pipe has the answer before the next. A line ends at ``\n`` or ``\r\n``; the labels that it
-    may begin with in fastText's format, ``__label__x``, are no part of the text.
+    a pipe has the answer before the next. A line ends at ``\n``, ``\r\n`` or ``\r``; the labels
+    that it may begin with in fastText's format, ``__label__x``, are no part of the text.
     """
     read = getattr(file, "read1", file.read)
-    decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)
-    decode, rest = decoder("replace").decode, list[str]()
+    try:
+        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)
+    except LookupError:
+        raise InputError(f"data.encoding={encoding}: there is no such encoding") from None
+    # Line ends as everywhere: "\r" alone is one, too.
+    decode = io.IncrementalNewlineDecoder(decoder("replace"), translate=True).decode
+    rest: list[str] = []
     while piece := read(_PIECE_BYTES):
         whole, newline, begun = decode(piece).rpartition("\n")
         if newline:
@@ -325,8 +367,6 @@ def read_lines(file: Any, encoding: str = "utf-8") -> Iterator[pa.Array]:
 
 def _lines(text: str) -> pa.Array:
     lines = large_strings([line.encode() for line in text.split("\n")])
-    if "\r" in text:
-        lines = pc.replace_substring_regex(lines, r"\r$", "")
     if "__label__" in text:
         lines = pc.replace_substring_regex(lines, r"^\s*(__label__\S+(\s+|$))+", "")
     return lines
@@ -443,8 +483,8 @@ def _format_of(path: Path) -> str:
     return formats[suffix]
 
 
-def _read_files(paths: list[Path], config: DataConfig) -> _Table:
-    parts = [_read_file(path, config) for path in paths]
+def _read_files(paths: list[Path], reading: Reading) -> _Table:
+    parts = [_read_file(path, reading) for path in paths]
     where = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
     if len(parts) == 1:
         return parts[0]
@@ -473,9 +513,9 @@ def _read_files(paths: list[Path], config: DataConfig) -> _Table:
     )
 
 
-def _read_file(path: Path, config: DataConfig) -> _Table:
+def _read_file(path: Path, reading: Reading) -> _Table:
     kind = _format_of(path)
-    with _told(path, kind, config), _stream(kind, path, _options(path, kind, config), 65_536) as (
+    with _told(path, kind, reading), _stream(kind, path, _options(path, kind, reading), 65_536) as (
         batches, features,
     ):  # fmt: skip
         tables = list(batches)
@@ -490,7 +530,7 @@ def _read_file(path: Path, config: DataConfig) -> _Table:
 
 
 @contextlib.contextmanager
-def _told(path: Path, kind: str, config: DataConfig) -> Iterator[None]:
+def _told(path: Path, kind: str, reading: Reading) -> Iterator[None]:
     """Tell what keeps a file from being read, in one line."""
     try:
         yield
@@ -498,18 +538,18 @@ def _told(path: Path, kind: str, config: DataConfig) -> Iterator[None]:
         raise
     except Exception as error:  # pandas, pyarrow, fsspec and the OS each raise their own
         if kind != "parquet":
-            _raise_if_undecodable(path, config.encoding)
+            _raise_if_undecodable(path, reading.encoding)
         raise InputError(f"{path}: cannot be read as {kind} ({first_line(error)})") from None
 
 
-def _options(path: Path, kind: str, config: DataConfig) -> dict[str, Any]:
+def _options(path: Path, kind: str, reading: Reading) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if kind != "parquet":
-        options["encoding"] = config.encoding
-    if kind == "text" and config.encoding == "utf-8":
+        options["encoding"] = reading.encoding
+    if kind == "text" and reading.encoding == "utf-8":
         options["encoding"] = "utf-8-sig"  # the mark of a first line must not hide its label
     if kind == "csv":
-        options |= _csv_options(path, config)
+        options |= _csv_options(path, reading)
     return options
 
 
@@ -535,16 +575,16 @@ def _stream(
         yield stream.with_format("arrow").iter(batch_size=batch_rows), stream.features or {}
 
 
-def _csv_options(path: Path, config: DataConfig) -> dict[str, Any]:
+def _csv_options(path: Path, reading: Reading) -> dict[str, Any]:
     """Read every column as strings: a text "123" or "NA" is a text, not a number or a null."""
     import datasets
     import fsspec
 
     csv.field_size_limit(2**31 - 1)  # a text may be long
     tabbed = ".tsv" in (suffix.lower() for suffix in path.suffixes)
-    delimiter = config.delimiter or ("\t" if tabbed else ",")
+    delimiter = reading.delimiter or ("\t" if tabbed else ",")
     with fsspec.open(
-        str(path), "rt", compression="infer", encoding=config.encoding, newline="",
+        str(path), "rt", compression="infer", encoding=reading.encoding, newline="",
         errors="replace",  # what cannot be read is told, or mended, when it is read in full
     ) as file:  # fmt: skip
         reader = csv.reader(file, delimiter=delimiter)
@@ -552,7 +592,8 @@ def _csv_options(path: Path, config: DataConfig) -> dict[str, Any]:
     if not first:
         raise InputError(f"{path}: is empty")
     first[0] = first[0].removeprefix("\ufeff")
-    columns = list(config.columns or first)
+    columns = list(reading.columns or first)
+    has_header = first == columns
     if len(columns) != len(first):
         raise InputError(
             f"{path}: data.columns names {len(columns)} columns, its first line has {len(first)}"
@@ -566,7 +607,7 @@ def _csv_options(path: Path, config: DataConfig) -> dict[str, Any]:
         raise InputError(f"{path}: two columns have one name: {', '.join(columns)}")
     return {
         "sep": delimiter,
-        "header": None if config.columns else 0,
+        "header": 0 if has_header else None,
         "column_names": columns,
         "features": datasets.Features({name: datasets.Value("string") for name in columns}),
         "keep_default_na": False,
@@ -634,7 +675,7 @@ def _make_corpus(config: DataConfig, tables: dict[str, _Table]) -> Corpus:
         if not table.table.num_rows:
             raise InputError(f"{table.where}: the {split} split is empty")
     train = tables["train"]
-    text_columns, label_column = _choose_columns(config, train)
+    text_columns, label_column = _choose_columns(config.reading, train)
     raw_labels = {}
     for split, table in tables.items():
         for column in (*text_columns, label_column):
@@ -643,9 +684,9 @@ def _make_corpus(config: DataConfig, tables: dict[str, _Table]) -> Corpus:
                     f"{table.where}: has no column '{column}', "
                     f"only {', '.join(table.table.column_names)}"
                 )
-        raw_labels[split] = _label_strings(config, table, label_column)
+        raw_labels[split] = _label_strings(config.reading, table, label_column)
 
-    names = _class_order(config, train, label_column, raw_labels["train"])
+    names = _class_order(config.reading, train, label_column, raw_labels["train"])
     if len(names) < 2:
         raise InputError(
             f"{train.where}: every row has the label '{names[0]}': a classifier needs two classes"
@@ -676,23 +717,31 @@ def _make_corpus(config: DataConfig, tables: dict[str, _Table]) -> Corpus:
                 )
             splits[split], splits["train"] = splits["train"].cut(held)
             notes.append(f"{split}: {held.sum():,} rows of {where}, held out by label")
-    return Corpus(splits["train"], splits["validation"], splits["test"], tuple(names), tuple(notes))
+    return Corpus(
+        splits["train"],
+        splits["validation"],
+        splits["test"],
+        tuple(names),
+        text_columns,
+        label_column,
+        tuple(notes),
+    )
 
 
-def _choose_columns(config: DataConfig, train: _Table) -> tuple[tuple[str, ...], str]:
+def _choose_columns(reading: Reading, train: _Table) -> tuple[tuple[str, ...], str]:
     columns = train.table.column_names
     listing = f"{train.where} has the columns {', '.join(columns)}"
-    for key, wanted in (("text", config.text or ()), ("label", (config.label,))):
+    for key, wanted in (("text", reading.text or ()), ("label", (reading.label,))):
         for column in wanted:
             if column is not None and column not in columns:
                 raise InputError(f"data.{key}={column}: there is no such column; {listing}")
-    label = config.label
-    rest = [column for column in columns if column not in (config.text or ())]
+    label = reading.label
+    rest = [column for column in columns if column not in (reading.text or ())]
     if label is None:
         known = [column for column in rest if column.lower() in LABEL_COLUMNS]
         if len(known) == 1:
             label = known[0]
-        elif not known and len(rest) == 1 and config.text:
+        elif not known and len(rest) == 1 and reading.text:
             label = rest[0]
         elif not known and len(rest) == 2:
             # Two columns, one of them plainly the text: the other is the label.
@@ -700,7 +749,7 @@ def _choose_columns(config: DataConfig, train: _Table) -> tuple[tuple[str, ...],
             label = others[0] if len(others) == 1 else None
     if label is None:
         raise InputError(f"which column is the label? {listing}: say data.label=COLUMN")
-    return config.text or _choose_text([c for c in rest if c != label], listing), label
+    return reading.text or _choose_text([c for c in rest if c != label], listing), label
 
 
 def _choose_text(columns: Sequence[str], listing: str) -> tuple[str]:
@@ -757,10 +806,10 @@ def _is_utf8(value: pa.Scalar) -> bool:
     return True
 
 
-def _label_strings(config: DataConfig, table: _Table, column: str) -> pa.ChunkedArray:
+def _label_strings(reading: Reading, table: _Table, column: str) -> pa.ChunkedArray:
     """Return the label of each row as a name."""
     labels = table.table.column(column)
-    names = list(config.label_names) if config.label_names else table.class_names.get(column)
+    names = list(reading.label_names) if reading.label_names else table.class_names.get(column)
     missing = pc.is_null(labels, nan_is_null=True)
     if names is not None:
         try:
@@ -793,13 +842,13 @@ def _label_strings(config: DataConfig, table: _Table, column: str) -> pa.Chunked
 
 
 def _class_order(
-    config: DataConfig, train: _Table, column: str, labels: pa.ChunkedArray
+    reading: Reading, train: _Table, column: str, labels: pa.ChunkedArray
 ) -> list[str]:
     """Order the classes of train: as the source names them, else as numbers, else by name."""
     seen = set(pc.unique(labels).to_pylist())
     if train.all_labels is not None:
         seen |= set(train.all_labels.to_pylist())
-    given = config.label_names or train.class_names.get(column)
+    given = reading.label_names or train.class_names.get(column)
     if given:
         return [name for name in given if name in seen]
     try:

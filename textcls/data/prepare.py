@@ -31,7 +31,7 @@ from textcls.files import whole_folder
 log = logging.getLogger("textcls")
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Prepared:
         label_names: of class 0, 1, 2, …
         from_cache: whether an earlier run had done the work.
         key: a hash of everything that determines the above.
+        text_columns: where the texts were.
+        label_column: where the labels were.
         test_set: a hash of the test split's texts and labels, however they were tokenized: runs
             with the same one can be compared row by row.
     """
@@ -57,6 +59,8 @@ class Prepared:
     label_names: tuple[str, ...]
     from_cache: bool
     key: str
+    text_columns: tuple[str, ...]
+    label_column: str
     test_set: str
 
     @property
@@ -166,7 +170,9 @@ def _write(corpus: Corpus, config: TokenizerConfig, key: dict[str, Any], entry: 
             (scratch / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
         hashes = {path.name: hash_file(path) for path in sorted(scratch.iterdir())}
         notes += [f"vocabulary: {len(vocabulary):,} tokens", *ngram_notes]
-        manifest = {"key": key, "test_set": test_set, "files": hashes, "notes": notes}
+        columns = {"text": corpus.text_columns, "label": corpus.label_column}
+        manifest = {"key": key, "columns": columns, "test_set": test_set}
+        manifest |= {"files": hashes, "notes": notes}
         _dump(scratch / "manifest.json", manifest)
 
 
@@ -207,6 +213,8 @@ def _open(entry: Path, key: dict[str, Any], config: TokenizerConfig) -> Prepared
         label_names=label_names,
         from_cache=False,
         key=entry.name,
+        text_columns=tuple(manifest["columns"]["text"]),
+        label_column=manifest["columns"]["label"],
         test_set=manifest["test_set"],
     )
 

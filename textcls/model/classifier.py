@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,7 +23,7 @@ from textcls.model.card import model_card
 from textcls.model.embedding_bag import logits_of, pooled_of
 from textcls.model.folder import FILES, ModelParts, load_model, save_model, to_device
 
-Texts: TypeAlias = Sequence[str | None] | pa.Array
+Texts: TypeAlias = Iterable[str | None] | pa.Array | pa.ChunkedArray
 Float32 = npt.NDArray[np.float32]
 
 # Half a character each: Python strings may hold them (bad bytes read with surrogateescape, say), no
@@ -37,9 +38,9 @@ class Classifier(ModelHubMixin):
     >>> classifier.predict(["what a film", "never again"])
     ['positive', 'negative']
 
-    Texts are a sequence of strings (None: no text) or an Arrow array of them. Every text has its
-    row in every answer, in order. One without a known token (None, "", all unknown) is an empty
-    bag: its class scores are the linear layer's bias.
+    Texts are strings one after another, or an Arrow array of them; None and NaN: no text. Every
+    text has its row in every answer, in order. One without a known token (None, "", all unknown) is
+    an empty bag: its class scores are the linear layer's bias.
 
     ``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` are those of
     https://huggingface.co/docs/huggingface_hub/package_reference/mixins.
@@ -80,7 +81,7 @@ class Classifier(ModelHubMixin):
         Raises:
             TypeError: something else than texts.
         """
-        array = texts if isinstance(texts, pa.Array) else to_arrow(texts)
+        array = to_arrow(texts)
         indices, offsets = self._encode(self.parts.tokenizer.use_up([array]))
         return Bags(
             torch.from_numpy(indices),
@@ -185,24 +186,28 @@ def top(probabilities: Float32, k: int) -> tuple[npt.NDArray[np.int64], Float32]
     return order, np.take_along_axis(probabilities, order, 1)
 
 
-def to_arrow(texts: Sequence[str | None]) -> pa.Array:
-    """Return texts as an Arrow array; None becomes an empty one, half a character U+FFFD.
+def to_arrow(texts: Texts) -> pa.Array:
+    """Return texts as an Arrow array; no text becomes an empty one, half a character U+FFFD.
 
     Raises:
         TypeError: something else than texts.
     """
-    if isinstance(texts, str | bytes):
-        raise TypeError("texts are a list, ['…'], not a single text")
-    for i, text in enumerate(texts):
-        if not isinstance(text, str) and text is not None:
+    if isinstance(texts, pa.Array | pa.ChunkedArray):
+        try:
+            joined = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+            return joined.cast(pa.large_string())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise TypeError(f"texts are an Arrow array of {texts.type}, not of strings") from None
+    if isinstance(texts, str | bytes | Mapping) or hasattr(texts, "columns"):
+        raise TypeError("texts are a list, ['…'], or a column: not a single text or a table")
+    rows = list(texts)
+    for i, text in enumerate(rows):
+        if text is None or (isinstance(text, float) and math.isnan(text)):  # as pandas has it
+            rows[i] = ""
+        elif not isinstance(text, str):
             raise TypeError(
                 f"texts[{i}] is {text!r}: give strings, and None where there is no text"
             )
-    return large_strings(
-        [
-            b""
-            if text is None
-            else (text if text.isascii() else _SURROGATES.sub("\ufffd", text)).encode()
-            for text in texts
-        ]
-    )
+        elif not text.isascii():
+            rows[i] = _SURROGATES.sub("\ufffd", text)
+    return large_strings([text.encode() for text in rows])

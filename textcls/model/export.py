@@ -21,10 +21,10 @@ from torch.nn import functional as F
 
 import textcls
 from textcls.errors import InputError
-from textcls.files import whole_file, whole_folder
+from textcls.files import filled_folder, whole_file
 from textcls.model import numpy_predictor
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.folder import ModelParts, save_model
+from textcls.model.folder import FILES, ModelParts, save_model
 from textcls.model.numpy_predictor import TOKENIZERS
 from textcls.model.pooling import WEIGHT_SCALE
 
@@ -36,6 +36,8 @@ OPSET = 18
 IR_VERSION = 8
 # Protobuf's limit for a message, less what is no weight.
 ONNX_BYTES = 2**31 - 2**20
+# What the NumPy export has besides the model.
+PREDICTOR = "predict.py"
 # Tokens that one step of max pools. Of 8 to 64, which take about as long, the one with which short
 # bags waste little.
 GROUP = 16
@@ -351,6 +353,6 @@ def export_numpy(parts: ModelParts, folder: Path) -> None:
             f"tokenizer.name={name}: its package is no part of the NumPy export, which has "
             f"{', '.join(TOKENIZERS)}: train with one of these, or export to ONNX"
         )
-    with whole_folder(folder) as scratch:
+    with filled_folder(folder, (*FILES, PREDICTOR)) as scratch:
         save_model(parts, scratch)
-        shutil.copyfile(Path(numpy_predictor.__file__), scratch / "predict.py")
+        shutil.copyfile(Path(numpy_predictor.__file__), scratch / PREDICTOR)

@@ -20,13 +20,13 @@ from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from textcls.config import Fraction, Mode, PositiveInt, TokenizerConfig
+from textcls.config import Fraction, Mode, PositiveInt, Reading, TokenizerConfig
 from textcls.data.ngrams import num_embeddings
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import Int32
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, first_line
-from textcls.files import whole_file, whole_folder
+from textcls.files import filled_folder, whole_file
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 
 FORMAT = 2
@@ -62,6 +62,7 @@ class ModelParts:
         card: the model card, README.md, if there is one.
         quantized: the tensors that are stored in place of the table, which is :func:`dequantize` of
             them; None: the table itself is.
+        reading: how the files that the model was trained on were read.
     """
 
     model: EmbeddingBagClassifier
@@ -71,6 +72,7 @@ class ModelParts:
     kept_buckets: Int32 | None = None
     card: str | None = None
     quantized: Mapping[str, Tensor] | None = None
+    reading: Reading = Reading()  # noqa: RUF009  # it is frozen
 
 
 def dequantize(tensors: Mapping[str, Tensor]) -> Tensor:
@@ -100,6 +102,8 @@ def dequantize(tensors: Mapping[str, Tensor]) -> Tensor:
 def save_model(parts: ModelParts, folder: Path) -> None:
     """Write a model folder; one that is there is replaced only when the new one is complete.
 
+    Other files that ``folder`` may have stay.
+
     Raises:
         OSError: it cannot be written; what was there stays.
     """
@@ -115,6 +119,7 @@ def save_model(parts: ModelParts, folder: Path) -> None:
             "dropout": model.dropout.p,
         },
         "tokenizer": dataclasses.asdict(parts.tokenizer.config),
+        "reading": dataclasses.asdict(parts.reading),
     }
     state = model.state_dict()
     if parts.quantized is not None:
@@ -122,7 +127,7 @@ def save_model(parts: ModelParts, folder: Path) -> None:
         state.update(parts.quantized)
     if parts.kept_buckets is not None:
         state[BUCKETS] = torch.from_numpy(parts.kept_buckets)
-    with whole_folder(folder) as scratch:
+    with filled_folder(folder, FILES) as scratch:
         _dump(scratch / "config.json", config)
         _dump(scratch / "labels.json", parts.label_names)
         (scratch / "vocabulary.json").write_text(parts.vocabulary.to_json(), encoding="utf-8")
@@ -170,6 +175,7 @@ class _Config:
     format: Annotated[int, Field(ge=1)]
     model: _Shape
     tokenizer: TokenizerConfig
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, config=_strict)
@@ -232,6 +238,7 @@ def load_model(folder: Path) -> ModelParts:
         label_names,
         kept_buckets=None if buckets is None else buckets.numpy(),
         card=text,
+        reading=config.reading or Reading(),
         quantized=quantized or None,
     )
 

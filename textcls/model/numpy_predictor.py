@@ -10,6 +10,7 @@ tokenizer.json needs the package tokenizers besides, hashed n-grams need xxhash.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -33,6 +34,8 @@ WEIGHT_SCALE = 0.3
 UNKNOWN_ID = 0
 # Halves of characters, which Python strings may hold, and no UTF-8 text does.
 SURROGATES = re.compile("[\ud800-\udfff]")
+# What a line may begin with in fastText's format: it is no part of the text.
+LABELS = re.compile(r"^\s*(__label__\S+(\s+|$))+")
 DTYPES = {"F32": "<f4", "I8": "i1", "U8": "u1", "I32": "<i4"}
 # An n-gram's hash is that of its beginning, one word shorter, times this, plus its last word's.
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -263,7 +266,8 @@ def main() -> None:
         predictor = Predictor(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent)
     except (OSError, ValueError, KeyError, ImportError) as error:
         sys.exit(f"error: {error}")
-    lines = (line.decode("utf-8", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
+    file = io.TextIOWrapper(sys.stdin.buffer, "utf-8-sig", errors="replace")
+    lines = (LABELS.sub("", line.removesuffix("\n")) for line in file)
     for block in blocks_of(lines):
         for row in predictor.predict_proba(block):
             label = predictor.label_names[row.argmax()]

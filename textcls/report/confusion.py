@@ -14,6 +14,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from textcls.errors import visible
+
 Counts = npt.NDArray[np.int64]
 
 # A wider matrix does not fit a terminal, or cannot be read in a picture.
@@ -21,12 +23,13 @@ MAX_TABLE_CLASSES = 10
 MAX_PICTURE_CLASSES = 40
 
 
-def summary(metrics: Mapping[str, Any], matrix: Counts) -> RenderableType:
+def summary(metrics: Mapping[str, Any], matrix: Counts, split: str = "test") -> RenderableType:
     """Return the test metrics as a table per class, with the confusion matrix where it fits.
 
     Args:
         metrics: of ``classification_metrics``, with ``loss``.
         matrix: int64 ``[num_classes, num_classes]``, rows the true classes.
+        split: what the rows are, for the headline.
     """
     names = list(metrics["per_class"])
     scores = Table("class", title="per class", title_justify="left")
@@ -36,16 +39,16 @@ def summary(metrics: Mapping[str, Any], matrix: Counts) -> RenderableType:
     for index in order[:40]:
         row = metrics["per_class"][names[index]]
         values = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
-        scores.add_row(Text(names[index]), *values, f"{row['support']:,}")
+        scores.add_row(Text(visible(names[index])), *values, f"{row['support']:,}")
     if len(names) > 40:
         scores.caption = f"the 40 classes with most rows, of {len(names)}"
-    return Group(headline(metrics, int(matrix.sum())), scores, _matrix(matrix, names))
+    return Group(headline(metrics, int(matrix.sum()), split), scores, _matrix(matrix, names))
 
 
-def headline(metrics: Mapping[str, Any], num_rows: int) -> Text:
-    """Return the test metrics in a line."""
+def headline(metrics: Mapping[str, Any], num_rows: int, split: str = "test") -> Text:
+    """Return the metrics in a line."""
     return Text(
-        f"test accuracy {metrics['accuracy']:.4f}   macro F1 {metrics['macro_f1']:.4f}   "
+        f"{split} accuracy {metrics['accuracy']:.4f}   macro F1 {metrics['macro_f1']:.4f}   "
         f"loss {metrics['loss']:.4f}   ({num_rows:,} rows)",
         style="bold",
     )
@@ -55,13 +58,13 @@ def _matrix(matrix: Counts, names: Sequence[str]) -> RenderableType:
     if len(names) <= MAX_TABLE_CLASSES:
         table = Table("true \\ predicted", title="confusion matrix", title_justify="left")
         for name in names:
-            table.add_column(Text(name), justify="right")
+            table.add_column(Text(visible(name)), justify="right")
         for index, name in enumerate(names):
             cells = [
                 Text(f"{count:,}", style="green" if index == column else "red" if count else "dim")
                 for column, count in enumerate(matrix[index])
             ]
-            table.add_row(Text(name), *cells)
+            table.add_row(Text(visible(name)), *cells)
         return table
     table = Table("true", "predicted", title="most frequent confusions", title_justify="left")
     table.add_column("rows", justify="right")
@@ -71,7 +74,7 @@ def _matrix(matrix: Counts, names: Sequence[str]) -> RenderableType:
         true, predicted = np.unravel_index(flat, wrong.shape)
         if wrong[true, predicted]:
             count = f"{wrong[true, predicted]:,}"
-            table.add_row(Text(names[true]), Text(names[predicted]), count)
+            table.add_row(Text(visible(names[true])), Text(visible(names[predicted])), count)
     return table
 
 

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 from safetensors import safe_open
 
+from textcls.errors import InputError, first_line, visible
 from textcls.files import FINISHED
 from textcls.model.folder import FILES, WEIGHTS, ModelParts
-from textcls.report.explain import visible
 
 MAX_CLASSES = 40
 FREQUENT_TOKENS = 12
@@ -62,11 +62,16 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
         rows = model.embedding.num_embeddings - len(vocabulary)
         known["buckets"] = {"hashed_into": parts.tokenizer.config.buckets, "rows": rows}
     if (path / FINISHED).exists():
-        metrics = json.loads((path / FINISHED).read_text(encoding="utf-8"))
-        known["metrics"] = {
-            split: {score: metrics[split][score] for score in ("accuracy", "macro_f1", "loss")}
-            for split in ("validation", "test")
-        }
+        try:
+            metrics = json.loads((path / FINISHED).read_text(encoding="utf-8"))
+            known["metrics"] = {
+                split: {score: metrics[split][score] for score in ("accuracy", "macro_f1", "loss")}
+                for split in ("validation", "test")
+            }
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path / FINISHED}: is damaged ({first_line(error)}): inspect {path / 'model'}"
+            ) from None
     return known
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import Int32
-from textcls.errors import InputError
+from textcls.errors import InputError, visible
 from textcls.model.classifier import Classifier
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.pooling import WEIGHT_SCALE
@@ -327,22 +327,6 @@ def terminal(explanation: Explanation, width: int) -> RenderableType:
     aside = "" if other == e.label else f" (the prediction is {visible(other)})"
     legend = Text(f"⁺ speaks for {visible(e.label)}, ⁻ against it{aside}", style="dim")
     return Group(shown, legend, Text(), _bars(e), _table(e), *_sums(e))
-
-
-def visible(text: str) -> str:
-    """Return a text that a terminal shows as it is: one line, without codes that it would obey."""
-    return "".join(_visible(c) for c in text)
-
-
-def _visible(c: str) -> str:
-    if c.isspace():
-        return " "
-    if c < " ":
-        return chr(0x2400 + ord(c))  # Unicode's pictures of the control characters: ␀, ␛
-    if c == "\x7f":
-        return "␡"
-    # Controls, marks that turn the direction of writing, and what is no character.
-    return "�" if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Cn", "Co") else c
 
 
 def _word_margins(e: Explanation) -> Float64:
