@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,14 @@ from textcls.data.vocabulary import PADDING, UNKNOWN, Vocabulary
 from textcls.errors import InputError
 
 torchtext_basic_english = get_tokenizer("basic_english")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_text_is_split_by_itself() -> Iterator[None]:
+    """Have even a single text go the way of many."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tokens_module, "FEW_TEXTS", 0)
+        yield
 
 
 def config(name: str = "basic_english", **changes: object) -> TokenizerConfig:
@@ -91,6 +100,26 @@ def test_basic_english_is_torchtexts_for_every_character() -> None:
 def test_basic_english_is_torchtexts_on_real_text(file: str) -> None:
     texts = pq.read_table(shared(file))["text"].slice(0, 4000).to_pylist()
     assert tokenize(texts).to_lists() == [torchtext_basic_english(text) for text in texts]
+
+
+@given(TEXTS, st.none() | st.integers(1, 5))
+def test_few_texts_are_split_as_many_are(texts: list[str | None], max_tokens: int | None) -> None:
+    tokenizer = Tokenizer(config(max_tokens=max_tokens))
+    expected = tokenize(texts, tokenizer).to_lists()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tokens_module, "FEW_TEXTS", len(texts))
+        patched.setattr(tokens_module, "basic_english", None)
+        assert tokenize(texts, tokenizer).to_lists() == expected
+
+
+def test_every_character_is_split_alike_in_few_texts_and_in_many() -> None:
+    characters = [c for i in range(sys.maxunicode + 1) if not 0xD800 <= i < 0xE000 for c in chr(i)]
+    texts: list[str | None] = [f"a{c}B {c}" for c in characters]
+    one_by_one = tokens_module.basic_english_one_by_one([text or "" for text in texts], None)
+    many = tokenize(texts)
+    np.testing.assert_array_equal(one_by_one.offsets, many.offsets)
+    words = [tokens.dictionary.take(pa.array(tokens.codes)) for tokens in (one_by_one, many)]
+    assert words[0].equals(words[1])
 
 
 def test_block_borders_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,9 @@ def runs_of_bags(bags: Bags, max_tokens: int = 1 << 20, max_bags: int = 1 << 14)
 
     A bag longer than ``max_tokens`` makes a run of its own.
     """
+    if bags.num_tokens <= max_tokens and 0 < len(bags) <= max_bags:
+        yield bags  # of a single text, cutting takes as long as looking it up
+        return
     offsets = bags.offsets.cpu()
     start = 0
     while start < len(bags):
