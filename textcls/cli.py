@@ -114,16 +114,13 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # before click 8.2 it i
         return int(float(number) * base ** " kmg".index(prefix.lower() or " "))
 
 
-@click.group(context_settings=_SETTINGS, invoke_without_command=True)
+@click.group(context_settings=_SETTINGS, no_args_is_help=False)
 @click.version_option(__version__, prog_name=PROGRAM)
-@click.pass_context
-def cli(context: click.Context) -> None:
+def cli() -> None:
     """Use and compare text classifiers trained by train.py.
 
     MODEL is a run folder, or the model folder inside one.
     """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
 
 
 @cli.command()
