@@ -322,7 +322,8 @@ def at_work(figures: Figures, corpus: str) -> str:
             cells = [show(speed, 0), *(show(value, 0, 1e-6) for value in times)]
             rows.append([label, *cells, show(figures.median("load_seconds", **key), 2)])
     text = table(("", "texts/s", "one text, p50 µs", "p99 µs", "loading s"), rows)
-    streamed = sorted(figures.of(what="stream", corpus=corpus), key=lambda record: record["key"]["rows"])
+    streamed = figures.of(what="stream", corpus=corpus)
+    streamed.sort(key=lambda record: record["key"]["rows"])
     if streamed:
         found = [
             [f"{r['key']['rows']:,}", show(r["seconds"]), show(r["peak_rss"], 0, 1e6)]
