@@ -414,8 +414,8 @@ def export(model: Path, target: str, out: Path) -> None:
     from textcls.model.folder import load_model
 
     parts = load_model(model)
-    if target == "numpy" and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out}: is there already: name another folder")
+    if target == "numpy":
+        _check_new(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     write = {
         "onnx": exporting.export_onnx,
@@ -457,8 +457,7 @@ def compress(
     not seen (nor the final test). Writes OUT/model, and the curve of size against accuracy as
     OUT/compression.png and .json.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"--out {out}: is there already: name another folder")
+    _check_new(out)
     classifier = _load(model, "cpu")
     if data is not None:
         bags, _ = _labelled_bags(classifier, data, given)
@@ -524,6 +523,11 @@ def compare(runs: tuple[str, ...], out: Path | None, metric: str) -> None:
 
 
 # --- what verbs share ------------------------------------------------------------------------
+
+
+def _check_new(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: is there already: name another folder")
 
 
 def _load(model: Path, device: str) -> Classifier:

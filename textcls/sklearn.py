@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -297,8 +297,8 @@ def _describe(item: dict[str, Any]) -> str:
     return f"{name}={item['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _texts(X: Any) -> list[str | None]:  # noqa: N803
-    """Return the elements of what may stand for texts, None for each that is missing.
+def _texts(X: Any) -> list[Any]:  # noqa: N803
+    """Return the elements of what may stand for texts; None or NaN for each that is missing.
 
     Raises:
         ValueError: ``X`` is a single string, or of two dimensions.
@@ -313,8 +313,7 @@ def _texts(X: Any) -> list[str | None]:  # noqa: N803
         )
     if hasattr(X, "isna"):  # pandas' missing values are of many kinds
         return [None if gone else text for text, gone in zip(X, X.isna(), strict=True)]
-    values: Iterable[Any] = X.to_pylist() if hasattr(X, "to_pylist") else X
-    return [None if isinstance(text, float) and text != text else text for text in values]
+    return list(X.to_pylist() if hasattr(X, "to_pylist") else X)
 
 
 def _labels(y: Any) -> tuple[npt.NDArray[Any], Int64]:

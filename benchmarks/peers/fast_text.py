@@ -40,7 +40,7 @@ def speed(
     _give_back_memory()
     with timed(times, "train_seconds"):
         model = fasttext.train_supervised(
-            str(file), **_settings(ngrams, seed), lr=SPEED_LR, epoch=epochs, thread=threads
+            str(file), **training_settings(ngrams, seed), lr=SPEED_LR, epoch=epochs, thread=threads
         )
     if epochs:
         texts, _ = read(test)
@@ -86,7 +86,11 @@ def accuracy(
 
         try:
             model = fasttext.train_supervised(
-                str(file), **_settings(ngrams, seed), lr=lr, epoch=EPOCHS, thread=ACCURACY_THREADS
+                str(file),
+                **training_settings(ngrams, seed),
+                lr=lr,
+                epoch=EPOCHS,
+                thread=ACCURACY_THREADS,
             )
         except RuntimeError as error:  # "Encountered NaN."
             return {"error": str(error)}
@@ -148,15 +152,18 @@ def autotune(
     return times | scores(true, found) | {"settings": settings}
 
 
-def train_file(train: str, work: Path, tokenize: Callable[[str], list[str]]) -> Path:
-    """Write a file that fastText trains on, its rows shuffled."""
+def train_file(
+    train: str, work: Path, tokenize: Callable[[str], list[str]]
+) -> tuple[Path, dict[str, int]]:
+    """Write a file that fastText trains on, its rows shuffled; return it, and its label numbers."""
     texts, labels = _shuffled(train)
-    file = work / "train.txt"
-    _write(file, map(tokenize, texts), labels, _numbers(labels))
-    return file
+    file, names = work / "train.txt", _numbers(labels)
+    _write(file, map(tokenize, texts), labels, names)
+    return file, names
 
 
-def _settings(ngrams: int, seed: int) -> dict[str, Any]:
+def training_settings(ngrams: int, seed: int) -> dict[str, Any]:
+    """Return what all its trainings have in common."""
     bucket = BUCKET if ngrams > 1 else 0
     return {"dim": DIM, "wordNgrams": ngrams, "bucket": bucket, "seed": seed, "verbose": 0}
 

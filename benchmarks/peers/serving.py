@@ -58,9 +58,8 @@ def fasttext(train: str, test: str, work: str, tokenizer: str) -> dict[str, Any]
         tokenize = get_tokenizer("basic_english")
     else:
         tokenize = str.split
-    trained = fasttext.train_supervised(
-        str(train_file(train, Path(work), tokenize)), dim=100, epoch=1, thread=2, verbose=0
-    )
+    file, _ = train_file(train, Path(work), tokenize)
+    trained = fasttext.train_supervised(str(file), dim=100, epoch=1, thread=2, verbose=0)
     path = str(Path(work) / "model.bin")
     trained.save_model(path)
     times: dict[str, Any] = {}

@@ -7,14 +7,7 @@ from typing import Any
 
 from benchmarks.corpora import read
 from benchmarks.peers import scores, timed
-from benchmarks.peers.fast_text import (
-    ACCURACY_THREADS,
-    EPOCHS,
-    _numbers,
-    _settings,
-    _shuffled,
-    _write,
-)
+from benchmarks.peers.fast_text import ACCURACY_THREADS, EPOCHS, train_file, training_settings
 
 # fastText keeps the rows of the largest norms, as many as it is told: so many bytes are about one.
 # A number that comes out too large is lowered, and all is done again, at most so often.
@@ -25,14 +18,13 @@ ATTEMPTS = 5
 def ours(run: str, test: str, work: str, budgets: list[int]) -> dict[str, Any]:
     """Compress a finished run; its own validation split is all that the choice sees."""
     from textcls import Classifier
-    from textcls.config import read_config
     from textcls.model.compress import shrink
     from textcls.model.folder import load_model, save_model
-    from textcls.run import corpus
+    from textcls.run import validation_split
 
     texts, labels = read(test)
     parts = load_model(Path(run))
-    bags = corpus(read_config(Path(run))).validation
+    bags = validation_split(Path(run))
     before = {"bytes": _size(Path(run) / "model")} | scores(
         labels, Classifier.load(run).predict(texts)
     )
@@ -57,10 +49,8 @@ def fasttext(
     from torchtext.data.utils import get_tokenizer
 
     tokenize = get_tokenizer("basic_english")
-    texts, labels = _shuffled(train)
-    names = _numbers(labels)
-    file, whole, small = (Path(work) / name for name in ("train.txt", "model.bin", "model.ftz"))
-    _write(file, map(tokenize, texts), labels, names)
+    file, names = train_file(train, Path(work), tokenize)
+    whole, small = Path(work) / "model.bin", Path(work) / "model.ftz"
     texts, test_labels = read(test)
     rows = [" ".join(tokenize(text)) for text in texts]
     true = [names.get(label, -1) for label in test_labels]
@@ -70,7 +60,7 @@ def fasttext(
         return scores(true, [int(found[0].removeprefix("__label__")) for found in predicted])
 
     model = fasttext.train_supervised(
-        str(file), **_settings(ngrams, seed), lr=lr, epoch=EPOCHS, thread=ACCURACY_THREADS
+        str(file), **training_settings(ngrams, seed), lr=lr, epoch=EPOCHS, thread=ACCURACY_THREADS
     )
     model.save_model(str(whole))
     before = {"bytes": whole.stat().st_size} | judge(model)

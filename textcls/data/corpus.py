@@ -308,11 +308,8 @@ def read_texts(
 def _text_columns(reading: Reading, batch: pa.Table, path: Path) -> tuple[str, ...]:
     columns = batch.column_names
     listing = f"{path} has the columns {', '.join(columns)}"
-    for column in reading.text or ():
-        if column not in columns:
-            raise InputError(f"data.text={column}: there is no such column; {listing}")
-    labels = {*LABEL_COLUMNS, reading.label}
-    rest = [c for c in columns if c != reading.label and c.lower() not in labels]
+    _check_there("text", reading.text or (), columns, listing)
+    rest = [c for c in columns if c != reading.label and c.lower() not in LABEL_COLUMNS]
     return reading.text or _choose_text(rest if len(columns) > 1 else columns, listing)
 
 
@@ -731,10 +728,8 @@ def _make_corpus(config: DataConfig, tables: dict[str, _Table]) -> Corpus:
 def _choose_columns(reading: Reading, train: _Table) -> tuple[tuple[str, ...], str]:
     columns = train.table.column_names
     listing = f"{train.where} has the columns {', '.join(columns)}"
-    for key, wanted in (("text", reading.text or ()), ("label", (reading.label,))):
-        for column in wanted:
-            if column is not None and column not in columns:
-                raise InputError(f"data.{key}={column}: there is no such column; {listing}")
+    _check_there("text", reading.text or (), columns, listing)
+    _check_there("label", (reading.label,) if reading.label is not None else (), columns, listing)
     label = reading.label
     rest = [column for column in columns if column not in (reading.text or ())]
     if label is None:
@@ -750,6 +745,12 @@ def _choose_columns(reading: Reading, train: _Table) -> tuple[tuple[str, ...], s
     if label is None:
         raise InputError(f"which column is the label? {listing}: say data.label=COLUMN")
     return reading.text or _choose_text([c for c in rest if c != label], listing), label
+
+
+def _check_there(key: str, wanted: Sequence[str], columns: Sequence[str], listing: str) -> None:
+    for column in wanted:
+        if column not in columns:
+            raise InputError(f"data.{key}={column}: there is no such column; {listing}")
 
 
 def _choose_text(columns: Sequence[str], listing: str) -> tuple[str]:

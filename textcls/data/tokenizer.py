@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from textcls.config import TokenizerConfig
-from textcls.data import tokens
 from textcls.data.threads import usable_cpus
 from textcls.data.tokens import (
     BLOCK_BYTES,
     Int64,
     Tokens,
+    are_few,
     basic_english,
     basic_english_one_by_one,
     blocks,
@@ -75,14 +75,13 @@ class Tokenizer:
     def use_up(self, chunks: list[pa.Array]) -> Tokens:
         """Tokenize arrays of texts, and empty the list on the way, to let go of the texts."""
         is_own = self._split is basic_english
-        num_texts, num_bytes = sum(map(len, chunks)), sum(chunk.nbytes for chunk in chunks)
-        if is_own and num_texts <= tokens.FEW_TEXTS and num_bytes <= tokens.FEW_BYTES:
+        if is_own and are_few(chunks):
             few = [text or "" for chunk in chunks for text in chunk.to_pylist()]
             chunks.clear()
             return basic_english_one_by_one(few, self.config.max_tokens)
         # One block needs no threads; neither do tokenizers that hold the interpreter's lock, or
         # have threads of their own.
-        if not is_own or num_bytes <= BLOCK_BYTES:
+        if not is_own or sum(chunk.nbytes for chunk in chunks) <= BLOCK_BYTES:
             return join_blocks([self._cut(block) for block in blocks(chunks)])
         with ThreadPoolExecutor(usable_cpus()) as pool:
             return join_blocks(list(pool.map(self._cut, blocks(chunks))))

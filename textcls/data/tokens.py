@@ -267,6 +267,11 @@ def basic_english(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
     return _small(tokens.dictionary_encode()), np.diff(row_ends, prepend=0).astype(np.int64)
 
 
+def are_few(chunks: Sequence[pa.Array]) -> bool:
+    """Say whether texts are so few that they are better split one by one."""
+    return sum(map(len, chunks)) <= FEW_TEXTS and sum(c.nbytes for c in chunks) <= FEW_BYTES
+
+
 def basic_english_one_by_one(texts: Sequence[str], max_tokens: int | None) -> Tokens:
     """Split texts like :func:`basic_english`, each by Python's own string methods.
 

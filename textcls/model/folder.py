@@ -206,7 +206,7 @@ def load_model(folder: Path) -> ModelParts:
     Raises:
         InputError: there is none, or it is damaged, or of a newer version.
     """
-    folder = _find(folder)
+    folder = model_folder(folder)
     try:
         config = _read_config(folder)
         words = _read_json(folder / "vocabulary.json", _Words)
@@ -243,7 +243,12 @@ def load_model(folder: Path) -> ModelParts:
     )
 
 
-def _find(folder: Path) -> Path:
+def model_folder(folder: Path) -> Path:
+    """Return a model folder, or the one inside a run folder.
+
+    Raises:
+        InputError: there is none.
+    """
     try:
         for place in (folder / "model", folder):
             if (place / "config.json").is_file():

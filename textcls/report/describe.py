@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from textcls.errors import InputError, first_line, visible
 from textcls.files import FINISHED
-from textcls.model.folder import FILES, WEIGHTS, ModelParts
+from textcls.model.folder import FILES, WEIGHTS, ModelParts, model_folder
 
 MAX_CLASSES = 40
 FREQUENT_TOKENS = 12
@@ -29,7 +29,7 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
         path: a run folder or a model folder.
         parts: what was loaded from it.
     """
-    folder = next(p for p in (path / "model", path) if (p / "config.json").is_file())
+    folder = model_folder(path)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     sizes = {name: (folder / name).stat().st_size for name in FILES if (folder / name).exists()}
     with safe_open(folder / WEIGHTS, "numpy") as file:
