@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 
-from textcls.data.tokens import integers
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Bags:
                 )
 
     @classmethod
-    def _trusted(cls, indices: Tensor, offsets: Tensor, labels: Tensor, of: Bags) -> Bags:
+    def trusted(cls, indices: Tensor, offsets: Tensor, labels: Tensor, of: Bags) -> Bags:
         """Make bags out of checked bags, without the checks (and their device syncs)."""
         bags = object.__new__(cls)
         for name, value in (
@@ -121,7 +122,7 @@ class Bags:
 
     def to(self, device: torch.device | str) -> Bags:
         """Return the bags on ``device`` (themselves where they are there already)."""
-        return self._trusted(
+        return self.trusted(
             self.indices.to(device), self.offsets.to(device), self.labels.to(device), self
         )
 
@@ -135,7 +136,7 @@ class Bags:
             raise ValueError(f"no bags {start} to {stop} among {len(self)}")
         offsets = self.offsets[start : stop + 1]
         first, last = int(offsets[0]), int(offsets[-1])
-        return self._trusted(
+        return self.trusted(
             self.indices[first:last], offsets - first, self.labels[start:stop], self
         )
 
@@ -146,6 +147,8 @@ class Bags:
             rows: int64 ``[n]`` of bag numbers, ``0 <= row < len(self)``, on the bags' device.
         """
         if self.device.type == "cpu":
+            from textcls.data.tokens import integers  # brings Arrow, which a GPU does without
+
             taken = self._as_binary.take(integers(rows.numpy()))
             _, ends, data = taken.buffers()
             offsets = torch.from_numpy(np.frombuffer(ends, np.int64, len(rows) + 1) // 4)
@@ -161,11 +164,13 @@ class Bags:
                 self.offsets[rows] - offsets[:-1], lengths, output_size=num_tokens
             )
             indices = self.indices[shift.add_(torch.arange(num_tokens, device=self.device))]
-        return self._trusted(indices, offsets, self.labels[rows], self)
+        return self.trusted(indices, offsets, self.labels[rows], self)
 
     @cached_property
     def _as_binary(self) -> pa.LargeBinaryArray:
         """Each bag's ids as one value of bytes, which Arrow copies whole: as fast as memory."""
+        import pyarrow as pa
+
         return pa.LargeBinaryArray.from_buffers(
             pa.large_binary(),
             len(self),
@@ -186,7 +191,7 @@ class Bags:
         if len({part.device for part in parts}) > 1:
             raise ValueError("bags on different devices cannot be concatenated")
         lengths = torch.cat([part.lengths for part in parts])
-        return Bags._trusted(
+        return Bags.trusted(
             torch.cat([part.indices for part in parts]),
             torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
             torch.cat([part.labels for part in parts]),

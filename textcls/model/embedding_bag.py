@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,10 @@ from textcls.config import Mode, ModelConfig
 from textcls.data.bags import Bags
 from textcls.data.batches import runs_of_bags
 from textcls.data.transpose import Transpose
-from textcls.data.vocabulary import Vocabulary
 from textcls.model.pooling import TransposedEmbeddingBag
+
+if TYPE_CHECKING:
+    from textcls.data.vocabulary import Vocabulary
 
 
 class EmbeddingBagClassifier(nn.Module):

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 
 from textcls.config import OptimizerConfig, ScheduleConfig, TrainerConfig
 from textcls.data.bags import Bags
-from textcls.data.batches import batches, epoch_order
+from textcls.data.batches import epoch_order
 from textcls.errors import Interrupted, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from textcls.training.metrics import class_weights, classification_metrics, metrics_of_logits
 from textcls.training.optimizer import Optimizer, make_schedule
 from textcls.training.signals import deferred
+from textcls.training.steps import Objective, steps_on
 from textcls.training.tracking import Listener
 
 log = logging.getLogger("textcls")
@@ -78,17 +78,19 @@ def fit(
     """
     options = config.trainer
     device = model.linear.weight.device
-    train, labels_on_host = train.to(device), train.labels.cpu()
+    labels_on_host = train.labels.cpu()
     num_steps = math.ceil(len(train) / options.batch_size)
+    total_steps = options.epochs * num_steps
     model.embedding.sparse = _touched_rows_only(train, model.embedding.num_embeddings, config)
     log.info(
         "a step updates %s", "the rows its batch touches" if model.embedding.sparse else "all rows"
     )
     optimizer = Optimizer(config.optimizer, model.named_parameters())
-    schedule = make_schedule(config.schedule, options.epochs * num_steps)
+    schedule = make_schedule(config.schedule, total_steps)
     weights = class_weights(options.class_weights, labels_on_host, label_names)
-    weights = None if weights is None else weights.to(device)
-    plain = weights is None and not options.label_smoothing
+    objective = Objective(
+        None if weights is None else weights.to(device), options.label_smoothing, options.clip_norm
+    )
     minimize = options.monitor == "loss"
 
     progress = Progress()
@@ -97,9 +99,14 @@ def fit(
     tracker.begin(options.epochs, num_steps, progress)
     began = time.perf_counter() - progress.seconds
 
-    def learning_rate(progress: Progress) -> float:
-        return config.optimizer.lr * schedule(progress.epoch * num_steps + progress.step)
+    def learning_rate(step: int) -> float:
+        return config.optimizer.lr * schedule(step)
 
+    steps = steps_on(
+        model, optimizer, train, options.batch_size, objective, learning_rate, total_steps
+    )
+    if validation is not None:
+        validation = validation.to(device)
     saved_epoch, saved_at, save_seconds = -1, -math.inf, 0.0
 
     def save() -> None:
@@ -117,48 +124,25 @@ def fit(
         while progress.epoch < options.epochs:
             if options.patience and progress.epoch - progress.best_epoch >= options.patience:
                 break
-            order = epoch_order(len(train), config.seed, progress.epoch).to(device)
-            predictions = torch.empty_like(train.labels)
-            if progress.step:
-                predictions.copy_(progress.predictions)
-            # Sums stay on the device: the loop never waits for a step's result.
-            loss_sum = torch.full((), progress.loss_sum, dtype=torch.float32, device=device)
+            order = epoch_order(len(train), config.seed, progress.epoch)
             started = time.perf_counter() - progress.epoch_seconds
             tokens = 0
-            model.train()
-            transposed = model.embedding.mode != "max"
-            for made in batches(train, order, options.batch_size, progress.step, transposed):
-                batch = made.bags
-                logits = model(batch.indices, batch.offsets, made.transposed)
-                loss = F.cross_entropy(
-                    logits, batch.labels, weights, label_smoothing=options.label_smoothing
-                )
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                if options.clip_norm is not None:
-                    optimizer.clip_norm(options.clip_norm)
-                optimizer.step(learning_rate(progress))
-
-                with torch.no_grad():
-                    # Reported is the plain cross-entropy, as on validation and test.
-                    shown = loss if plain else F.cross_entropy(logits, batch.labels)
-                    loss_sum.add_(shown.detach(), alpha=len(batch))
-                    predictions[made.rows] = logits.argmax(1)
+            for of_step in steps.epoch(progress.epoch, order, progress):
                 progress.step += 1
-                tokens += batch.num_tokens
-                tracker.step(progress, tokens, loss_sum, len(batch))
+                tokens += of_step
+                tracker.step(progress, tokens, steps.loss_sum, options.batch_size)
                 if received.signum is not None:
-                    progress.loss_sum = loss_sum.item()
-                    progress.predictions = predictions.cpu()
+                    progress.loss_sum = steps.loss_sum.item()
+                    progress.predictions = steps.predictions
                     progress.epoch_seconds = time.perf_counter() - started
                     save()
                     raise Interrupted(received.signum)
 
-            train_loss = loss_sum.item() / len(train)  # waits for the device
+            train_loss = steps.loss_sum.item() / len(train)  # waits for the device
             seconds = time.perf_counter() - started
             metrics = {
                 "train": {"loss": train_loss}
-                | classification_metrics(labels_on_host, predictions.cpu(), label_names)
+                | classification_metrics(labels_on_host, steps.predictions, label_names)
             }
             if validation is not None:
                 metrics["validation"] = evaluate(model, validation, label_names)
@@ -171,7 +155,7 @@ def fit(
             progress = _end_of_epoch(progress, seconds, train.num_tokens)
             record: dict[str, Any] = {
                 "epoch": progress.epoch,
-                "learning_rate": learning_rate(progress),
+                "learning_rate": learning_rate(progress.epoch * num_steps),
                 "seconds": seconds,
                 "tokens_per_second": train.num_tokens / seconds,
             } | metrics

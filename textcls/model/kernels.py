@@ -1,0 +1,451 @@
+"""The kernels of a training step on a GPU, in Triton.
+
+They read a batch where :class:`~textcls.data.resident.Resident` has laid it out: the bags through
+the epoch's order, and the batch turned around, token by token. Which step of those laid out it is
+stands on the device, in ``counter``, so that a step captured in a CUDA graph can be replayed for
+each batch. How many tokens and rows a step has is read on the device as well: nothing waits for the
+host, and every grid has a size of its own, whatever the batch holds.
+
+Numbers add up in float32, in an order that depends on nothing but the batch: no atomics. All of it
+can be run without a GPU in Triton's interpreter (``TRITON_INTERPRET=1``), which the tests do.
+See https://triton-lang.org/main/python-api/triton.language.html.
+
+The gradient of a table takes three kernels, because some tokens stand in nearly every bag and most
+in one: ``credit`` cuts the step's entries, sorted by token, into tiles of equal size, and sums each
+row's part of a tile; ``join`` sums the parts of the rows that reach over several tiles; ``settle``
+puts the rows' gradients where the optimizer reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from textcls.config import OptimizerConfig
+from textcls.data.resident import Resident
+from textcls.model.pooling import WEIGHT_SCALE, TransposedEmbeddingBag
+
+# Entries of a transposed batch that one program sums at a time.
+TILE = 64
+# Columns of a table that one program holds at a time.
+MAX_COLUMNS = 64
+# Numbers of a table that one program holds at a time, where it holds whole rows.
+ELEMENTS = 1024
+# Parts of one row that are added at a time.
+JOINED = 32
+
+
+@triton.jit
+def pool_kernel(
+    table, weighing, indices, starts, lengths, counter, pooled, chosen, scales,
+    batch_size, dim, padding,
+    WEIGHT_SCALE: tl.constexpr, MEAN: tl.constexpr, SUM: tl.constexpr, MAX: tl.constexpr,
+    WEIGHTED: tl.constexpr, TOKENS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Pool one bag: of the table's rows that it names, the mean, the sum, the largest."""
+    bag = tl.program_id(0)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = columns < dim
+    slot = tl.load(counter) * batch_size + bag
+    start = tl.load(starts + slot).to(tl.int64)
+    length = tl.load(lengths + slot)
+
+    total = tl.zeros([COLUMNS], tl.float32)
+    best = tl.full([COLUMNS], float("-inf"), tl.float32)
+    best_token = tl.full([COLUMNS], -1, tl.int32)
+    pooled_tokens = 0
+    for begin in range(0, length, TOKENS):
+        places = begin + tl.arange(0, TOKENS)
+        tokens = tl.load(indices + start + places, mask=places < length, other=0)
+        counts = (places < length) & (tokens != padding)
+        vectors = tl.load(
+            table + tokens[:, None].to(tl.int64) * dim + columns[None, :],
+            mask=counts[:, None] & inside[None, :],
+            other=0,
+        ).to(tl.float32)
+        if WEIGHTED:
+            vectors *= 1 + WEIGHT_SCALE * tl.load(weighing + tokens).to(tl.float32)[:, None]
+        if MEAN or SUM:
+            total += tl.sum(vectors, 0)
+            pooled_tokens += tl.sum(counts.to(tl.int32), 0)
+        if MAX:
+            # Of equals the first token counts, as with torch.
+            candidates = tl.where(counts[:, None], vectors, float("-inf"))
+            largest = tl.max(candidates, 0)
+            is_largest = counts[:, None] & (candidates == largest[None, :])
+            place = tl.min(tl.where(is_largest, places[:, None], length), 0)
+            token = tl.load(indices + start + place, mask=place < length, other=-1)
+            best_token = tl.where(largest > best, token, best_token)
+            best = tl.maximum(best, largest)
+
+    # Side by side in the order of the mode's name: mean, sum, max.
+    width = dim * (MEAN + SUM + MAX)
+    out = pooled + bag.to(tl.int64) * width + columns
+    scale = 1.0 / tl.maximum(pooled_tokens, 1)
+    if MEAN:
+        tl.store(scales + bag, scale)
+        tl.store(out, total * scale, mask=inside)
+        out += dim
+    if SUM:
+        tl.store(out, total, mask=inside)
+        out += dim
+    if MAX:
+        tl.store(out, tl.where(best_token >= 0, best, 0.0), mask=inside)
+        tl.store(chosen + bag.to(tl.int64) * dim + columns, best_token, mask=inside)
+
+
+@triton.jit
+def _joined(sum_a, begins_a, sum_b, begins_b):
+    """Add up two neighbouring stretches, unless a row begins in the second."""
+    return tl.where(begins_b != 0, sum_b, sum_a + sum_b), begins_a | begins_b
+
+
+@triton.jit
+def credit_kernel(
+    grad, grad_of_max, chosen, bags, rows, row_tokens, step_entries, step_rows, counter, parts,
+    dim,
+    SUM: tl.constexpr, MAX: tl.constexpr, TILE: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Sum, over each tile of entries, the gradients of the bags of each row in it.
+
+    The part of a row in a tile goes to ``parts[row's number + tile's number]``: both count from
+    0 in the step, and one of them grows from each part to the next.
+    """
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = columns < dim
+    step = tl.load(counter)
+    first, last = tl.load(step_entries + step), tl.load(step_entries + step + 1)
+    first_row = tl.load(step_rows + step)
+    places = tl.arange(0, TILE)
+    for tile in range(tl.program_id(0), tl.cdiv(last - first, TILE), tl.num_programs(0)):
+        entries = first + tile * TILE + places
+        valid = entries < last
+        bag = tl.load(bags + entries, mask=valid, other=0).to(tl.int64)
+        row = tl.load(rows + entries, mask=valid, other=-1)
+        row_before = tl.load(rows + entries - 1, mask=valid & (entries > first), other=-1)
+        row_after = tl.load(rows + entries + 1, mask=entries + 1 < last, other=-1)
+        at = bag[:, None] * dim + columns[None, :]
+        known = valid[:, None] & inside[None, :]
+        values = tl.zeros([TILE, COLUMNS], tl.float32)
+        if SUM:
+            values += tl.load(grad + at, mask=known, other=0)
+        if MAX:
+            # A bag credits a token once, however often the token stands in it.
+            bag_before = tl.load(bags + entries - 1, mask=valid & (entries > first), other=-1)
+            is_new = (row != row_before) | (bag != bag_before)
+            token = tl.load(row_tokens + row, mask=valid, other=-1)
+            wins = tl.load(chosen + at, mask=known, other=-2) == token[:, None]
+            values += tl.load(grad_of_max + at, mask=known & wins & is_new[:, None], other=0)
+        begins = tl.broadcast_to((row != row_before).to(tl.int32)[:, None], (TILE, COLUMNS))
+        summed, _ = tl.associative_scan((values, begins), 0, _joined)
+        ends = valid & ((row != row_after) | (places == TILE - 1))
+        part = (row - first_row + tile).to(tl.int64)
+        tl.store(
+            parts + part[:, None] * dim + columns[None, :],
+            summed,
+            mask=ends[:, None] & inside[None, :],
+        )
+
+
+@triton.jit
+def join_kernel(
+    rows, row_starts, step_entries, step_rows, counter, parts, dim,
+    TILE: tl.constexpr, JOINED: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Sum the parts of each row that reaches over several tiles, into the first of them.
+
+    A program looks at the places where a tile ends: the first of these that a row reaches over
+    is where that row is dealt with.
+    """
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = columns < dim
+    step = tl.load(counter)
+    first, last = tl.load(step_entries + step), tl.load(step_entries + step + 1)
+    first_row = tl.load(step_rows + step)
+    for tile in range(1 + tl.program_id(0), tl.cdiv(last - first, TILE), tl.num_programs(0)):
+        row = tl.load(rows + first + tile * TILE)
+        row_before = tl.load(rows + first + tile * TILE - 1)
+        begin, end = tl.load(row_starts + row) - first, tl.load(row_starts + row + 1) - first
+        if (row == row_before) & (begin >= (tile - 1) * TILE):
+            last_tile = (end - 1) // TILE
+            mine = parts + (row - first_row).to(tl.int64) * dim + columns
+            total = tl.load(mine + (tile - 1) * dim, mask=inside, other=0)
+            for begin_tile in range(tile, last_tile + 1, JOINED):
+                tiles = begin_tile + tl.arange(0, JOINED)
+                more = tl.load(
+                    mine[None, :] + tiles[:, None] * dim,
+                    mask=(tiles <= last_tile)[:, None] & inside[None, :],
+                    other=0,
+                )
+                total += tl.sum(more, 0)
+            tl.store(mine + (tile - 1) * dim, total, mask=inside)
+
+
+@triton.jit
+def settle_kernel(
+    parts, table, weighing, row_tokens, row_starts, step_entries, step_rows, counter,
+    grad_table, grad_weighing, dim, padding,
+    WEIGHT_SCALE: tl.constexpr, DENSE: tl.constexpr, WEIGHTED: tl.constexpr,
+    TILE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Put each row's gradient at its number in the step, or (``DENSE``) at its token id.
+
+    With token weights, a row's sum G over its bags becomes w * G for the row itself and the dot
+    product of the row and G for its weight.
+    """
+    step = tl.load(counter)
+    first = tl.load(step_entries + step)
+    first_row, last_row = tl.load(step_rows + step), tl.load(step_rows + step + 1)
+    num_rows = last_row - first_row
+    for block in range(tl.program_id(0), tl.cdiv(num_rows, ROWS), tl.num_programs(0)):
+        row = block * ROWS + tl.arange(0, ROWS)
+        valid = row < num_rows
+        token = tl.load(row_tokens + first_row + row, mask=valid, other=0).to(tl.int64)
+        begin = tl.load(row_starts + first_row + row, mask=valid, other=0) - first
+        source = (row + begin // TILE).to(tl.int64) * dim
+        target = token if DENSE else row.to(tl.int64)
+        learns = valid & (token != padding)
+        if WEIGHTED:
+            weight = 1 + WEIGHT_SCALE * tl.load(weighing + token, mask=valid, other=0)
+            dot = tl.zeros([ROWS], tl.float32)
+        for left in range(0, dim, COLUMNS):
+            columns = left + tl.arange(0, COLUMNS)
+            known = valid[:, None] & (columns < dim)[None, :]
+            values = tl.load(
+                parts + source[:, None] + columns[None, :], mask=known & learns[:, None], other=0
+            )
+            if WEIGHTED:
+                own = tl.load(
+                    table + token[:, None] * dim + columns[None, :], mask=known, other=0
+                ).to(tl.float32)
+                dot += tl.sum(own * values, 1)
+                values *= weight[:, None]
+            tl.store(grad_table + target[:, None] * dim + columns[None, :], values, mask=known)
+        if WEIGHTED:
+            tl.store(grad_weighing + target, WEIGHT_SCALE * dot, mask=valid)
+
+
+@triton.jit
+def update_kernel(
+    table, grad, memory, second_memory, row_tokens, step_rows, counter, rates, clip,
+    num_rows, dim, weight_decay, momentum, beta1, beta2,
+    RULE: tl.constexpr, REMEMBERS: tl.constexpr, TOUCHED: tl.constexpr, CLIPPED: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Update all rows of a table, or (``TOUCHED``) those of the step, by torch's rules.
+
+    See torch.optim's SGD, Adagrad, Adam and AdamW. ``rates`` has three numbers by step of the
+    training: the learning rate, and for Adam that rate and the second mean's root corrected for
+    their bias towards zero.
+    """
+    rate_at = rates + tl.load(counter + 1) * 3
+    lr, corrected_lr, correction = tl.load(rate_at), tl.load(rate_at + 1), tl.load(rate_at + 2)
+    first_row = 0
+    if TOUCHED:
+        step = tl.load(counter)
+        first_row = tl.load(step_rows + step)
+        num_rows = tl.load(step_rows + step + 1) - first_row
+    for block in range(tl.program_id(0), tl.cdiv(num_rows, ROWS), tl.num_programs(0)):
+        row = block * ROWS + tl.arange(0, ROWS)
+        valid = row < num_rows
+        source = row.to(tl.int64) * dim
+        target = source
+        if TOUCHED:
+            token = tl.load(row_tokens + first_row + row, mask=valid, other=0)
+            target = token.to(tl.int64) * dim
+        for left in range(0, dim, COLUMNS):
+            columns = left + tl.arange(0, COLUMNS)
+            known = valid[:, None] & (columns < dim)[None, :]
+            at = target[:, None] + columns[None, :]
+            g = tl.load(grad + source[:, None] + columns[None, :], mask=known, other=0)
+            w = tl.load(table + at, mask=known, other=0).to(tl.float32)
+            if CLIPPED:
+                g *= tl.load(clip)
+            if RULE == "adamw":
+                w *= 1 - lr * weight_decay
+            else:
+                g += weight_decay * w
+            if RULE == "sgd":
+                if REMEMBERS:
+                    g += momentum * tl.load(memory + at, mask=known, other=0)
+                    tl.store(memory + at, g, mask=known)
+                w -= lr * g
+            elif RULE == "adagrad":
+                squares = tl.load(memory + at, mask=known, other=0) + g * g
+                tl.store(memory + at, squares, mask=known)
+                w -= lr * g / (tl.sqrt_rn(squares) + 1e-10)
+            else:
+                mean = tl.load(memory + at, mask=known, other=0)
+                mean += (1 - beta1) * (g - mean)
+                square = tl.load(second_memory + at, mask=known, other=0)
+                square += (1 - beta2) * (g * g - square)
+                tl.store(memory + at, mean, mask=known)
+                tl.store(second_memory + at, square, mask=known)
+                w -= corrected_lr * mean / (tl.sqrt_rn(square) * correction + 1e-8)
+            tl.store(table + at, w, mask=known)
+
+
+class ResidentEmbeddingBag:
+    """An embedding bag's forward and backward pass over the steps that a layout holds.
+
+    All that it returns stands in tensors that never move.
+
+    Args:
+        embedding: whose parameters are read.
+        layout: where the bags are.
+        counter: int64 ``[n]`` on the device; its first number is the step in the layout.
+        num_programs: of the kernels whose work the device itself counts.
+    """
+
+    def __init__(
+        self,
+        embedding: TransposedEmbeddingBag,
+        layout: Resident,
+        counter: Tensor,
+        num_programs: int,
+    ) -> None:
+        self.embedding, self.layout, self.counter = embedding, layout, counter
+        self.num_programs = num_programs
+        parts = embedding.mode.split("+")
+        self._mean, self._max = "mean" in parts, "max" in parts
+        self._sum = "sum" in parts or embedding.weighing is not None
+        dim, size = embedding.embedding_dim, layout.batch_size
+        # A step has no more rows than tokens, and no more parts than rows and tiles.
+        max_rows = min(embedding.num_embeddings, layout.max_tokens)
+        max_parts = max_rows + triton.cdiv(layout.max_tokens, TILE)
+
+        def floats(*shape: int) -> Tensor:
+            return torch.zeros(*shape, dtype=torch.float32, device=layout.device)
+
+        self.pooled = floats(size, embedding.pooled_dim)
+        self._scales = floats(size, 1)
+        self._chosen = torch.zeros(size, dim, dtype=torch.int32, device=layout.device)
+        self._parts = floats(max_parts, dim)
+        grad_rows = max_rows if embedding.sparse else embedding.num_embeddings
+        self.grad_weight = floats(grad_rows, dim)
+        self.grad_weighing = None if embedding.weighing is None else floats(grad_rows, 1)
+        # As many tokens at once as a bag has, or a good part of them.
+        mean_length = len(layout.indices) // max(len(layout.labels), 1)
+        self._tokens = min(max(triton.next_power_of_2(mean_length), 16), 64)
+
+    @property
+    def _padding(self) -> int:
+        padding = self.embedding.padding_idx
+        return -1 if padding is None else padding
+
+    def forward(self) -> Tensor:
+        """Return the step's pooled vectors, float32 ``[batch_size, pooled_dim]``."""
+        embedding, layout = self.embedding, self.layout
+        dim, columns = embedding.embedding_dim, columns_of(embedding.embedding_dim)
+        weight = embedding.weight
+        pool_kernel[(layout.batch_size, triton.cdiv(dim, columns))](
+            weight, weight if embedding.weighing is None else embedding.weighing,
+            layout.indices, layout.starts, layout.lengths, self.counter,
+            self.pooled, self._chosen, self._scales, layout.batch_size, dim, self._padding,
+            WEIGHT_SCALE, int(self._mean), int(self._sum), int(self._max),
+            embedding.weighing is not None, self._tokens, columns,
+        )  # fmt: skip
+        return self.pooled
+
+    def backward(self, grad: Tensor) -> None:
+        """Fill ``grad_weight`` and ``grad_weighing``: by row of the step, or by token id.
+
+        By row where ``embedding.sparse`` says so; the rows are then those of ``layout`` that
+        belong to the step, and what lies beyond them is undefined.
+
+        Args:
+            grad: float32 ``[batch_size, pooled_dim]``, of the pooled vectors.
+        """
+        embedding, layout, dim = self.embedding, self.layout, self.embedding.embedding_dim
+        weighted, dense = embedding.weighing is not None, not embedding.sparse
+        parts = list(grad.chunk(grad.shape[1] // dim, 1))
+        of_sum = parts.pop(0) * self._scales if self._mean else None
+        if self._sum:
+            summed = parts.pop(0)
+            of_sum = summed if of_sum is None else of_sum + summed
+        of_max = parts.pop(0).contiguous() if self._max else grad
+        columns = columns_of(dim)
+        by_column = (self.num_programs, triton.cdiv(dim, columns))
+        credit_kernel[by_column](
+            of_max if of_sum is None else of_sum.contiguous(), of_max, self._chosen,
+            layout.bags, layout.rows, layout.row_tokens, layout.step_entries, layout.step_rows,
+            self.counter, self._parts, dim, of_sum is not None, self._max, TILE, columns,
+        )  # fmt: skip
+        join_kernel[by_column](
+            layout.rows, layout.row_starts, layout.step_entries, layout.step_rows, self.counter,
+            self._parts, dim, TILE, JOINED, columns,
+        )  # fmt: skip
+        if dense:
+            self.grad_weight.zero_()
+            if self.grad_weighing is not None:
+                self.grad_weighing.zero_()
+        settle_kernel[(self.num_programs,)](
+            self._parts, embedding.weight, embedding.weighing if weighted else embedding.weight,
+            layout.row_tokens, layout.row_starts, layout.step_entries, layout.step_rows,
+            self.counter, self.grad_weight,
+            self.grad_weight if self.grad_weighing is None else self.grad_weighing,
+            dim, self._padding, WEIGHT_SCALE, dense, weighted, TILE, rows_of(dim), columns,
+        )  # fmt: skip
+
+    def of_step(self, grad: Tensor) -> Tensor:
+        """Return a gradient of this class with zeros where it is undefined."""
+        if not self.embedding.sparse:
+            return grad
+        here, there = self.layout.step_rows.index_select(
+            0, self.counter[0] + torch.arange(2, device=grad.device)
+        ).chunk(2)
+        is_row = torch.arange(len(grad), device=grad.device) < there - here
+        return torch.where(is_row.unsqueeze(1), grad, 0)
+
+
+def update(
+    config: OptimizerConfig,
+    table: Tensor,
+    grad: Tensor,
+    memory: Sequence[Tensor],
+    rates: Tensor,
+    counter: Tensor,
+    clip: Tensor | None,
+    num_programs: int,
+    touched: Resident | None = None,
+) -> None:
+    """Update a table in place by the optimizer's rule, as torch's would.
+
+    Args:
+        config: the optimizer's name and options.
+        table: any float ``[num_rows, dim]`` or ``[dim]``, contiguous.
+        grad: float32, of its shape; or with ``touched``, of the step's rows only.
+        memory: float32, what the optimizer remembers, in tensors of the table's shape.
+        rates: float32 ``[num_steps, 3]``, as of :func:`rates_of`.
+        counter: int64 ``[n]``: the step in the layout, and that in the whole training.
+        clip: float32 ``[1]``, what gradients are multiplied by; None: nothing.
+        num_programs: of the kernel.
+        touched: update only the rows of the step that is laid out there.
+    """
+    dim = table.shape[-1]
+    first = memory[0] if memory else table
+    second = memory[1] if len(memory) > 1 else first
+    beta1, beta2 = config.betas
+    update_kernel[(num_programs,)](
+        table, grad, first, second,
+        counter if touched is None else touched.row_tokens,
+        counter if touched is None else touched.step_rows,
+        counter, rates, rates if clip is None else clip,
+        table.numel() // dim, dim, config.weight_decay, config.momentum, beta1, beta2,
+        config.name, bool(memory), touched is not None, clip is not None,
+        rows_of(dim), columns_of(dim),
+    )  # fmt: skip
+
+
+def columns_of(dim: int) -> int:
+    """Return how many columns of a table a program holds at a time."""
+    return min(MAX_COLUMNS, triton.next_power_of_2(dim))
+
+
+def rows_of(dim: int) -> int:
+    """Return how many rows of a table a program holds at a time."""
+    return ELEMENTS // columns_of(dim)

@@ -1,0 +1,163 @@
+"""The steps of an epoch: batch, loss, gradient, update."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from textcls.data.bags import Bags
+from textcls.data.batches import batches
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.training.checkpoint import Progress
+from textcls.training.optimizer import Optimizer
+
+if TYPE_CHECKING:
+    from textcls.training.captured import CapturedSteps
+
+log = logging.getLogger("textcls")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a step minimises, and how.
+
+    Attributes:
+        class_weights: float32 ``[num_classes]``, or None.
+        label_smoothing: share of the target spread evenly over all classes.
+        clip_norm: gradients are scaled down to this norm where they exceed it; None: never.
+    """
+
+    class_weights: Tensor | None = None
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the loss is the plain cross-entropy."""
+        return self.class_weights is None and not self.label_smoothing
+
+
+class Steps:
+    """Step after step by torch's operators: on any device.
+
+    Args:
+        model: on its device; trained in place.
+        optimizer: of its parameters.
+        train: the bags, on the model's device.
+        batch_size: bags a step.
+        objective: what is minimised.
+        learning_rate: at each step of the whole training, from 0.
+
+    Attributes:
+        loss_sum: float32, cross-entropy summed over the epoch's bags so far; it stays on the
+            device, so that nothing waits for a step's result.
+    """
+
+    def __init__(
+        self,
+        model: EmbeddingBagClassifier,
+        optimizer: Optimizer,
+        train: Bags,
+        batch_size: int,
+        objective: Objective,
+        learning_rate: Callable[[int], float],
+    ) -> None:
+        self.model, self.optimizer, self.train = model, optimizer, train
+        self.batch_size, self.objective, self.learning_rate = batch_size, objective, learning_rate
+        self.num_steps = -(-len(train) // batch_size)
+        self.loss_sum = torch.zeros((), device=train.device)
+        self._predictions = torch.empty_like(train.labels)
+
+    def epoch(self, number: int, order: Tensor, begun: Progress) -> Iterator[int]:
+        """Train on an epoch, or what is left of it; yield after each step how many tokens it had.
+
+        Args:
+            number: of the epoch, from 0.
+            order: int64 ``[num_bags]``, a permutation of the bags, on the CPU.
+            begun: how far the epoch has come: its step, sum of losses and predictions.
+        """
+        model, objective = self.model, self.objective
+        model.train()
+        self.loss_sum.fill_(begun.loss_sum)
+        if begun.step:
+            self._predictions.copy_(begun.predictions)
+        step = number * self.num_steps + begun.step
+        transposed = model.embedding.mode != "max"
+        order = order.to(self.train.device)
+        for made in batches(self.train, order, self.batch_size, begun.step, transposed):
+            batch = made.bags
+            logits = model(batch.indices, batch.offsets, made.transposed)
+            loss = F.cross_entropy(
+                logits,
+                batch.labels,
+                objective.class_weights,
+                label_smoothing=objective.label_smoothing,
+            )
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            if objective.clip_norm is not None:
+                self.optimizer.clip_norm(objective.clip_norm)
+            self.optimizer.step(self.learning_rate(step))
+
+            with torch.no_grad():
+                # Reported is the plain cross-entropy, as on validation and test.
+                shown = loss if objective.is_plain else F.cross_entropy(logits, batch.labels)
+                self.loss_sum.add_(shown.detach(), alpha=len(batch))
+                self._predictions[made.rows] = logits.argmax(1)
+            step += 1
+            yield batch.num_tokens
+
+    @property
+    def predictions(self) -> Tensor:
+        """The epoch's, int64 ``[num_bags]`` on the CPU; those not yet made are undefined."""
+        return self._predictions.cpu()
+
+
+def steps_on(
+    model: EmbeddingBagClassifier,
+    optimizer: Optimizer,
+    train: Bags,
+    batch_size: int,
+    objective: Objective,
+    learning_rate: Callable[[int], float],
+    total_steps: int,
+) -> Steps | CapturedSteps:
+    """Return the steps of a training, the fastest way its device knows.
+
+    Args:
+        model, optimizer, train, batch_size, objective, learning_rate: as of :class:`Steps`.
+        total_steps: of the whole training.
+    """
+    device = model.linear.weight.device
+    if device.type == "cuda":
+        reason = _no_triton(device)
+        if reason is None:
+            from textcls.training.captured import CapturedSteps
+
+            return CapturedSteps(
+                model, optimizer, train, batch_size, objective, learning_rate, total_steps
+            )
+        log.warning("training by torch's own kernels, which is slower: %s", reason)
+    return Steps(model, optimizer, train.to(device), batch_size, objective, learning_rate)
+
+
+def _no_triton(device: torch.device) -> str | None:
+    """Say why Triton's kernels cannot be had on a GPU; None: they can."""
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    if torch.cuda.get_device_capability(device) < (7, 0):
+        return f"Triton needs a newer GPU than {torch.cuda.get_device_name(device)}"
+    # Triton builds its launchers by a C compiler, as of
+    # https://github.com/triton-lang/triton/blob/main/python/triton/runtime/build.py
+    if "CC" not in os.environ and not (shutil.which("gcc") or shutil.which("clang")):
+        return "Triton needs a C compiler (install gcc, or set CC)"
+    return None
