@@ -412,6 +412,23 @@ def test_debug_overfit_fits(files: list[str], run_train: Run, tmp_path: Path) ->
     assert metrics["test"]["loss"] < 0.05
 
 
+def test_debug_profile_leaves_a_trace_of_steps(
+    files: list[str], run_train: Run, tmp_path: Path
+) -> None:
+    result = run_train(*files, "debug=profile", "trainer.batch_size=4", "run_dir=run")
+    assert result.returncode == 0, result.stderr
+    events = json.loads((tmp_path / "run" / "trace.json").read_text())["traceEvents"]
+    steps = {event["name"] for event in events if event["name"].startswith("ProfilerStep")}
+    assert len(steps) == 8
+    assert any(
+        "EmbeddingBag" in event["name"] or "embedding_bag" in event["name"] for event in events
+    )
+    assert "aten::_embedding_bag" in (tmp_path / "run" / "profile.txt").read_text()
+    few = run_train(*files, "debug=profile", "trainer.batch_size=1000", "run_dir=few")
+    assert few.returncode == 0
+    assert "nothing is traced" in few.stdout + few.stderr
+
+
 def test_weights_by_label_reach_the_loss(files: list[str], run_train: Run) -> None:
     result = run_train(*files, "trainer.class_weights={god: 2}")
     assert result.returncode == 2

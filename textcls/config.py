@@ -21,7 +21,7 @@ Mode = Literal[
 ]
 Monitor = Literal["loss", "accuracy", "macro_f1"]
 # What of a configuration does not change what a run comes to.
-CIRCUMSTANCES = ("cache_dir", "trainer.device", "trainer.num_threads")
+CIRCUMSTANCES = ("cache_dir", "trainer.device", "trainer.num_threads", "trainer.profile")
 
 # A single name may be given where several are allowed: data.text=review or data.text=[title,body].
 Names = Annotated[
@@ -162,6 +162,7 @@ class TrainerConfig:
     overfit: PositiveInt | None
     device: str
     num_threads: Annotated[int, Field(ge=1, le=1024)] | None
+    profile: bool = False
 
 
 @dataclass(frozen=True, config=_strict)
@@ -213,7 +214,10 @@ TUNED_GROUPS = {
     "schedule": ScheduleConfig,
     "trainer": TrainerConfig,
 }
-NOT_TUNED = ("trainer.monitor", "trainer.overfit", "trainer.device", "trainer.num_threads")
+NOT_TUNED = (
+    "trainer.monitor", "trainer.overfit", "trainer.device", "trainer.num_threads",
+    "trainer.profile",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, config=_strict)

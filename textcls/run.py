@@ -312,7 +312,7 @@ def _phases(
         else:
             save_model(parts, folder / "model")
 
-    with Tracker(folder, console, config.trainer.monitor) as tracker:
+    with Tracker(folder, console, config.trainer.monitor, config.trainer.profile) as tracker:
         progress = fit(
             model,
             prepared.train,

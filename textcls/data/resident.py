@@ -14,8 +14,9 @@ from textcls.data.threads import made_ahead
 
 # The label of a slot that no bag is in: torch's losses leave it out.
 NO_BAG = -100
-# Device memory that laying out a token takes at its peak, sorting included, in bytes (counted).
-LAYOUT_BYTES = 96
+# Device memory that laying out a token takes at its peak, in bytes: counted with the sort's own,
+# and rounded up.
+LAYOUT_BYTES = 128
 # Tokens laid out at once: enough that what a layout costs by itself is nothing.
 MAX_CHUNK = 1 << 25
 
@@ -82,7 +83,7 @@ class Resident:
         if free_bytes is None:
             free_bytes = torch.cuda.mem_get_info(device)[0] // 2
         split_bytes = 4 * bags.num_tokens + 16 * len(bags)
-        self.is_whole = bags.device == device or split_bytes <= free_bytes // 2
+        self.is_whole = bags.device.type != "cpu" or split_bytes <= free_bytes // 2
         if self.is_whole:
             free_bytes -= split_bytes
         room = min(bags.num_tokens, free_bytes // LAYOUT_BYTES, MAX_CHUNK)
@@ -118,12 +119,8 @@ class Resident:
             tokens.append(int(self._host_lengths.sum()) - sum(tokens))
         chunks = self._cut(tokens, first_step)
         rows = [order[c.start * self.batch_size : c.stop * self.batch_size] for c in chunks]
-        if self.is_whole:
-            on_device = (self._upload(part) for part in rows)
-            laid_out = ((self._split, part) for part in on_device)
-        else:
-            laid_out = self._streamed(rows)
-        for steps, (bags, part) in zip(chunks, laid_out, strict=True):
+        found = self._taken(rows) if self.is_whole else self._streamed(rows)
+        for steps, (bags, part) in zip(chunks, found, strict=True):
             counts = tokens[steps.start : steps.stop]
             self._lay_out(bags, part, sum(counts))
             yield steps, counts
@@ -146,12 +143,19 @@ class Resident:
             tensor = tensor.pin_memory()
         return tensor.to(self.device, non_blocking=True)
 
+    def _taken(self, rows: list[Tensor]) -> Iterator[tuple[Bags, Tensor]]:
+        """Take the bags of each chunk from the split, which is there."""
+        for part in rows:
+            yield self._split, self._upload(part)
+
     def _streamed(self, rows: list[Tensor]) -> Iterator[tuple[Bags, Tensor]]:
         """Bring the bags of each chunk while the one before is trained on.
 
         A thread gathers them and begins their copy, on a stream of its own.
         """
-        side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        side: torch.cuda.Stream | None = None
+        if self.device.type == "cuda":
+            side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
 
         def bring(part: Tensor) -> tuple[Bags, torch.cuda.Event | None]:
             gathered = self._split.select(part)

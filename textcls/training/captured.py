@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,8 @@ from textcls.config import OptimizerConfig
 from textcls.data.bags import Bags
 from textcls.data.resident import NO_BAG, Resident
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.kernels import ResidentEmbeddingBag, update
+from textcls.model.kernels import columns_of, rows_of, update_kernel
+from textcls.model.resident_bag import ResidentEmbeddingBag
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer
 from textcls.training.steps import Objective
@@ -169,7 +170,8 @@ class CapturedSteps:
                 self._num_programs,
                 touched,
             )
-        torch._foreach_add_(list(self.optimizer.steps.values()), 1)
+        if self.optimizer.config.name != "sgd":  # whose kernel in torch does not count either
+            torch._foreach_add_(list(self.optimizer.steps.values()), 1)
 
 
 def rates_of(
@@ -185,3 +187,42 @@ def rates_of(
     beta1, beta2 = config.betas
     corrections = lr / (1 - beta1**steps), (1 - beta2**steps).rsqrt()
     return torch.stack([lr, *corrections], 1).float()
+
+
+def update(
+    config: OptimizerConfig,
+    table: Tensor,
+    grad: Tensor,
+    memory: Sequence[Tensor],
+    rates: Tensor,
+    counter: Tensor,
+    clip: Tensor | None,
+    num_programs: int,
+    touched: Resident | None = None,
+) -> None:
+    """Update a table in place by the optimizer's rule, as torch's would.
+
+    Args:
+        config: the optimizer's name and options.
+        table: any float ``[num_rows, dim]`` or ``[dim]``, contiguous.
+        grad: float32, of its shape; or with ``touched``, of the step's rows only.
+        memory: float32, what the optimizer remembers, in tensors of the table's shape.
+        rates: float32 ``[num_steps, 3]``, as of :func:`rates_of`.
+        counter: int64 ``[n]``: the step in the layout, and that in the whole training.
+        clip: float32 ``[1]``, what gradients are multiplied by; None: nothing.
+        num_programs: of the kernel.
+        touched: update only the rows of the step that is laid out there.
+    """
+    dim = table.shape[-1]
+    first = memory[0] if memory else table
+    second = memory[1] if len(memory) > 1 else first
+    beta1, beta2 = config.betas
+    update_kernel[(num_programs,)](
+        table, grad, first, second,
+        counter if touched is None else touched.row_tokens,
+        counter if touched is None else touched.step_rows,
+        counter, rates, rates if clip is None else clip,
+        table.numel() // dim, dim, config.weight_decay, config.momentum, beta1, beta2,
+        config.name, bool(memory), touched is not None, clip is not None,
+        rows_of(dim), columns_of(dim),
+    )  # fmt: skip

@@ -78,6 +78,8 @@ def fit(
     """
     options = config.trainer
     device = model.linear.weight.device
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # where Triton launches, and whose random state is saved
     labels_on_host = train.labels.cpu()
     num_steps = math.ceil(len(train) / options.batch_size)
     total_steps = options.epochs * num_steps
@@ -105,8 +107,6 @@ def fit(
     steps = steps_on(
         model, optimizer, train, options.batch_size, objective, learning_rate, total_steps
     )
-    if validation is not None:
-        validation = validation.to(device)
     saved_epoch, saved_at, save_seconds = -1, -math.inf, 0.0
 
     def save() -> None:

@@ -133,9 +133,7 @@ def steps_on(
 ) -> Steps | CapturedSteps:
     """Return the steps of a training, the fastest way its device knows.
 
-    Args:
-        model, optimizer, train, batch_size, objective, learning_rate: as of :class:`Steps`.
-        total_steps: of the whole training.
+    The arguments are those of :class:`Steps`, and how many steps the whole training has.
     """
     device = model.linear.weight.device
     if device.type == "cuda":

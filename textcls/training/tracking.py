@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile, schedule
 from torch.utils.tensorboard import SummaryWriter
 
 from textcls.config import Mode
-from textcls.files import read_epochs, write_whole
+from textcls.files import read_epochs, whole_file, write_whole
 from textcls.training.checkpoint import Progress
 
 if TYPE_CHECKING:
@@ -69,10 +71,12 @@ class Tracker(Listener):
         folder: the run folder.
         console: where the live line goes, if it is a terminal.
         monitor: the validation metric that the live line shows.
+        profile: trace a few steps: ``trace.json`` and ``profile.txt``.
     """
 
-    def __init__(self, folder: Path, console: Console, monitor: str) -> None:
+    def __init__(self, folder: Path, console: Console, monitor: str, profile: bool = False) -> None:
         self.folder = folder
+        self._profiler = step_profiler(folder) if profile else None
         self.monitor = monitor
         self._epochs = 0
         self._steps_per_epoch = 0
@@ -81,6 +85,8 @@ class Tracker(Listener):
         self._began = 0.0
         self._tokens_before = 0
         self._writers: dict[str, SummaryWriter] = {}
+        self._loss = "…"
+        self._asked: tuple[Tensor, int, torch.cuda.Event] | None = None
         self._live = RichProgress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=20),
@@ -99,6 +105,10 @@ class Tracker(Listener):
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._profiler is not None:
+            self._profiler.stop()
+            if not (self.folder / "trace.json").exists():
+                log.warning("nothing is traced: there were fewer than 5 steps")
         self._live.stop()
         for writer in self._writers.values():
             writer.close()
@@ -119,23 +129,39 @@ class Tracker(Listener):
             epoch=f"{progress.epoch + 1}/{epochs}", loss="…", value="", speed="…",
         )  # fmt: skip
         self._live.start()
+        if self._profiler is not None:
+            self._profiler.start()
 
     def step(self, progress: Progress, tokens: int, loss_sum: Tensor, batch_size: int) -> None:
         """Show a step on the live line, a few times a second."""
+        if self._profiler is not None:
+            self._profiler.step()
         now = time.perf_counter()
         if self._live.disable or now < self._next_refresh:
             return
         self._next_refresh = now + REFRESH_SECONDS
-        seen = progress.step * batch_size
         self._live.update(
             self._task,
             completed=progress.epoch * self._steps_per_epoch + progress.step,
             epoch=f"{progress.epoch + 1}/{self._epochs}",
-            loss=f"{loss_sum.item() / seen:.4f}",  # the one place that waits for the device
+            loss=self._mean_loss(loss_sum, progress.step * batch_size),
             value=self._last_value,
             # Of the whole training so far, validation included: the pace that the ETA follows.
             speed=_short((progress.tokens - self._tokens_before + tokens) / (now - self._began)),
         )
+
+    def _mean_loss(self, loss_sum: Tensor, seen: int) -> str:
+        """Return the mean loss; of a GPU the one it last told of, so that nobody waits for it."""
+        if loss_sum.device.type != "cuda":
+            return f"{loss_sum.item() / seen:.4f}"
+        if self._asked is not None and self._asked[2].query():  # type: ignore[no-untyped-call]
+            value, of_bags, _ = self._asked
+            self._loss, self._asked = f"{value.item() / of_bags:.4f}", None
+        if self._asked is None:
+            on_its_way = loss_sum.to("cpu", non_blocking=True)
+            event = torch.cuda.current_stream(loss_sum.device).record_event()
+            self._asked = on_its_way, seen, event
+        return self._loss
 
     def epoch(self, record: dict[str, Any], progress: Progress) -> None:
         """Record an epoch: a line in the log, one in ``epochs.jsonl``, points in TensorBoard."""
@@ -210,6 +236,29 @@ class Tracker(Listener):
             global_step="projector",  # names the folder of the tables
         )
         writer.add_text("settings", _markdown(hparams))
+
+
+def step_profiler(folder: Path) -> profile:
+    """Return what traces a few steps: to be started, told of each step, and stopped.
+
+    Leaves ``trace.json``, for https://ui.perfetto.dev or chrome://tracing, and ``profile.txt``,
+    the operators that took most. See https://docs.pytorch.org/docs/stable/profiler.html.
+    """
+
+    def write(done: profile) -> None:
+        with whole_file(folder / "trace.json") as scratch:
+            done.export_chrome_trace(str(scratch))
+        by = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        table = done.key_averages().table(sort_by=by, row_limit=25)
+        write_whole(folder / "profile.txt", table)
+        log.info("traced: %s (open it in https://ui.perfetto.dev)", folder / "trace.json")
+
+    activities = [ProfilerActivity.CPU]
+    if torch.cuda.is_available():
+        activities.append(ProfilerActivity.CUDA)
+    # The first steps load, compile and capture.
+    steps = schedule(skip_first=3, wait=0, warmup=1, active=8, repeat=1)
+    return profile(activities=activities, schedule=steps, on_trace_ready=write)
 
 
 def add_hparams(
