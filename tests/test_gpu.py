@@ -15,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.conftest import PROJECT, make_config
 from tests.test_training import NAMES, TRAIN, VALIDATION, Recorder, make_model
@@ -378,6 +379,54 @@ def test_the_kernels_compile_for_gpus_without_atomics_or_spills() -> None:
         assert not report["atomics"], report
         # Four numbers at a time: the widest load there is.
         assert report["wide_loads"] > 0, report
+
+
+class NoWaiting(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Refuses operators that make the host wait for a GPU, on any device."""
+
+    WAITING = (
+        "_local_scalar_dense", "nonzero", "masked_select", "unique", "unique_consecutive",
+        "unique_dim", "_unique2", "equal", "bincount", "histc",
+    )  # fmt: skip
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        kwargs = kwargs or {}
+        assert name not in self.WAITING, f"{name} waits for the device"
+        if name == "repeat_interleave":
+            assert kwargs.get("output_size") is not None, "it waits to count what it gives"
+        if name in ("index", "index_put", "index_put_"):
+            assert all(i is None or i.dtype != torch.bool for i in args[1]), "it counts a mask"
+        return func(*args, **kwargs)
+
+
+@pytest.mark.parametrize("mode", ["mean+sum+max", "weighted_sum"])
+@pytest.mark.parametrize("fits", [True, False])
+def test_no_operator_of_an_epoch_makes_the_host_wait(mode: Mode, fits: bool) -> None:
+    """Rows are touched ones; losses are weighted and smoothed; gradients are clipped."""
+    config = make_config("optimizer=adam").optimizer
+    model = EmbeddingBagClassifier(32, 8, 3, mode, padding_id=1, dropout=0.5).to(DEVICE)
+    model.embedding.sparse = True
+    optimizer = Optimizer(config, model.named_parameters())
+    objective = Objective(torch.tensor([0.5, 2.0, 1.0], device=DEVICE), 0.1, 1.0)
+    taken = CapturedSteps(
+        model, optimizer, SMALL_TRAIN, 16, objective, lambda step: 0.1, 3, PLENTY if fits else 0
+    )
+    assert taken.layout.is_whole == fits
+    order = epoch_order(len(SMALL_TRAIN), 0, 0)
+    with NoWaiting():  # type: ignore[no-untyped-call]
+        for _ in taken.epoch(0, order, Progress()):
+            pass
+
+
+def test_the_refusal_refuses() -> None:
+    tensor = torch.arange(4)
+    with NoWaiting():  # type: ignore[no-untyped-call]
+        for waits in (tensor.sum().item, tensor.nonzero, lambda: tensor[tensor > 2], tensor.unique):
+            with pytest.raises(AssertionError):
+                waits()
 
 
 @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU: the host waits for nothing in an epoch")
