@@ -29,7 +29,7 @@ MAX_COLUMNS = 64
 # Numbers of a table that one program holds at a time, where it holds whole rows.
 ELEMENTS = 1024
 # Parts of one row that are added at a time.
-JOINED = 32
+JOINED = 128
 
 
 @triton.jit
