@@ -38,7 +38,8 @@ HAS_GPU = torch.cuda.is_available()
 if not HAS_GPU:  # must be set before the kernels are first imported
     os.environ["TRITON_INTERPRET"] = "1"
 
-from textcls.model.kernels import JOINED, TILE  # noqa: E402
+from textcls.model import resident_bag  # noqa: E402
+from textcls.model.kernels import TILE  # noqa: E402
 from textcls.model.resident_bag import ResidentEmbeddingBag  # noqa: E402
 from textcls.training.captured import CapturedSteps, rates_of  # noqa: E402
 
@@ -141,7 +142,8 @@ def pooled_by_loops(
     return torch.stack(vectors)
 
 
-# Three rows that reach over many tiles, one over two, many that are in one bag only.
+# Rows that reach over two tiles and over many, and some that are in one bag only.
+JOINED = 4  # parts that are added at a time, here: so that a row has more of them
 LONG = [[2] * (TILE * (JOINED + 3)) + [3] * TILE, [2, 4, 3, 3], [], [4] * 3 * TILE + [1, 5, 2, 6]]
 
 
@@ -149,8 +151,9 @@ LONG = [[2] * (TILE * (JOINED + 3)) + [3] * TILE, [2, 4, 3, 3], [], [4] * 3 * TI
 @pytest.mark.parametrize("mode", get_args(Mode))
 @pytest.mark.parametrize(("rows", "dim"), [(LONG, 5), ([[3], [2, 7, 2, 1], [], [5, 6, 3]], 70)])
 def test_pooling_and_gradient_against_float64(
-    mode: Mode, dense: bool, rows: list[list[int]], dim: int
+    mode: Mode, dense: bool, rows: list[list[int]], dim: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(resident_bag, "JOINED", JOINED)
     torch.manual_seed(1)
     embedding = TransposedEmbeddingBag(8, dim, mode, padding_idx=1, sparse=not dense)
     torch.nn.init.normal_(embedding.weight)
