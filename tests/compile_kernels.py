@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import tempfile
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,14 @@ from triton.compiler import ASTSource
 from textcls.model import kernels
 
 TOOL = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-# Types of arguments by name; pointers and dim are multiples of 16, as they mostly are.
+# Types of arguments by name; pointers are multiples of 16.
 INT64_POINTERS = ("starts", "counter")
 INT32_POINTERS = (
     "indices", "lengths", "chosen", "bags", "rows", "row_tokens", "row_starts", "step_entries",
     "step_rows",
 )  # fmt: skip
-INTEGERS = ("batch_size", "dim", "padding", "num_rows")
+INTEGERS = ("batch_size", "padding", "num_rows")
 FLOATS = ("weight_decay", "momentum", "beta1", "beta2")
-DIM = 32
-SIZES = {"COLUMNS": kernels.columns_of(DIM), "ROWS": kernels.rows_of(DIM), "TILE": kernels.TILE}
 
 
 def kind_of(name: str) -> str:
@@ -39,14 +36,20 @@ def kind_of(name: str) -> str:
     return "*i32" if name in INT32_POINTERS else "*fp32"
 
 
-def report(kernel: Any, arch: int, constants: dict[str, Any]) -> None:
+def report(kernel: Any, arch: int, dim: int, constants: dict[str, Any]) -> None:
     names = kernel.arg_names
-    constants = {name: value for name, value in (SIZES | constants).items() if name in names}
+    sizes = {
+        "dim": dim,
+        "COLUMNS": kernels.columns_of(dim),
+        "ROWS": kernels.rows_of(dim),
+        "TILE": kernels.TILE,
+    }
+    constants = {name: value for name, value in (sizes | constants).items() if name in names}
     signature = {name: "constexpr" if name in constants else kind_of(name) for name in names}
     aligned = {
         (i,): [["tt.divisibility", 16]]
         for i, name in enumerate(names)
-        if signature[name].startswith("*") or name == "dim"
+        if signature[name].startswith("*")
     }
     source = ASTSource(kernel, signature, constants, aligned)
     compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32))
@@ -63,7 +66,8 @@ def report(kernel: Any, arch: int, constants: dict[str, Any]) -> None:
             {
                 "kernel": kernel.__name__,
                 "arch": arch,
-                "constants": {key: value for key, value in constants.items() if key not in SIZES},
+                "dim": dim,
+                "constants": {key: value for key, value in constants.items() if key not in sizes},
                 "registers": int(re.findall(r"REG:(\d+)", usage)[-1]),
                 "stack": int(re.findall(r"STACK:(\d+)", usage)[-1]),
                 "local": int(re.findall(r"LOCAL:(\d+)", usage)[-1]),
@@ -74,24 +78,21 @@ def report(kernel: Any, arch: int, constants: dict[str, Any]) -> None:
     )
 
 
-for arch in (80, 90):
-    for mean, add, largest, weighted in ((1, 0, 0, 0), (1, 1, 1, 0), (0, 1, 0, 1)):
+# A row of 300 numbers is cut into columns of 64, the last of them partly empty.
+for arch, dim in ((90, 32), (90, 300), (80, 32)):
+    report(
+        kernels.pool_kernel, arch, dim,
+        {
+            "WEIGHT_SCALE": 0.3, "MEAN": 1, "SUM": 1, "MAX": 1, "WEIGHTED": False, "TOKENS": 64,
+        },
+    )  # fmt: skip
+    report(kernels.credit_kernel, arch, dim, {"SUM": True, "MAX": True})
+    report(kernels.join_kernel, arch, dim, {"JOINED": kernels.JOINED})
+    report(
+        kernels.settle_kernel, arch, dim, {"WEIGHT_SCALE": 0.3, "DENSE": False, "WEIGHTED": True}
+    )
+    for rule in ("sgd", "adagrad", "adam", "adamw") if dim == 32 and arch == 90 else ("adagrad",):
         report(
-            kernels.pool_kernel, arch,
-            {
-                "WEIGHT_SCALE": 0.3, "MEAN": mean, "SUM": add, "MAX": largest,
-                "WEIGHTED": bool(weighted), "TOKENS": 64,
-            },
-        )  # fmt: skip
-    report(kernels.credit_kernel, arch, {"SUM": True, "MAX": True})
-    report(kernels.join_kernel, arch, {"JOINED": kernels.JOINED})
-    for dense, weighted in product((True, False), repeat=2):
-        report(
-            kernels.settle_kernel, arch,
-            {"WEIGHT_SCALE": 0.3, "DENSE": dense, "WEIGHTED": bool(weighted)},
-        )  # fmt: skip
-    for rule in ("sgd", "adagrad", "adam", "adamw"):
-        report(
-            kernels.update_kernel, arch,
+            kernels.update_kernel, arch, dim,
             {"RULE": rule, "REMEMBERS": True, "TOUCHED": True, "CLIPPED": True},
         )  # fmt: skip

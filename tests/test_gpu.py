@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -181,12 +180,15 @@ def test_pooling_and_gradient_against_float64(
     wanted = torch.autograd.grad(expected, [weight] + ([] if weighing is None else [weighing]),
                                  grad.double())  # fmt: skip
     touched = sorted({token for row in rows for token in row})
+    squares = 0.0
     for found, exact in zip((bag.grad_weight, bag.grad_weighing), wanted, strict=False):
         assert found is not None
         exact[1] = 0  # padding
+        squares += float(exact.square().sum())
         by_row = exact if dense else exact[touched]
         error = (found[: len(by_row)].cpu().double() - by_row).norm() / by_row.norm()
         assert error < 1e-5
+    assert float(bag.squares.sum()) == pytest.approx(squares, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
@@ -208,7 +210,12 @@ def test_tables_of_halves_are_pooled_and_updated_in_float32(kind: torch.dtype) -
 
 
 def train_steps(
-    kind: type[Any], mode: Mode, config: Config, sparse: bool, objective: Objective, epochs: int = 2
+    kind: type[Any],
+    mode: Mode,
+    config: Config,
+    sparse: bool,
+    objective: Objective,
+    free_bytes: int = PLENTY,
 ) -> tuple[EmbeddingBagClassifier, Optimizer, list[Any]]:
     torch.manual_seed(0)
     model = EmbeddingBagClassifier(32, 8, 3, mode, padding_id=1).to(DEVICE)
@@ -219,9 +226,9 @@ def train_steps(
         args = (model, optimizer, SMALL_TRAIN.to(DEVICE), *args[3:])
         taken: Any = Steps(*args)
     else:
-        taken = CapturedSteps(*args, total_steps=6, free_bytes=PLENTY)
+        taken = CapturedSteps(*args, total_steps=6, free_bytes=free_bytes)
     heard = []
-    for epoch in range(epochs):
+    for epoch in range(2):
         order = epoch_order(len(SMALL_TRAIN), 0, epoch)
         tokens = list(taken.epoch(epoch, order, Progress(epoch=epoch)))
         heard.append((tokens, taken.loss_sum.item(), taken.predictions.tolist()))
@@ -270,6 +277,15 @@ def test_every_objective_is_torchs(sparse: bool) -> None:
     weights = torch.tensor([0.5, 2.0, 1.0], device=DEVICE)
     objective = Objective(weights, label_smoothing=0.1, clip_norm=0.05)
     assert_same_training("weighted_sum", config, sparse, objective)
+
+
+def test_how_much_memory_is_free_changes_no_bit() -> None:
+    config = make_config("optimizer=adagrad")
+    whole, _, heard = train_steps(CapturedSteps, "mean+max", config, True, Objective())
+    streamed, _, again = train_steps(CapturedSteps, "mean+max", config, True, Objective(), 0)
+    assert again == heard
+    for name, value in whole.state_dict().items():
+        assert torch.equal(streamed.state_dict()[name], value)
 
 
 def test_rates_are_the_learning_rate_and_adams_corrections() -> None:
@@ -340,28 +356,18 @@ def test_a_whole_training_is_that_of_the_plain_steps(
 # --- With and without what a GPU needs ------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("missing", "reason"),
-    [
-        ("triton", "not installed"),
-        ("compiler", "C compiler"),
-        ("capability", "a newer GPU"),
-        ("", None),
-    ],
-)
-def test_what_the_kernels_need_is_named(
-    missing: str, reason: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(steps, "find_spec", lambda name: None if missing == "triton" else name)
-    monkeypatch.setattr(
-        shutil, "which", lambda name: None if missing == "compiler" else f"/bin/{name}"
-    )
-    monkeypatch.delenv("CC", raising=False)
-    capability = (6, 1) if missing == "capability" else (9, 0)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "old one")
-    found = steps._no_triton(torch.device("cuda"))
-    assert found is None if reason is None else reason in str(found)
+def test_why_the_kernels_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert steps._no_triton(DEVICE) is None
+
+    class Broken:
+        def __getitem__(self, grid: Any) -> Any:
+            raise RuntimeError("Failed to find C compiler.\nPlease install one.")
+
+    monkeypatch.setattr("textcls.model.kernels.probe_kernel", Broken())
+    reason = steps._no_triton(DEVICE)
+    assert reason == "Triton cannot be used here (Failed to find C compiler.)"
+    monkeypatch.setattr(steps, "find_spec", lambda name: None)
+    assert steps._no_triton(DEVICE) == "Triton is not installed"
 
 
 def test_the_kernels_compile_for_gpus_without_atomics_or_spills() -> None:
@@ -373,7 +379,11 @@ def test_the_kernels_compile_for_gpus_without_atomics_or_spills() -> None:
     )
     assert done.returncode == 0, done.stderr
     reports = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {report["arch"] for report in reports} == {80, 90}
+    assert {(report["arch"], report["dim"]) for report in reports} == {
+        (80, 32),
+        (90, 32),
+        (90, 300),
+    }
     assert {report["kernel"] for report in reports} == {
         "pool_kernel", "credit_kernel", "join_kernel", "settle_kernel", "update_kernel"
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -62,6 +63,8 @@ class Resident:
         step_rows: int32 ``[num_steps + 1]``, of each step its first row.
         num_steps: steps an epoch.
         max_tokens: no step has more tokens.
+        mean_length: tokens of a bag, rounded down.
+        quiet: is held by whoever the device must not be called beside.
         is_whole: whether the whole split stays on the device.
     """
 
@@ -79,8 +82,11 @@ class Resident:
         self.num_steps = -(-len(bags) // batch_size)
         longest = np.sort(self._host_lengths)[-batch_size:]
         self.max_tokens = int(longest.sum())
+        self.mean_length = bags.num_tokens // max(len(bags), 1)
+        self.quiet = threading.Lock()
 
         if free_bytes is None:
+            torch.cuda.empty_cache()  # what torch keeps of earlier trainings is free as well
             free_bytes = torch.cuda.mem_get_info(device)[0] // 2
         split_bytes = 4 * bags.num_tokens + 16 * len(bags)
         self.is_whole = bags.device.type != "cpu" or split_bytes <= free_bytes // 2
@@ -161,7 +167,7 @@ class Resident:
             gathered = self._split.select(part)
             if side is None:
                 return gathered.to(self.device), None
-            with torch.cuda.stream(side):
+            with self.quiet, torch.cuda.stream(side):
                 there = Bags.trusted(
                     self._upload(gathered.indices),
                     self._upload(gathered.offsets),
@@ -196,6 +202,10 @@ class Resident:
         self.lengths[:num_bags] = lengths
         self.labels.fill_(NO_BAG)
         self.labels[:num_bags] = bags.labels[rows]
+        self.step_entries.zero_()
+        self.step_rows.zero_()
+        if not num_tokens:
+            return
 
         # Token by token: the slot it is in, and where its id stands.
         ends = torch.zeros(num_bags + 1, dtype=torch.int64, device=self.device)
@@ -223,7 +233,7 @@ class Resident:
         # Beyond the last row stands where its entries end.
         row_starts = begins.nonzero_static(size=num_tokens + 1, fill_value=num_tokens)[:, 0]
         self.row_starts[: num_tokens + 1] = row_starts
-        first_keys = keys[row_starts[:num_tokens].clamp_(max=num_tokens - 1)]
+        first_keys = keys[row_starts[:num_tokens].clamp(max=num_tokens - 1)]
         self.row_tokens[:num_tokens] = first_keys % self._num_embeddings
 
         first_bags = torch.arange(num_steps + 1, device=self.device) * size

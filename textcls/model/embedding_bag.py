@@ -148,7 +148,7 @@ def _in_runs(
     parts = []
     for run in runs_of_bags(bags, *sizes):
         here = run.to(device)
-        parts.append(compute(here.indices, here.offsets).float())
+        parts.append(compute(here.indices, here.offsets).float().cpu())
     if was_training:
         model.train()
-    return torch.cat(parts).cpu() if parts else torch.zeros(0, width)
+    return torch.cat(parts) if parts else torch.zeros(0, width)

@@ -29,14 +29,21 @@ MAX_COLUMNS = 64
 # Numbers of a table that one program holds at a time, where it holds whole rows.
 ELEMENTS = 1024
 # Parts of one row that are added at a time.
-JOINED = 128
+JOINED = 64
+
+
+@triton.jit
+def probe_kernel(out):
+    """Write a one: where this works, so do the others."""
+    tl.store(out, 1)
 
 
 @triton.jit
 def pool_kernel(
     table, weighing, indices, starts, lengths, counter, pooled, chosen, scales,
-    batch_size, dim, padding,
-    WEIGHT_SCALE: tl.constexpr, MEAN: tl.constexpr, SUM: tl.constexpr, MAX: tl.constexpr,
+    batch_size, padding,
+    dim: tl.constexpr, WEIGHT_SCALE: tl.constexpr,
+    MEAN: tl.constexpr, SUM: tl.constexpr, MAX: tl.constexpr,
     WEIGHTED: tl.constexpr, TOKENS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Pool one bag: of the table's rows that it names, the mean, the sum, the largest."""
@@ -100,8 +107,8 @@ def _joined(sum_a, begins_a, sum_b, begins_b):
 @triton.jit
 def credit_kernel(
     grad, grad_of_max, chosen, bags, rows, row_tokens, step_entries, step_rows, counter, parts,
-    dim,
-    SUM: tl.constexpr, MAX: tl.constexpr, TILE: tl.constexpr, COLUMNS: tl.constexpr,
+    dim: tl.constexpr, SUM: tl.constexpr, MAX: tl.constexpr,
+    TILE: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Sum, over each tile of entries, the gradients of the bags of each row in it.
 
@@ -146,8 +153,8 @@ def credit_kernel(
 
 @triton.jit
 def join_kernel(
-    rows, row_starts, step_entries, step_rows, counter, parts, dim,
-    TILE: tl.constexpr, JOINED: tl.constexpr, COLUMNS: tl.constexpr,
+    rows, row_starts, step_entries, step_rows, counter, parts,
+    dim: tl.constexpr, TILE: tl.constexpr, JOINED: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Sum the parts of each row that reaches over several tiles, into the first of them.
 
@@ -181,15 +188,17 @@ def join_kernel(
 @triton.jit
 def settle_kernel(
     parts, table, weighing, row_tokens, row_starts, step_entries, step_rows, counter,
-    grad_table, grad_weighing, dim, padding,
-    WEIGHT_SCALE: tl.constexpr, DENSE: tl.constexpr, WEIGHTED: tl.constexpr,
+    grad_table, grad_weighing, squares, padding,
+    dim: tl.constexpr, WEIGHT_SCALE: tl.constexpr, DENSE: tl.constexpr, WEIGHTED: tl.constexpr,
     TILE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Put each row's gradient at its number in the step, or (``DENSE``) at its token id.
 
     With token weights, a row's sum G over its bags becomes w * G for the row itself and the dot
-    product of the row and G for its weight.
+    product of the row and G for its weight. Each program leaves the sum of the squares of what it
+    put there, for the gradient's norm.
     """
+    total = tl.zeros([ROWS], tl.float32)
     step = tl.load(counter)
     first = tl.load(step_entries + step)
     first_row, last_row = tl.load(step_rows + step), tl.load(step_rows + step + 1)
@@ -218,16 +227,20 @@ def settle_kernel(
                 dot += tl.sum(own * values, 1)
                 values *= weight[:, None]
             tl.store(grad_table + target[:, None] * dim + columns[None, :], values, mask=known)
+            total += tl.sum(values * values, 1)
         if WEIGHTED:
-            tl.store(grad_weighing + target, WEIGHT_SCALE * dot, mask=valid)
+            dot *= WEIGHT_SCALE
+            tl.store(grad_weighing + target, dot, mask=valid)
+            total += dot * dot
+    tl.store(squares + tl.program_id(0), tl.sum(total, 0))
 
 
 @triton.jit
 def update_kernel(
     table, grad, memory, second_memory, row_tokens, step_rows, counter, rates, clip,
-    num_rows, dim, weight_decay, momentum, beta1, beta2,
-    RULE: tl.constexpr, REMEMBERS: tl.constexpr, TOUCHED: tl.constexpr, CLIPPED: tl.constexpr,
-    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    num_rows, weight_decay, momentum, beta1, beta2,
+    dim: tl.constexpr, RULE: tl.constexpr, REMEMBERS: tl.constexpr, TOUCHED: tl.constexpr,
+    CLIPPED: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Update all rows of a table, or (``TOUCHED``) those of the step, by torch's rules.
 

@@ -59,9 +59,9 @@ class ResidentEmbeddingBag:
         grad_rows = max_rows if embedding.sparse else embedding.num_embeddings
         self.grad_weight = floats(grad_rows, dim)
         self.grad_weighing = None if embedding.weighing is None else floats(grad_rows, 1)
+        self.squares = floats(num_programs)
         # As many tokens at once as a bag has, or a good part of them.
-        mean_length = len(layout.indices) // max(len(layout.labels), 1)
-        self._tokens = min(max(triton.next_power_of_2(mean_length), 16), 64)
+        self._tokens = min(max(triton.next_power_of_2(layout.mean_length), 16), 64)
 
     @property
     def _padding(self) -> int:
@@ -76,14 +76,16 @@ class ResidentEmbeddingBag:
         pool_kernel[(layout.batch_size, triton.cdiv(dim, columns))](
             weight, weight if embedding.weighing is None else embedding.weighing,
             layout.indices, layout.starts, layout.lengths, self.counter,
-            self.pooled, self._chosen, self._scales, layout.batch_size, dim, self._padding,
-            WEIGHT_SCALE, int(self._mean), int(self._sum), int(self._max),
+            self.pooled, self._chosen, self._scales, layout.batch_size, self._padding,
+            dim, WEIGHT_SCALE, int(self._mean), int(self._sum), int(self._max),
             embedding.weighing is not None, self._tokens, columns,
         )  # fmt: skip
         return self.pooled
 
     def backward(self, grad: Tensor) -> None:
         """Fill ``grad_weight`` and ``grad_weighing``: by row of the step, or by token id.
+
+        ``squares``, of as many numbers as there are programs, adds up to their squared 2-norm.
 
         By row where ``embedding.sparse`` says so; the rows are then those of ``layout`` that
         belong to the step, and what lies beyond them is undefined.
@@ -119,15 +121,6 @@ class ResidentEmbeddingBag:
             layout.row_tokens, layout.row_starts, layout.step_entries, layout.step_rows,
             self.counter, self.grad_weight,
             self.grad_weight if self.grad_weighing is None else self.grad_weighing,
-            dim, self._padding, WEIGHT_SCALE, dense, weighted, TILE, rows_of(dim), columns,
+            self.squares, self._padding,
+            dim, WEIGHT_SCALE, dense, weighted, TILE, rows_of(dim), columns,
         )  # fmt: skip
-
-    def of_step(self, grad: Tensor) -> Tensor:
-        """Return a gradient of this class with zeros where it is undefined."""
-        if not self.embedding.sparse:
-            return grad
-        here, there = self.layout.step_rows.index_select(
-            0, self.counter[0] + torch.arange(2, device=grad.device)
-        ).chunk(2)
-        is_row = torch.arange(len(grad), device=grad.device) < there - here
-        return torch.where(is_row.unsqueeze(1), grad, 0)

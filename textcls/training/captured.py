@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
+import triton
 from torch import Tensor
 
 from textcls.config import OptimizerConfig
@@ -105,7 +107,14 @@ class CapturedSteps:
             self._uncaptured += 1
         else:
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # The thread that brings the next chunk must not call the device meanwhile: what it
+            # allocates would break the capture, in spite of its being another thread.
+            with (
+                self.layout.quiet,
+                torch.cuda.graph(
+                    graph, stream=_stream_of(self.device), capture_error_mode="thread_local"
+                ),
+            ):
                 self._step()
             graph.replay()
             self._graph = graph
@@ -154,8 +163,8 @@ class CapturedSteps:
         linear = dict(zip(("linear.weight", "linear.bias"), linear_grads, strict=True))
         clip = None
         if self.objective.clip_norm is not None:
-            of_step = [bag.of_step(grad) for grad in tables.values()]
-            norm = torch.nn.utils.get_total_norm([*of_step, *linear.values()])
+            # The tables' own squares are known: beyond the step's rows they hold anything.
+            norm = torch.nn.utils.get_total_norm([bag.squares.sum().sqrt(), *linear.values()])
             clip = (self.objective.clip_norm / (norm + 1e-6)).clamp(max=1)
         for name, grad in (tables | linear).items():
             touched = self.layout if name in tables and embedding.sparse else None
@@ -172,6 +181,12 @@ class CapturedSteps:
             )
         if self.optimizer.config.name != "sgd":  # whose kernel in torch does not count either
             torch._foreach_add_(list(self.optimizer.steps.values()), 1)
+
+
+@functools.cache
+def _stream_of(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream to capture on: torch's own is of the first device that captured."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def rates_of(
@@ -217,12 +232,13 @@ def update(
     first = memory[0] if memory else table
     second = memory[1] if len(memory) > 1 else first
     beta1, beta2 = config.betas
-    update_kernel[(num_programs,)](
+    num_rows = table.numel() // dim
+    update_kernel[(min(num_programs, triton.cdiv(num_rows, rows_of(dim))),)](
         table, grad, first, second,
         counter if touched is None else touched.row_tokens,
         counter if touched is None else touched.step_rows,
         counter, rates, rates if clip is None else clip,
-        table.numel() // dim, dim, config.weight_decay, config.momentum, beta1, beta2,
-        config.name, bool(memory), touched is not None, clip is not None,
+        num_rows, config.weight_decay, config.momentum, beta1, beta2,
+        dim, config.name, bool(memory), touched is not None, clip is not None,
         rows_of(dim), columns_of(dim),
     )  # fmt: skip

@@ -61,7 +61,7 @@ def save_checkpoint(path: Path, progress: Progress, model: nn.Module, optimizer:
     tensors |= {f"optimizer.{name}": value for name, value in optimizer.state_dict().items()}
     tensors["predictions"] = progress.predictions
     tensors["random.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
+    if next(model.parameters()).is_cuda:
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     metadata = {"format": str(FORMAT), "progress": json.dumps(numbers)}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -120,11 +120,11 @@ def fit(
         saved_epoch, saved_at = progress.epoch, time.perf_counter()
         save_seconds = saved_at - started
 
+    order = epoch_order(len(train), config.seed, progress.epoch)
     with deferred() as received:
         while progress.epoch < options.epochs:
             if options.patience and progress.epoch - progress.best_epoch >= options.patience:
                 break
-            order = epoch_order(len(train), config.seed, progress.epoch)
             started = time.perf_counter() - progress.epoch_seconds
             tokens = 0
             for of_step in steps.epoch(progress.epoch, order, progress):
@@ -138,6 +138,8 @@ def fit(
                     save()
                     raise Interrupted(received.signum)
 
+            if progress.epoch + 1 < options.epochs:  # drawn while a GPU is still at work
+                order = epoch_order(len(train), config.seed, progress.epoch + 1)
             train_loss = steps.loss_sum.item() / len(train)  # waits for the device
             seconds = time.perf_counter() - started
             metrics = {

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from textcls.data.bags import Bags
 from textcls.data.batches import batches
+from textcls.errors import first_line
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer
@@ -149,13 +148,13 @@ def steps_on(
 
 
 def _no_triton(device: torch.device) -> str | None:
-    """Say why Triton's kernels cannot be had on a GPU; None: they can."""
+    """Say why Triton's kernels cannot be had on a device; None: they can."""
     if find_spec("triton") is None:
         return "Triton is not installed"
-    if torch.cuda.get_device_capability(device) < (7, 0):
-        return f"Triton needs a newer GPU than {torch.cuda.get_device_name(device)}"
-    # Triton builds its launchers by a C compiler, as of
-    # https://github.com/triton-lang/triton/blob/main/python/triton/runtime/build.py
-    if "CC" not in os.environ and not (shutil.which("gcc") or shutil.which("clang")):
-        return "Triton needs a C compiler (install gcc, or set CC)"
+    from textcls.model.kernels import probe_kernel
+
+    try:
+        probe_kernel[(1,)](torch.zeros(1, device=device))
+    except Exception as error:  # no C compiler, no Python.h, no place for its cache, an old GPU, …
+        return f"Triton cannot be used here ({first_line(error)})"
     return None
