@@ -1,0 +1,96 @@
+"""Why a GPU that was asked for cannot be used here, in words that say what to do about it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import torch
+
+from textcls.errors import InputError, first_line
+
+# Below it lie the files that tell of a driver and of a container.
+ROOT = Path("/")
+
+
+def check_gpu(name: str, option: str = "trainer.device") -> None:
+    """Check that the NVIDIA GPU which an option names can be used; other devices pass.
+
+    Raises:
+        InputError: it cannot; the message names the cause.
+    """
+    if torch.version.hip is not None or not re.fullmatch(r"cuda(:\d+)?", name):
+        return
+    reason = _no_gpu()
+    if reason is None:
+        count, number = torch.cuda.device_count(), int(name.partition(":")[2] or 0)
+        if number < count:
+            return
+        reason = f"of {count} visible GPUs the last is cuda:{count - 1}"
+    raise InputError(f"{option}={name}: is not to be had here ({reason})")
+
+
+def _no_gpu() -> str | None:
+    if torch.version.cuda is None:
+        return (
+            f"torch {torch.__version__} is a build without CUDA: install one with it, or take the "
+            "Docker image that was not built for cpu"
+        )
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        return _cause(first_line(error))
+    return None
+
+
+def _cause(message: str) -> str:
+    """Return why CUDA did not start, by torch's message and by what can be seen of the driver."""
+    too_old = re.search(r"too old \(found version (\d+)\)", message)
+    if too_old:
+        known = int(too_old[1])
+        return (
+            f"the NVIDIA driver{_driver_version()} is too old: it knows CUDA {known // 1000}."
+            f"{known % 1000 // 10}, and torch is built for {torch.version.cuda}: update it on the "
+            "host, or take a torch for an older CUDA"
+        )
+    if "no NVIDIA driver" in message:
+        return _no_driver()
+    hiding = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if "No CUDA GPUs" in message and hiding is not None:
+        return f"CUDA_VISIBLE_DEVICES={hiding!r} hides every GPU: unset it, or name one, such as 0"
+    return message
+
+
+def _no_driver() -> str:
+    """Return where the driver got lost: its kernel part, its devices, or its library."""
+    is_container = any((ROOT / name).exists() for name in (".dockerenv", "run/.containerenv"))
+    has_devices = any((ROOT / "dev").glob("nvidia[0-9]*")) or (ROOT / "dev/dxg").exists()
+    if has_devices and is_container:
+        return (
+            "the container has a GPU, but not the driver's library: NVIDIA_DRIVER_CAPABILITIES "
+            "needs compute, and the host the NVIDIA container toolkit"
+        )
+    if has_devices:
+        return "there is a GPU, but not the driver's library, libcuda.so.1: install it"
+    if not is_container:
+        return "no NVIDIA driver is loaded"
+    if (ROOT / "proc/driver/nvidia/version").exists():
+        return (
+            f"the host has an NVIDIA driver{_driver_version()}, but the container was given no "
+            "GPU: start it with --gpus all, for which the host needs the NVIDIA container toolkit"
+        )
+    return (
+        "no NVIDIA driver is seen: the host needs one and the NVIDIA container toolkit, and the "
+        "container to be started with --gpus all"
+    )
+
+
+def _driver_version() -> str:
+    """Return `` 580.65.06``, or nothing where the kernel does not tell."""
+    try:
+        told = (ROOT / "proc/driver/nvidia/version").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    found = re.search(r" (\d+\.\d+(?:\.\d+)?) ", told)
+    return f" {found[1]}" if found else ""
