@@ -533,10 +533,8 @@ def _check_new(out: Path) -> None:
 def _load(model: Path, device: str) -> Classifier:
     import torch
 
-    from textcls.device import check_gpu
     from textcls.model.classifier import Classifier
 
-    check_gpu(device, "device")
     # Reading and tokenizing take most of the time, and have threads of their own; torch's, with
     # other work beside them, would wait for each other.
     torch.set_num_threads(1)

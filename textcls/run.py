@@ -32,7 +32,6 @@ from textcls.config import CIRCUMSTANCES, Config, flatten, read_config
 from textcls.data.bags import Bags
 from textcls.data.corpus import SPLITS, absolute
 from textcls.data.prepare import Prepared, prepare
-from textcls.device import check_gpu
 from textcls.errors import (
     BusyError,
     InputError,
@@ -225,7 +224,6 @@ def set_up(config: Config) -> torch.device:
     Raises:
         InputError: there is no such device.
     """
-    check_gpu(config.trainer.device)
     device = to_device(config.trainer.device)
     if config.trainer.num_threads is not None:
         torch.set_num_threads(config.trainer.num_threads)

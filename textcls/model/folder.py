@@ -25,6 +25,7 @@ from textcls.data.ngrams import num_embeddings
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import Int32
 from textcls.data.vocabulary import Vocabulary
+from textcls.device import check_gpu
 from textcls.errors import InputError, first_line
 from textcls.files import filled_folder, whole_file
 from textcls.model.embedding_bag import EmbeddingBagClassifier
@@ -404,6 +405,7 @@ def to_device(name: str, option: str = "trainer.device") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    check_gpu(name, option)
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda", "mps"):

@@ -1,0 +1,1 @@
+"""Training on a GPU, measured: ``python -m benchmarks.gpu``."""
