@@ -223,7 +223,7 @@ def test_the_tables_have_every_row(out: Path) -> None:
     parts = records_of(out)
     lines = (out / "gpu.md").read_text(encoding="utf-8").splitlines()
     for words in (
-        "| IMDb | tiny: batch 1, epochs 2, ",
+        "| IMDb | batch 1, epochs 2, ",
         "| words and hashed bigrams |",
         "DataLoader, 0 workers",
     ):
