@@ -118,12 +118,10 @@ def job(cfg: DictConfig) -> None:
             config = to_config(cfg)
             tuning, fixed = to_tuning(cfg, list(HydraConfig.get().overrides.task))
             tune = _import_tune()
-            _imported("textcls.run").set_up(config)  # may fail: before there is a folder
             tune.start(config, tuning, _folder_of_one(cfg, config, "tune"), fixed)
         else:
             config = to_config(cfg)
             run = _imported("textcls.run")  # torch: only now that there is something to do
-            run.set_up(config)  # may fail: before there is a folder
             run.start(config, _folder_of_one(cfg, config, config.model.mode))
     except Exception as error:
         status, reason = _status_and_reason(error)
@@ -170,6 +168,7 @@ def _import_tune() -> ModuleType:
 def _folder_of_one(cfg: DictConfig, config: Config, kind: str) -> Path:
     if cfg.run_dir is not None:
         return Path(str(cfg.run_dir))
+    _imported("textcls.run").set_up(config)  # may fail: before there is a folder
     return new_folder(f"{config.data.name}_{kind}")
 
 

@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
 from textcls.config import Config
+from textcls.data.bags import Bags
 from train import PROJECT as PROJECT
 from train import to_config
 
@@ -46,6 +47,14 @@ def make_config(*overrides: str) -> Config:
 def with_options(config: Config, group: str, **changes: Any) -> Config:
     changed = dataclasses.replace(getattr(config, group), **changes)
     return dataclasses.replace(config, **{group: changed})
+
+
+def bags_of(rows: list[list[int]], num_embeddings: int, labels: list[int] | None = None) -> Bags:
+    """Return bags of these token ids, by default of the labels 0, 1, 2, 0, ..."""
+    offsets = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
+    indices = torch.tensor([token for row in rows for token in row], dtype=torch.int32)
+    numbers = torch.arange(len(rows)) % 3 if labels is None else torch.tensor(labels)
+    return Bags(indices, offsets, numbers, num_embeddings)
 
 
 @pytest.fixture(scope="session")

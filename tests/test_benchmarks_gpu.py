@@ -14,7 +14,7 @@ import pytest
 import torch
 from pyarrow import csv
 
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, bags_of, make_config
 
 if sys.platform != "linux":
     pytest.skip("Triton is for Linux", allow_module_level=True)
@@ -27,9 +27,8 @@ from benchmarks.gpu.accuracy import SETTINGS, Setting, Training
 from benchmarks.gpu.data import Packed, load, pack, with_bigrams
 from benchmarks.gpu.peers import Loading, Plain
 from benchmarks.gpu.report import tables
-from benchmarks.gpu.speed import TOUCHED_SHARE, floor_bytes, use_up
+from benchmarks.gpu.speed import floor_bytes, touches_few, use_up
 from textcls.config import DataConfig, Mode
-from textcls.data.bags import Bags
 from textcls.data.prepare import prepare
 from textcls.training import loop
 
@@ -48,12 +47,6 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Corpus]:
     corpus = Corpus("imdb", "IMDb", folder / "train.csv", folder / "test.csv")
     pack(folder / "packed.npz", {"imdb": corpus})
     return folder / "packed.npz", corpus
-
-
-def bags_of(rows: list[list[int]], labels: list[int], num_embeddings: int) -> Bags:
-    offsets = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
-    indices = torch.tensor([token for row in rows for token in row], dtype=torch.int32)
-    return Bags(indices, offsets, torch.tensor(labels), num_embeddings)
 
 
 # --- Corpora --------------------------------------------------------------------------------------
@@ -86,7 +79,7 @@ def test_ids_are_packed_small_and_without_pickle(packed: tuple[Path, Corpus]) ->
 
 
 def test_bigrams_follow_the_words_of_their_bag() -> None:
-    bags = bags_of([[3, 4, 3, 4], [], [5], [3, 4]], [0, 1, 0, 1], 6)
+    bags = bags_of([[3, 4, 3, 4], [], [5], [3, 4]], 6, [0, 1, 0, 1])
     found = with_bigrams(bags, 6, 1000)
     rows = [found.indices[a:b].tolist() for a, b in zip(found.offsets, found.offsets[1:])]  # noqa: B905
     first, second, again = rows[0][4:]
@@ -120,8 +113,12 @@ def test_the_floor_counts_what_must_move(
     assert floor_bytes(5, 2, 4, 3, mode, table_bytes, memories) == expected
 
 
-def test_rows_are_updated_as_in_training() -> None:
-    assert TOUCHED_SHARE == loop.TOUCHED_SHARE
+@pytest.mark.parametrize(("num_embeddings", "few"), [(15, False), (16, True)])
+def test_rows_are_updated_as_in_training(num_embeddings: int, few: bool) -> None:
+    bags = bags_of([[1, 2, 3], [3, 2, 1, 1], [2, 1, 3]], num_embeddings)  # three of them a batch
+    config = make_config("seed=0", "trainer.batch_size=2")
+    assert loop._touched_rows_only(bags, num_embeddings, config) == few
+    assert touches_few(bags, num_embeddings, 2) == few
 
 
 # --- Trainings ------------------------------------------------------------------------------------
@@ -130,7 +127,7 @@ def test_rows_are_updated_as_in_training() -> None:
 @pytest.mark.parametrize("mode", ["mean", "sum", "max"])
 def test_the_peers_train_on_every_bag(mode: str) -> None:
     rows = [[i % 7, i % 5, i % 3][: i % 4] for i in range(10)]
-    bags = bags_of(rows, [i % 2 for i in range(10)], 7)
+    bags = bags_of(rows, 7, [i % 2 for i in range(10)])
     settings = (bags, CPU, 4, 3, mode, False)
     for peer in (Plain(*settings), Loading(*settings, 0)):
         seen = []
@@ -146,7 +143,7 @@ def test_the_peers_train_on_every_bag(mode: str) -> None:
 
 
 def test_a_training_begins_anew_each_time() -> None:
-    bags = bags_of([[2, 3], [4, 5], [2], [5, 4]], [0, 1, 0, 1], 6)
+    bags = bags_of([[2, 3], [4, 5], [2], [5, 4]], 6, [0, 1, 0, 1])
     corpus = Packed(6, 2, 1, 0, bags, bags, bags)
     training = Training(corpus, Setting(2, 2, 4, 0.5, 0.0), CPU)
     runs = []

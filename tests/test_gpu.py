@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.conftest import PROJECT, make_config
+from tests.conftest import PROJECT, bags_of, make_config
 from tests.test_training import NAMES, TRAIN, VALIDATION, Recorder, make_model
 from textcls.config import Config, Mode
 from textcls.data.bags import Bags
@@ -45,12 +45,6 @@ from textcls.training.captured import CapturedSteps, rates_of  # noqa: E402
 DEVICE = torch.device("cuda" if HAS_GPU else "cpu")
 PLENTY = 1 << 30  # bytes
 SMALL_TRAIN = TRAIN.slice(0, 44)
-
-
-def bags_of(rows: list[list[int]], num_embeddings: int) -> Bags:
-    offsets = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
-    indices = torch.tensor([token for row in rows for token in row], dtype=torch.int32)
-    return Bags(indices, offsets, torch.arange(len(rows)) % 3, num_embeddings)
 
 
 # --- The layout -----------------------------------------------------------------------------------

@@ -89,11 +89,7 @@ class Training:
 
     def __init__(self, packed: Packed, setting: Setting, device: torch.device) -> None:
         self.packed, self.epochs, train = packed, setting.epochs, packed.train
-        self.host = train
-        if device.type == "cuda":
-            parts = (part.pin_memory() for part in (train.indices, train.offsets, train.labels))
-            indices, offsets, labels = parts
-            self.host = Bags.trusted(indices, offsets, labels, train)
+        self.host = train.pin_memory() if device.type == "cuda" else train
         self.resident = self.host.to(device)
         self.model = EmbeddingBagClassifier(
             packed.num_embeddings, setting.dim, packed.num_classes, "mean", packed.padding_id,

@@ -21,14 +21,11 @@ from textcls.data.batches import epoch_order
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.training.captured import CapturedSteps
 from textcls.training.checkpoint import Progress
-from textcls.training.optimizer import Optimizer
+from textcls.training.optimizer import TOUCHED_SHARE, Optimizer
 from textcls.training.steps import Objective
 
 Record = dict[str, Any]
 
-# As of textcls.training.loop, which brings TensorBoard: below this share of the table a step
-# updates the rows that its batch touches, else the whole.
-TOUCHED_SHARE = 0.2
 # Without a GPU nobody can say how much of its memory is free.
 CPU_BYTES = 1 << 30
 
@@ -188,7 +185,10 @@ def adagrad(lr: float) -> OptimizerConfig:
 
 
 def touches_few(bags: Bags, num_embeddings: int, batch_size: int) -> bool:
-    """Decide as training does whether a step updates the rows that its batch touches."""
+    """Decide as training does whether a step updates the rows that its batch touches.
+
+    (The loop itself gathers by Arrow, and brings TensorBoard: neither need be here.)
+    """
     rows = epoch_order(len(bags), 0, 0)[:batch_size].tolist()
     offsets, indices = bags.offsets.tolist(), bags.indices.numpy()
     touched = np.unique(np.concatenate([indices[offsets[i] : offsets[i + 1]] for i in rows]))

@@ -90,7 +90,7 @@ class Bags:
                 )
 
     @classmethod
-    def trusted(cls, indices: Tensor, offsets: Tensor, labels: Tensor, of: Bags) -> Bags:
+    def _trusted(cls, indices: Tensor, offsets: Tensor, labels: Tensor, of: Bags) -> Bags:
         """Make bags out of checked bags, without the checks (and their device syncs)."""
         bags = object.__new__(cls)
         for name, value in (
@@ -120,10 +120,21 @@ class Bags:
         """The device of all three tensors."""
         return self.indices.device
 
-    def to(self, device: torch.device | str) -> Bags:
-        """Return the bags on ``device`` (themselves where they are there already)."""
-        return self.trusted(
-            self.indices.to(device), self.offsets.to(device), self.labels.to(device), self
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Bags:
+        """Return the bags on ``device`` (themselves where they are there already).
+
+        With ``non_blocking`` nobody waits for the copy, if it is of bags in pinned memory.
+        """
+        indices, offsets, labels = (
+            tensor.to(device, non_blocking=non_blocking)
+            for tensor in (self.indices, self.offsets, self.labels)
+        )
+        return self._trusted(indices, offsets, labels, self)
+
+    def pin_memory(self) -> Bags:
+        """Return the bags in memory that cannot be swapped, for copies that nobody waits for."""
+        return self._trusted(
+            self.indices.pin_memory(), self.offsets.pin_memory(), self.labels.pin_memory(), self
         )
 
     def slice(self, start: int, stop: int) -> Bags:
@@ -136,7 +147,7 @@ class Bags:
             raise ValueError(f"no bags {start} to {stop} among {len(self)}")
         offsets = self.offsets[start : stop + 1]
         first, last = int(offsets[0]), int(offsets[-1])
-        return self.trusted(
+        return self._trusted(
             self.indices[first:last], offsets - first, self.labels[start:stop], self
         )
 
@@ -164,7 +175,7 @@ class Bags:
                 self.offsets[rows] - offsets[:-1], lengths, output_size=num_tokens
             )
             indices = self.indices[shift.add_(torch.arange(num_tokens, device=self.device))]
-        return self.trusted(indices, offsets, self.labels[rows], self)
+        return self._trusted(indices, offsets, self.labels[rows], self)
 
     @cached_property
     def _as_binary(self) -> pa.LargeBinaryArray:
@@ -191,7 +202,7 @@ class Bags:
         if len({part.device for part in parts}) > 1:
             raise ValueError("bags on different devices cannot be concatenated")
         lengths = torch.cat([part.lengths for part in parts])
-        return Bags.trusted(
+        return Bags._trusted(
             torch.cat([part.indices for part in parts]),
             torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
             torch.cat([part.labels for part in parts]),

@@ -143,16 +143,12 @@ class Resident:
             chunks.append(range(start, len(tokens)))
         return chunks
 
-    def _upload(self, tensor: Tensor) -> Tensor:
-        """Copy to the device without waiting for it, which takes memory that cannot be swapped."""
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
-
     def _taken(self, rows: list[Tensor]) -> Iterator[tuple[Bags, Tensor]]:
         """Take the bags of each chunk from the split, which is there."""
         for part in rows:
-            yield self._split, self._upload(part)
+            if self.device.type == "cuda":
+                part = part.pin_memory()  # so that the copy is not waited for
+            yield self._split, part.to(self.device, non_blocking=True)
 
     def _streamed(self, rows: list[Tensor]) -> Iterator[tuple[Bags, Tensor]]:
         """Bring the bags of each chunk while the one before is trained on.
@@ -168,12 +164,7 @@ class Resident:
             if side is None:
                 return gathered.to(self.device), None
             with self.quiet, torch.cuda.stream(side):
-                there = Bags.trusted(
-                    self._upload(gathered.indices),
-                    self._upload(gathered.offsets),
-                    self._upload(gathered.labels),
-                    gathered,
-                )
+                there = gathered.pin_memory().to(self.device, non_blocking=True)
                 return there, side.record_event()
 
         for bags, arrived in made_ahead(bring, rows, ahead=1):
@@ -202,9 +193,9 @@ class Resident:
         self.lengths[:num_bags] = lengths
         self.labels.fill_(NO_BAG)
         self.labels[:num_bags] = bags.labels[rows]
-        self.step_entries.zero_()
-        self.step_rows.zero_()
         if not num_tokens:
+            self.step_entries.zero_()
+            self.step_rows.zero_()
             return
 
         # Token by token: the slot it is in, and where its id stands.

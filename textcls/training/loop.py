@@ -18,15 +18,13 @@ from textcls.errors import Interrupted, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from textcls.training.metrics import class_weights, classification_metrics, metrics_of_logits
-from textcls.training.optimizer import Optimizer, make_schedule
+from textcls.training.optimizer import TOUCHED_SHARE, Optimizer, make_schedule
 from textcls.training.signals import deferred
 from textcls.training.steps import Objective, steps_on
 from textcls.training.tracking import Listener
 
 log = logging.getLogger("textcls")
 
-# Updating a touched row apart costs about as much as updating five rows of the whole in place.
-TOUCHED_SHARE = 0.2
 # Between two checkpoints lies so many times what writing one takes: it costs a tenth at most.
 SAVE_EVERY = 10
 
