@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import multiprocessing
 import os
 import shlex
 import sys
@@ -34,7 +35,7 @@ from textcls.sweep import (
     statuses_of_failures,
     swept_values,
 )
-from textcls.training.signals import deferred, raising
+from textcls.training.signals import deferred, handing_on, heed_the_first, raising
 
 PROJECT = Path(__file__).resolve().parent
 # Hydra's launchers that are optional extras of ours: the extra's name, and how to install it. (What
@@ -100,10 +101,7 @@ def job(cfg: DictConfig) -> None:
     """
     try:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
-            with raising() as received:  # this may be a process that a launcher made
-                _one_of_sweep(cfg)
-            if received.signum is not None:  # library code has swallowed what was raised
-                raise Interrupted(received.signum)
+            _one_of_sweep(cfg)
         elif cfg.resume is not None:
             overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
             if overrides:
@@ -130,6 +128,17 @@ def job(cfg: DictConfig) -> None:
 
 
 def _one_of_sweep(cfg: DictConfig) -> None:
+    """Do one run, in a process that a launcher has made for it or for several, or in this one."""
+    beside_others = multiprocessing.parent_process() is not None
+    if beside_others and heed_the_first().signum is not None:
+        return
+    with raising() as received:
+        _rest_of_run(cfg, beside_others)
+    if received.signum is not None and not beside_others:
+        raise Interrupted(received.signum)  # library code has swallowed what was raised
+
+
+def _rest_of_run(cfg: DictConfig, beside_others: bool) -> None:
     """Do what is left of this run; a failure is told, and recorded in its folder."""
     if cfg.resume is not None:
         raise InputError("resume= goes on with a run or sweep by itself: leave out -m")
@@ -144,6 +153,11 @@ def _one_of_sweep(cfg: DictConfig) -> None:
         print(f"{error}: left to it")
     except TakenError:  # the others have the wrong place as well
         raise
+    except Interrupted as error:
+        if not beside_others:
+            raise
+        # At an exception the launcher would kill the others, and they may be saving.
+        record_failure(folder, str(error), error.exit_status, swept)
     except Exception as error:
         status, reason = _status_and_reason(error)
         tell(f"{folder}: {reason}")
@@ -197,19 +211,20 @@ def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; telling is ours
 
     status, message = 0, ""
-    with raising() as received:
+    with handing_on() as received:
         try:
             sys.argv[1:] = _resumed_sweep(sys.argv[1:]) or [_quoted(a) for a in sys.argv[1:]]
             job()
-            if Sweep.folder is not None:
-                _compare(Sweep.folder)
+            if Sweep.folder is not None and received.signum is None:
+                with raising():
+                    _compare(Sweep.folder)
         except SystemExit as told:
             status = int(told.code or 0)
         except Interrupted as error:
             status, message = error.exit_status, str(error)
         except BrokenExecutor:  # a launcher's, at the death of one of its processes
             status, message = 1, "a process of the sweep was killed: out of memory?"
-            if Sweep.folder is not None:
+            if Sweep.folder is not None and received.signum is None:
                 record_unfinished(Sweep.folder, message)
         except Exception as error:
             status, message = _status_and_reason(error)

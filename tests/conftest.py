@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -83,6 +84,17 @@ def start_train(arguments: list[str], cwd: Path, cache_dir: Path) -> subprocess.
         text=True,
         start_new_session=True,
     )
+
+
+def wait_for_epochs(run: Path, child: subprocess.Popen[str]) -> None:
+    """Wait until two epochs of the run are over."""
+    log = run / "epochs.jsonl"
+    for _ in range(1200):
+        if log.exists() and log.read_text().count("\n") >= 2:
+            return
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.05)
+    raise AssertionError(f"{run} never got as far")
 
 
 @pytest.fixture

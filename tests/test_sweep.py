@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tests.conftest import (
     one_line,
     start_train,
     train_environment,
+    wait_for_epochs,
     write_csv,
     write_files,
 )
@@ -194,18 +196,9 @@ def test_the_death_of_a_process_is_told_and_recorded(
 ) -> None:
     sweep = ["-m", "launcher=joblib", "hydra.launcher.n_jobs=2", *files, "seed=1,2"]
     child = start_train([*sweep, "trainer.epochs=3000", "run_dir=sweep"], tmp_path, cache_dir)
-    log = tmp_path / "sweep" / "seed=1" / "epochs.jsonl"
-    for _ in range(1200):
-        if log.exists() and log.read_text().count("\n") > 1:
-            break
-        time.sleep(0.05)
-    # The process that trains has the run's log open.
-    victim = next(
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and _has_open(entry, log.with_name("train.log"))
-    )
-    os.kill(victim, signal.SIGKILL)
+    folder = tmp_path / "sweep" / "seed=1"
+    wait_for_epochs(folder, child)
+    os.kill(process_of(folder), signal.SIGKILL)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 1
     assert err.startswith("error: a process of the sweep was killed: out of memory?: go on with")
@@ -213,11 +206,68 @@ def test_the_death_of_a_process_is_told_and_recorded(
     assert "was killed" in failures(tmp_path / "sweep")["seed=1"]["reason"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the process that trains in /proc")
+def test_a_signal_to_one_process_ends_its_run_and_no_other(
+    files: list[str], tmp_path: Path, cache_dir: Path
+) -> None:
+    sweep = ["-m", "launcher=joblib", "hydra.launcher.n_jobs=2", *files, "seed=1,2,3"]
+    child = start_train([*sweep, "trainer.epochs=150", "run_dir=sweep"], tmp_path, cache_dir)
+    folder = tmp_path / "sweep" / "seed=1"
+    wait_for_epochs(folder, child)
+    os.kill(process_of(folder), signal.SIGTERM)
+    _, err = child.communicate(timeout=60)
+    assert err == ""
+    assert child.returncode == 128 + signal.SIGTERM
+    assert finished(tmp_path / "sweep") >= {"seed=2"}
+    failed = failures(tmp_path / "sweep")
+    assert failed.keys() == {"seed=1"}
+    assert failed["seed=1"]["reason"].startswith("stopped by SIGTERM: go on with resume=")
+
+
+def process_of(run: Path) -> int:
+    """Return the process that trains there: it has the run's log open."""
+    return next(
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and _has_open(entry, run / "train.log")
+    )
+
+
 def _has_open(process: Path, path: Path) -> bool:
     try:
         return any(os.readlink(fd) == str(path) for fd in (process / "fd").iterdir())
     except OSError:
         return False
+
+
+# As a container or a terminal does, to all processes at once; and as a user who knows but one.
+@pytest.mark.parametrize(
+    ("send", "signum"),
+    [(os.killpg, signal.SIGTERM), (os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
+)
+def test_a_signal_ends_the_processes_of_a_sweep_in_order(
+    send: Callable[[int, int], None],
+    signum: signal.Signals,
+    files: list[str],
+    tmp_path: Path,
+    cache_dir: Path,
+) -> None:
+    sweep = ["-m", "launcher=joblib", "hydra.launcher.n_jobs=2", *files, "seed=1,2,3"]
+    # A table that takes a while to write.
+    slow = ["trainer.epochs=3000", "model.dim=4096", "tokenizer.ngrams=2", "tokenizer.buckets=4096"]
+    child = start_train([*sweep, *slow, "run_dir=sweep"], tmp_path, cache_dir)
+    folders = [tmp_path / "sweep" / f"seed={seed}" for seed in (1, 2)]
+    for folder in folders:
+        wait_for_epochs(folder, child)
+    send(child.pid, signum)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 128 + signum
+    assert err == f"error: stopped by {signum.name}: go on with resume=sweep\n"
+    for folder in folders:
+        log = (folder / "train.log").read_text()
+        assert log.endswith(f"stopped by {signum.name}: go on with resume=sweep/{folder.name}\n")
+        assert (folder / "checkpoints" / "last.safetensors").exists()
+    assert not (tmp_path / "sweep" / "seed=3").exists()
 
 
 @pytest.mark.parametrize(

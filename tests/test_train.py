@@ -19,7 +19,15 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import PROJECT, Run, one_line, start_train, train_environment, write_csv
+from tests.conftest import (
+    PROJECT,
+    Run,
+    one_line,
+    start_train,
+    train_environment,
+    wait_for_epochs,
+    write_csv,
+)
 from textcls import Classifier
 from textcls.config import parse
 from textcls.data.corpus import Source
@@ -159,15 +167,6 @@ def test_the_demo_needs_nothing_but_the_command(run_train: Run, tmp_path: Path) 
 # --- interruption ------------------------------------------------------------------------------
 
 
-def wait_for(path: Path, child: subprocess.Popen[str]) -> None:
-    for _ in range(1200):
-        if path.exists() and path.read_text().count("\n") >= 2:
-            return
-        assert child.poll() is None, child.communicate()
-        time.sleep(0.05)
-    raise AssertionError(f"{path} never came")
-
-
 def test_a_warm_run_imports_nothing_slow(
     files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path
 ) -> None:
@@ -206,7 +205,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 ) -> None:
     slow = ["trainer.epochs=60", "trainer.batch_size=4", "model.dropout=0.2", f"model.mode={mode}"]
     child = start_train([*files, *slow, "run_dir=cut"], tmp_path, cache_dir)
-    wait_for(tmp_path / "cut" / "epochs.jsonl", child)
+    wait_for_epochs(tmp_path / "cut", child)
     child.send_signal(signum)
     _, err = child.communicate(timeout=60)
     if signum != signal.SIGKILL:
@@ -310,7 +309,7 @@ def test_one_process_a_run_folder(
     files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path
 ) -> None:
     child = start_train([*files, "trainer.epochs=5000", "run_dir=run"], tmp_path, cache_dir)
-    wait_for(tmp_path / "run" / "epochs.jsonl", child)
+    wait_for_epochs(tmp_path / "run", child)
     result = run_train("resume=run")
     assert result.returncode == 2
     assert "run_dir=run: another process is training there" in one_line(result)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -13,10 +15,27 @@ from textcls.errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class Received:
+    """The signal that came, if one did."""
+
+    signum: int | None = None
+
+
+# What a process of a launcher has heard (see :func:`heed_the_first`); None in any other process.
+_first: Received | None = None
+
+
 @contextmanager
 def _handled_by(handler: Any) -> Iterator[None]:
+    def heed(signum: int, frame: FrameType | None) -> None:
+        if _first is not None:
+            if _first.signum is not None:
+                return
+            _first.signum = signum
+        handler(signum, frame)
+
     try:
-        previous = {signum: signal.signal(signum, handler) for signum in SIGNALS}
+        previous = {signum: signal.signal(signum, heed) for signum in SIGNALS}
     except ValueError:  # not the main thread: signals are another's business
         yield
         return
@@ -25,12 +44,6 @@ def _handled_by(handler: Any) -> Iterator[None]:
     finally:
         for signum, old in previous.items():
             signal.signal(signum, old)
-
-
-class Received:
-    """The signal that came, if one did."""
-
-    signum: int | None = None
 
 
 @contextmanager
@@ -65,3 +78,45 @@ def deferred() -> Iterator[Received]:
 
     with _handled_by(note):
         yield received
+
+
+@contextmanager
+def handing_on() -> Iterator[Received]:
+    """Like :func:`raising`, but a first signal goes to the processes that this one made, if any.
+
+    They end in order, each in its time, and the block goes on until then: a launcher would kill
+    them at an exception, whatever they are writing. A second signal raises.
+    """
+    received = Received()
+
+    def hand_on(signum: int, frame: FrameType | None) -> None:
+        children = multiprocessing.active_children() if received.signum is None else []
+        received.signum = signum
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child.pid or 0, signum)
+        if not children:
+            raise Interrupted(signum)
+
+    with _handled_by(hand_on):
+        yield received
+
+
+def heed_the_first() -> Received:
+    """From here on, this process of a launcher heeds one signal; return whether it came.
+
+    It comes twice where a terminal tells all processes and :func:`handing_on` this one: the echo
+    is not to strike while that is saved which the first asked for. To those who are impatient the
+    launcher's own process listens, and kills this one.
+    """
+    global _first
+    if _first is None:
+        _first = Received()
+        for signum in SIGNALS:
+            signal.signal(signum, _note_first)  # between two runs as well
+    return _first
+
+
+def _note_first(signum: int, frame: FrameType | None) -> None:
+    assert _first is not None
+    _first.signum = _first.signum or signum
