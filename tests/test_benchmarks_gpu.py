@@ -27,10 +27,12 @@ from benchmarks.gpu.accuracy import SETTINGS, Setting, Training
 from benchmarks.gpu.data import Packed, load, pack, with_bigrams
 from benchmarks.gpu.peers import Loading, Plain
 from benchmarks.gpu.report import tables
-from benchmarks.gpu.speed import floor_bytes, touches_few, use_up
+from benchmarks.gpu.speed import floor_bytes, use_up
 from textcls.config import DataConfig, Mode
+from textcls.data.batches import epoch_order
 from textcls.data.prepare import prepare
 from textcls.training import loop
+from textcls.training.optimizer import touches_few
 
 CPU = torch.device("cpu")
 # What the machine with the GPU need not have.
@@ -118,7 +120,7 @@ def test_rows_are_updated_as_in_training(num_embeddings: int, few: bool) -> None
     bags = bags_of([[1, 2, 3], [3, 2, 1, 1], [2, 1, 3]], num_embeddings)  # three of them a batch
     config = make_config("seed=0", "trainer.batch_size=2")
     assert loop._touched_rows_only(bags, num_embeddings, config) == few
-    assert touches_few(bags, num_embeddings, 2) == few
+    assert touches_few(bags, epoch_order(len(bags), 0, 0)[:2], num_embeddings) == few
 
 
 # --- Trainings ------------------------------------------------------------------------------------

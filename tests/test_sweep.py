@@ -190,15 +190,21 @@ def test_joblib_trains_in_processes_and_goes_on_past_failures(
         assert "dim=0: model.dim=0: input should be greater than or equal to 1" in line
 
 
+def start_two(options: list[str], tmp_path: Path, cache_dir: Path) -> subprocess.Popen[str]:
+    """Start a sweep over seeds, in two processes; return when seeds 1 and 2 are trained on."""
+    sweep = ["-m", "launcher=joblib", "hydra.launcher.n_jobs=2", *options, "run_dir=sweep"]
+    child = start_train(sweep, tmp_path, cache_dir)
+    for seed in (1, 2):
+        wait_for_epochs(tmp_path / "sweep" / f"seed={seed}", child)
+    return child
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the process that trains in /proc")
 def test_the_death_of_a_process_is_told_and_recorded(
     files: list[str], tmp_path: Path, cache_dir: Path
 ) -> None:
-    sweep = ["-m", "launcher=joblib", "hydra.launcher.n_jobs=2", *files, "seed=1,2"]
-    child = start_train([*sweep, "trainer.epochs=3000", "run_dir=sweep"], tmp_path, cache_dir)
-    folder = tmp_path / "sweep" / "seed=1"
-    wait_for_epochs(folder, child)
-    os.kill(process_of(folder), signal.SIGKILL)
+    child = start_two([*files, "seed=1,2", "trainer.epochs=3000"], tmp_path, cache_dir)
+    os.kill(process_of(tmp_path / "sweep" / "seed=1"), signal.SIGKILL)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 1
     assert err.startswith("error: a process of the sweep was killed: out of memory?: go on with")
@@ -210,11 +216,8 @@ def test_the_death_of_a_process_is_told_and_recorded(
 def test_a_signal_to_one_process_ends_its_run_and_no_other(
     files: list[str], tmp_path: Path, cache_dir: Path
 ) -> None:
-    sweep = ["-m", "launcher=joblib", "hydra.launcher.n_jobs=2", *files, "seed=1,2,3"]
-    child = start_train([*sweep, "trainer.epochs=150", "run_dir=sweep"], tmp_path, cache_dir)
-    folder = tmp_path / "sweep" / "seed=1"
-    wait_for_epochs(folder, child)
-    os.kill(process_of(folder), signal.SIGTERM)
+    child = start_two([*files, "seed=1,2,3", "trainer.epochs=300"], tmp_path, cache_dir)
+    os.kill(process_of(tmp_path / "sweep" / "seed=1"), signal.SIGTERM)
     _, err = child.communicate(timeout=60)
     assert err == ""
     assert child.returncode == 128 + signal.SIGTERM
@@ -252,18 +255,14 @@ def test_a_signal_ends_the_processes_of_a_sweep_in_order(
     tmp_path: Path,
     cache_dir: Path,
 ) -> None:
-    sweep = ["-m", "launcher=joblib", "hydra.launcher.n_jobs=2", *files, "seed=1,2,3"]
     # A table that takes a while to write.
     slow = ["trainer.epochs=3000", "model.dim=4096", "tokenizer.ngrams=2", "tokenizer.buckets=4096"]
-    child = start_train([*sweep, *slow, "run_dir=sweep"], tmp_path, cache_dir)
-    folders = [tmp_path / "sweep" / f"seed={seed}" for seed in (1, 2)]
-    for folder in folders:
-        wait_for_epochs(folder, child)
+    child = start_two([*files, "seed=1,2,3", *slow], tmp_path, cache_dir)
     send(child.pid, signum)
     _, err = child.communicate(timeout=60)
     assert child.returncode == 128 + signum
     assert err == f"error: stopped by {signum.name}: go on with resume=sweep\n"
-    for folder in folders:
+    for folder in (tmp_path / "sweep" / f"seed={seed}" for seed in (1, 2)):
         log = (folder / "train.log").read_text()
         assert log.endswith(f"stopped by {signum.name}: go on with resume=sweep/{folder.name}\n")
         assert (folder / "checkpoints" / "last.safetensors").exists()

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from tests.conftest import (
     one_line,
     start_train,
     train_environment,
+    wait_for_epochs,
     write_files,
 )
 from textcls import run, tune
@@ -202,11 +202,7 @@ def test_a_stopped_search_goes_on(
     slow = ["tune=default", "tune.seconds=100", "~tune.space.tokenizer", "~tune.space.trainer",
             "trainer.epochs=30", "trainer.batch_size=4", "run_dir=search"]  # fmt: skip
     child = start_train([*files, *slow], tmp_path, cache_dir)
-    record = tmp_path / "search" / "trials" / "0000" / "epochs.jsonl"
-    for _ in range(1200):
-        if record.exists() and record.read_text().count("\n") >= 2:
-            break
-        time.sleep(0.05)
+    wait_for_epochs(tmp_path / "search" / "trials" / "0000", child)
     child.send_signal(signum)
     _, err = child.communicate(timeout=60)
     if signum == signal.SIGKILL:

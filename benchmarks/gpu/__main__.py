@@ -40,13 +40,13 @@ from benchmarks.gpu.report import tables
 from benchmarks.gpu.speed import (
     QUICK,
     Plan,
-    Record,
     copy_bandwidth,
     find_device,
     peer,
     stacked,
     steady,
 )
+from benchmarks.measure import Record
 from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.errors import InputError, first_line, status_and_reason

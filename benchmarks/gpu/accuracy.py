@@ -20,22 +20,21 @@ from benchmarks.corpora import PROJECT
 from benchmarks.gpu.data import Packed, load, shrunk
 from benchmarks.gpu.speed import (
     Plan,
-    Record,
     adagrad,
     find_device,
     free_bytes,
     seconds_of,
     synchronize,
-    touches_few,
     use_up,
 )
+from benchmarks.measure import Record
 from textcls.config import ScheduleConfig
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.training.captured import CapturedSteps
 from textcls.training.checkpoint import Progress
-from textcls.training.optimizer import Optimizer, make_schedule
+from textcls.training.optimizer import Optimizer, make_schedule, touches_few
 from textcls.training.steps import Objective
 
 
@@ -96,7 +95,9 @@ class Training:
             setting.dropout,
         ).to(device)  # fmt: skip
         size = setting.batch_size
-        self.model.embedding.sparse = touches_few(train, packed.num_embeddings, size)
+        self.model.embedding.sparse = touches_few(
+            train, epoch_order(len(train), 0, 0)[:size], packed.num_embeddings
+        )
         self.optimizer = Optimizer(adagrad(setting.lr), self.model.named_parameters())
         total_steps = setting.epochs * -(-len(train) // size)
         factor = make_schedule(ScheduleConfig(name="linear", warmup=0.0), total_steps)

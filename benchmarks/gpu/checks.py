@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.gpu.data import Packed
-from benchmarks.gpu.speed import Plan, Record, free_bytes, synchronize, trainer, use_up
+from benchmarks.gpu.speed import Plan, free_bytes, synchronize, trainer, use_up
+from benchmarks.measure import Record
 from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order

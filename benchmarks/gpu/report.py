@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from benchmarks.corpora import PROJECT, TITLES
+from benchmarks.measure import Record
 from benchmarks.report import ratio, show, spread, table
 
-Record = dict[str, Any]
 # Rows of results.json that say what the CPU, and fastText, come to.
 CPU_PEERS = ("textcls", "textcls-quick", "fasttext")
 SETTING = "batch {batch_size}, epochs {epochs}, dim {dim}, rate {lr:g}, dropout {dropout:g}"

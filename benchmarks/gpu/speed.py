@@ -10,21 +10,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.gpu.data import Packed
 from benchmarks.gpu.peers import LR, Plain
+from benchmarks.measure import Record
 from textcls.config import Mode, OptimizerConfig
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.training.captured import CapturedSteps
 from textcls.training.checkpoint import Progress
-from textcls.training.optimizer import TOUCHED_SHARE, Optimizer
+from textcls.training.optimizer import Optimizer, touches_few
 from textcls.training.steps import Objective
-
-Record = dict[str, Any]
 
 # Without a GPU nobody can say how much of its memory is free.
 CPU_BYTES = 1 << 30
@@ -184,17 +182,6 @@ def adagrad(lr: float) -> OptimizerConfig:
     return OptimizerConfig(name="adagrad", lr=lr, weight_decay=0.0, rows="auto")
 
 
-def touches_few(bags: Bags, num_embeddings: int, batch_size: int) -> bool:
-    """Decide as training does whether a step updates the rows that its batch touches.
-
-    (The loop itself gathers by Arrow, and brings TensorBoard: neither need be here.)
-    """
-    rows = epoch_order(len(bags), 0, 0)[:batch_size].tolist()
-    offsets, indices = bags.offsets.tolist(), bags.indices.numpy()
-    touched = np.unique(np.concatenate([indices[offsets[i] : offsets[i + 1]] for i in rows]))
-    return len(touched) < TOUCHED_SHARE * num_embeddings
-
-
 def free_bytes(device: torch.device) -> int | None:
     """Return what to tell a layout of the memory that it may use."""
     return None if device.type == "cuda" else CPU_BYTES
@@ -213,7 +200,9 @@ def trainer(
     model = EmbeddingBagClassifier(
         bags.num_embeddings, dim, packed.num_classes, mode, packed.padding_id
     ).to(device)
-    model.embedding.sparse = touched or touches_few(bags, bags.num_embeddings, size)
+    model.embedding.sparse = touched or touches_few(
+        bags, epoch_order(len(bags), 0, 0)[:size], bags.num_embeddings
+    )
     optimizer = Optimizer(adagrad(LR), model.named_parameters())
     model.embedding.to(kind)  # now, so that what the optimizer remembers stays float32
     steps = (plan.epochs + 1) * -(-len(bags) // size)

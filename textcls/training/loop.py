@@ -18,7 +18,7 @@ from textcls.errors import Interrupted, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from textcls.training.metrics import class_weights, classification_metrics, metrics_of_logits
-from textcls.training.optimizer import TOUCHED_SHARE, Optimizer, make_schedule
+from textcls.training.optimizer import Optimizer, make_schedule, touches_few
 from textcls.training.signals import deferred
 from textcls.training.steps import Objective, steps_on
 from textcls.training.tracking import Listener
@@ -192,10 +192,8 @@ def _touched_rows_only(train: Bags, num_embeddings: int, config: _Settings) -> b
         return options.rows == "touched"
     if options.weight_decay or options.momentum:  # they move untouched rows as well
         return False
-    order = epoch_order(len(train), config.seed, 0)[: config.trainer.batch_size]
-    first = train.select(order.to(train.device))
-    touched = torch.unique(first.indices).numel()
-    return bool(touched < TOUCHED_SHARE * num_embeddings)
+    first = epoch_order(len(train), config.seed, 0)[: config.trainer.batch_size]
+    return touches_few(train, first, num_embeddings)
 
 
 def _end_of_epoch(progress: Progress, seconds: float, tokens: int) -> Progress:

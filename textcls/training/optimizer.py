@@ -14,6 +14,7 @@ from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
 from textcls.config import OptimizerConfig, ScheduleConfig
+from textcls.data.bags import Bags
 
 # Updating a touched row apart costs about as much as updating five rows of the whole in place.
 TOUCHED_SHARE = 0.2
@@ -24,6 +25,21 @@ _MEMORY = {
     "adam": ("mean", "square"),
     "adamw": ("mean", "square"),
 }
+
+
+def touches_few(bags: Bags, rows: Tensor, num_embeddings: int) -> bool:
+    """Say whether a batch has so few distinct tokens that these are better updated apart.
+
+    Args:
+        bags: a split.
+        rows: int64 ``[n]``, the batch's bags.
+        num_embeddings: rows of the table.
+    """
+    rows = rows.to(bags.device)
+    bounds = zip(bags.offsets[rows].tolist(), bags.offsets[rows + 1].tolist(), strict=True)
+    # (Bags.select would want Arrow, which training from ids alone does without.)
+    tokens = torch.cat([bags.indices[:0], *(bags.indices[start:stop] for start, stop in bounds)])
+    return bool(torch.unique(tokens).numel() < TOUCHED_SHARE * num_embeddings)
 
 
 class Optimizer:

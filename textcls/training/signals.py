@@ -25,8 +25,9 @@ class Received:
 _first: Received | None = None
 
 
-@contextmanager
-def _handled_by(handler: Any) -> Iterator[None]:
+def _set(handler: Any) -> dict[signal.Signals, Any]:
+    """Have signals handled, but for those that a process of a launcher does not heed."""
+
     def heed(signum: int, frame: FrameType | None) -> None:
         if _first is not None:
             if _first.signum is not None:
@@ -34,8 +35,13 @@ def _handled_by(handler: Any) -> Iterator[None]:
             _first.signum = signum
         handler(signum, frame)
 
+    return {signum: signal.signal(signum, heed) for signum in SIGNALS}
+
+
+@contextmanager
+def _handled_by(handler: Any) -> Iterator[None]:
     try:
-        previous = {signum: signal.signal(signum, heed) for signum in SIGNALS}
+        previous = _set(handler)
     except ValueError:  # not the main thread: signals are another's business
         yield
         return
@@ -93,8 +99,9 @@ def handing_on() -> Iterator[Received]:
         children = multiprocessing.active_children() if received.signum is None else []
         received.signum = signum
         for child in children:
+            assert child.pid is not None  # it is started
             with suppress(ProcessLookupError):
-                os.kill(child.pid or 0, signum)
+                os.kill(child.pid, signum)
         if not children:
             raise Interrupted(signum)
 
@@ -112,11 +119,5 @@ def heed_the_first() -> Received:
     global _first
     if _first is None:
         _first = Received()
-        for signum in SIGNALS:
-            signal.signal(signum, _note_first)  # between two runs as well
+        _set(lambda *_: None)  # between two runs it is noted as well
     return _first
-
-
-def _note_first(signum: int, frame: FrameType | None) -> None:
-    assert _first is not None
-    _first.signum = _first.signum or signum
