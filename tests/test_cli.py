@@ -28,6 +28,7 @@ from pyarrow import parquet
 from tests.conftest import PROJECT, WORDS, make_config, train_environment, write_files
 from textcls import Classifier, cli
 from textcls import run as running
+from textcls.cli.options import Size
 from textcls.config import Reading
 from textcls.data.corpus import read_lines, read_texts
 from textcls.model.embedding_bag import logits_of
@@ -681,4 +682,4 @@ def test_what_other_verbs_refuse(
      ("1MiB", 1 << 20), ("2gb", 2 * 10**9)],
 )  # fmt: skip
 def test_sizes(text: str, size: int) -> None:
-    assert cli._Size().convert(text, None, None) == size
+    assert Size().convert(text, None, None) == size

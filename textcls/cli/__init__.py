@@ -1,0 +1,93 @@
+"""The command ``textcls``: what there is to do with runs and models once they are trained."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+import click
+
+from textcls import __version__
+from textcls.cli.options import PROGRAM
+from textcls.errors import Interrupted, status_and_reason, tell
+from textcls.training.signals import raising
+
+# Each is a module of this package with a click command of the same name.
+VERBS = ("predict", "evaluate", "inspect", "neighbors", "explain", "export", "compress", "compare")
+
+
+class _Verbs(click.Group):
+    """Imports a verb's module when the verb is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=False,
+)
+@click.version_option(__version__, prog_name=PROGRAM)
+def cli() -> None:
+    """Use and compare text classifiers trained by train.py.
+
+    MODEL is a run folder, or the model folder inside one.
+    """
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """Tell an error in one line; options of train.py by their names here."""
+    if isinstance(error, click.ClickException):
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        more = f" ({context.command_path} --help tells more)" if context else ""
+        return 2, error.format_message() + more
+    status, message = status_and_reason(error)
+    message = message.replace("data.train=", "")
+    message = message.replace("data.text=[COLUMN,COLUMN] to join several", "several to join them")
+    message = re.sub(r"\bdata\.(text|label)\b=?", r"--\1-column ", message)
+    message = re.sub(r"\bdata\.(\w+)=?", lambda key: f"--{key[1].replace('_', '-')} ", message)
+    return status, message
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return the exit status: 0 done, 2 bad input, 130 or 143 interrupted, 1 anything else."""
+    status, message = 0, ""
+    if sys.stdin is None:  # closed, as by <&-
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not have every character
+        sys.stdout.reconfigure(errors="replace")
+    with raising() as received:
+        try:
+            # Without standalone_mode click raises, and telling is ours; --help gives a status.
+            typed = sys.argv[1:] if arguments is None else list(arguments)
+            status = cli.main(typed, PROGRAM, standalone_mode=False, obj=typed) or 0
+            sys.stdout.flush()
+        except SystemExit as done:  # the shell completion ends so
+            status = int(done.code or 0)
+        except BrokenPipeError:  # whoever read has seen enough: | head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = 1  # as click has it
+        except Interrupted as error:
+            status, message = error.exit_status, str(error)
+        except Exception as error:
+            status, message = _told(error)
+    if received.signum is not None and status != 128 + received.signum:
+        stopped = Interrupted(received.signum)
+        status, message = stopped.exit_status, str(stopped)
+    if message:
+        tell(message)
+    return status

@@ -1,0 +1,64 @@
+"""``textcls evaluate``: the scores of a model on a labelled file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from textcls.cli.options import DEVICE, MODEL, with_reading
+from textcls.cli.shared import labelled_bags, load
+from textcls.errors import InputError
+
+
+@click.command()
+@MODEL
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for metrics.json and confusion_matrix.png.",
+)
+@with_reading(labelled=True)
+@DEVICE
+def evaluate(
+    model: Path,
+    file: Path,
+    out: Path | None,
+    given: dict[str, Any],
+    device: str,
+) -> None:
+    """Score a model on a labelled file.
+
+    Shows precision, recall and F1 by class and the confusion matrix. FILE is csv, tsv, json, jsonl,
+    parquet or fastText's .txt (__label__x text), compressed or not, or a folder of datasets'
+    save_to_disk.
+    """
+    if out is not None and any((out / name).exists() for name in ("config.yaml", "config.json")):
+        raise InputError(f"--out {out}: is a run or a model: name another folder")
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: is no folder")
+    classifier = load(model, device)
+    bags, where = labelled_bags(classifier, file, given)
+    from rich.console import Console
+
+    from textcls.files import write_whole
+    from textcls.model.embedding_bag import logits_of
+    from textcls.report.confusion import picture, summary
+    from textcls.training.metrics import confusion_array, metrics_of_logits
+
+    metrics = metrics_of_logits(
+        logits_of(classifier.parts.model, bags), bags.labels, classifier.label_names
+    )
+    matrix = confusion_array(metrics)
+    Console().print(summary(metrics, matrix, Path(where).name))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        found = {"model": str(model), "file": where, "rows": len(bags)} | metrics
+        write_whole(out / "metrics.json", json.dumps(found, ensure_ascii=False, indent=1))
+        picture(matrix, classifier.label_names, Path(where).name).savefig(
+            out / "confusion_matrix.png"
+        )
+        click.echo(f"written to {out}: metrics.json, confusion_matrix.png")

@@ -1,0 +1,72 @@
+"""``textcls neighbors``: the tokens or texts nearest to a query."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from textcls.cli.options import DEVICE, MODEL, with_reading
+from textcls.cli.shared import load, reading_of
+from textcls.errors import visible
+
+
+@click.command()
+@MODEL
+@click.argument("query")
+@click.option(
+    "--in",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Find the nearest texts of this file, rather than tokens.",
+)
+@click.option("-k", default=10, type=click.IntRange(1), show_default=True, help="How many.")
+@click.option(
+    "--min-count",
+    default=5,
+    type=click.IntRange(0),
+    show_default=True,
+    help="Only tokens that stand so often in the training data.",
+)
+@with_reading(labelled=False)
+@DEVICE
+def neighbors(
+    model: Path,
+    query: str,
+    file: Path | None,
+    k: int,
+    min_count: int,
+    given: dict[str, Any],
+    device: str,
+) -> None:
+    """Show the tokens, or the texts of a file, nearest to a query.
+
+    QUERY is a token or a text. Near is what points the same way (cosine): to a classifier, what
+    speaks for the same classes.
+    """
+    classifier = load(model, device)
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from textcls.data.corpus import read_texts
+    from textcls.report.neighbors import nearest_texts, nearest_tokens, query_vector
+
+    vector, own = query_vector(classifier, query)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    if file is None:
+        for head in ("cosine", "count"):
+            table.add_column(head, justify="right")
+        table.add_column("token")
+        for token, count, cosine in nearest_tokens(classifier, vector, k, min_count, own):
+            table.add_row(f"{cosine:.3f}", f"{count:,}", Text(visible(token)))
+    else:
+        for head in ("cosine", "row"):
+            table.add_column(head, justify="right", no_wrap=True, min_width=6)
+        table.add_column("text", overflow="ellipsis", no_wrap=True)
+        texts = read_texts(file, reading_of(classifier, given), classifier.parts.reading)
+        for row, found, cosine in nearest_texts(classifier, vector, texts, k):
+            table.add_row(f"{cosine:.3f}", f"{row:,}", Text(visible(" ".join(found.split()))))
+    Console().print(table)

@@ -1,0 +1,100 @@
+"""Options and types of options that several verbs have."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from textcls.config import Reading
+
+PROGRAM = "textcls"
+
+MODEL = click.argument("model", type=click.Path(path_type=Path))
+DEVICE = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 or mps."
+)
+# What may be said of a file, as textcls.config.Reading has it.
+_READING = tuple(field.name for field in dataclasses.fields(Reading))
+
+
+def _delimiter(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    value = "\t" if value == "\\t" else value
+    if value is not None and (len(value) != 1 or value in '"\r\n'):
+        raise click.BadParameter(f"{value!r} is no delimiter: give one character, such as ';'")
+    return value
+
+
+def _names(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    return None if value is None else tuple(value.split(","))
+
+
+def number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+    """Refuse ``nan``, which click takes for a number within any limits."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number")
+    return value
+
+
+def with_reading(labelled: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb the options that say how a file is read, those given as one dict, ``given``."""
+    options = [
+        click.option(
+            "--text-column", "text", metavar="NAME", multiple=True,
+            help="Where the text is; of several, they are joined.",
+        ),
+        click.option(
+            "--columns", metavar="A,B,…", callback=_names,
+            help="Names of the columns of a csv without a header.",
+        ),
+        click.option(
+            "--delimiter", metavar="CHARACTER", callback=_delimiter,
+            help="Between the fields of a csv.",
+        ),
+        click.option("--encoding", help="Of the file, such as latin-1.  [default: utf-8]"),
+    ]  # fmt: skip
+    if labelled:
+        options += [
+            click.option("--label-column", "label", metavar="NAME", help="Where the label is."),
+            click.option(
+                "--label-names", metavar="A,B,…", callback=_names,
+                help="Names of the labels 0, 1, …, where the file has numbers.",
+            ),
+        ]  # fmt: skip
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(verb)
+        def gathered(**values: Any) -> None:
+            reading = {name: values.pop(name) for name in _READING if name in values}
+            verb(given={k: v for k, v in reading.items() if v not in (None, ())}, **values)
+
+        for option in reversed(options):
+            gathered = option(gathered)
+        return gathered
+
+    return decorate
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]  # before click 8.2 it is no generic
+    """Bytes: 500000, 500kB, 1MB (powers of ten, as disks have them) or 1MiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Return a number of bytes."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) *([kMG]?)(i?)B?", str(value).strip(), re.IGNORECASE)
+        if found is None:
+            self.fail(f"{value!r} is no size: write 500kB, 1MB or a number of bytes", param, ctx)
+        number, prefix, binary = found.groups()
+        base = 1024 if binary else 1000
+        return int(float(number) * base ** " kmg".index(prefix.lower() or " "))

@@ -1,0 +1,55 @@
+"""What the verbs do alike: load a model, read files as it was trained on, check an output."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textcls.config import Reading
+from textcls.errors import InputError
+
+if TYPE_CHECKING:
+    from textcls.data.bags import Bags
+    from textcls.model.classifier import Classifier
+
+
+def check_new(out: Path) -> None:
+    """Refuse a folder to write that is there and holds something."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: is there already: name another folder")
+
+
+def load(model: Path, device: str) -> Classifier:
+    """Load a model for a verb."""
+    import torch
+
+    from textcls.model.classifier import Classifier
+
+    # Reading and tokenizing take most of the time, and have threads of their own; torch's, with
+    # other work beside them, would wait for each other.
+    torch.set_num_threads(1)
+    return Classifier.load(model, device)
+
+
+def reading_of(classifier: Classifier, given: dict[str, Any]) -> Reading:
+    """Return how a file is read: as the options say, else as the model's own files were.
+
+    (The columns of these are only looked for: see :mod:`textcls.data.corpus`.)
+    """
+    usual = classifier.parts.reading
+    return dataclasses.replace(usual, **{"text": None, "label": None, "label_names": None} | given)
+
+
+def labelled_bags(classifier: Classifier, file: Path, given: dict[str, Any]) -> tuple[Bags, str]:
+    """Return a labelled file as bags of the model's token ids, and where they come from."""
+    import pyarrow as pa
+    import torch
+
+    from textcls.data.corpus import read_labelled
+
+    reading, usual = reading_of(classifier, given), classifier.parts.reading
+    split = read_labelled(str(file), reading, usual, classifier.label_names)
+    texts = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in split.chunks])
+    bags = dataclasses.replace(classifier.bags(texts), labels=torch.from_numpy(split.labels))
+    return bags, split.where
