@@ -164,3 +164,15 @@ def test_a_configuration_error_does_not_wait_for_torch(run_train: Run, tmp_path:
     help_ = run_train("--help", env={"PYTHONPATH": str(tmp_path)})
     assert help_.returncode == 0
     assert "python train.py data=local" in help_.stdout
+
+
+def test_how_a_csv_is_read_is_null_or_said() -> None:
+    reading = make_config().data.reading
+    assert (reading.header, reading.quoting) == (None, None)
+    reading = make_config("data.header=false", "data.quoting=none").data.reading
+    assert (reading.header, reading.quoting) == (False, "none")
+    with pytest.raises(InputError, match=r"data\.quoting=single: input should be 'double'"):
+        make_config("data.quoting=single")
+    older = make_config().to_dict()
+    del older["data"]["header"], older["data"]["quoting"]
+    assert parse(older) == make_config()

@@ -18,6 +18,9 @@ from textcls.errors import InputError
 Mode = Literal[
     "mean", "sum", "max", "mean+sum", "mean+max", "sum+max", "mean+sum+max", "weighted_sum"
 ]
+# How the fields of a csv hold the delimiter: in quotes that are doubled inside, in quotes after a
+# backslash, or not at all.
+Quoting = Literal["double", "backslash", "none"]
 Monitor = Literal["loss", "accuracy", "macro_f1"]
 # What of a configuration does not change what a run comes to.
 CIRCUMSTANCES = ("cache_dir", "trainer.device", "trainer.num_threads", "trainer.profile")
@@ -43,6 +46,8 @@ class Reading:
     columns: Names | None = None
     delimiter: str | None = None
     encoding: str = "utf-8"
+    header: bool | None = None
+    quoting: Quoting | None = None
 
 
 @dataclass(frozen=True, config=_strict)
@@ -66,6 +71,9 @@ class DataConfig:
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
     split_seed: Annotated[int, Field(ge=0)]
+    # With defaults, so that configurations of older runs stay readable.
+    header: bool | None = None
+    quoting: Quoting | None = None
 
     def __post_init__(self) -> None:
         if self.source != "docstrings" and not self.train:
@@ -87,8 +95,9 @@ class DataConfig:
     def reading(self) -> Reading:
         """How the files are read."""
         return Reading(
-            self.text, self.label, self.label_names, self.columns, self.delimiter, self.encoding
-        )
+            self.text, self.label, self.label_names, self.columns, self.delimiter, self.encoding,
+            self.header, self.quoting,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, config=_strict)
