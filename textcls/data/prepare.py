@@ -16,17 +16,15 @@ import numpy as np
 import pyarrow as pa
 import safetensors.numpy
 import safetensors.torch
-from filelock import FileLock
-from safetensors import SafetensorError
 
 from textcls.config import DataConfig, TokenizerConfig
 from textcls.data.bags import Bags
-from textcls.data.corpus import SPLITS, Corpus, Source, hash_file
+from textcls.data.cache import Manifest, find_or_make, write_json
+from textcls.data.corpus import SPLITS, Corpus, Source
 from textcls.data.ngrams import Encoder, build_vocabulary, num_embeddings
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
-from textcls.errors import InputError, TextclsError
-from textcls.files import whole_folder
+from textcls.errors import InputError
 
 log = logging.getLogger("textcls")
 
@@ -72,37 +70,24 @@ class Prepared:
 def prepare(data: DataConfig, tokenizer: TokenizerConfig, cache_dir: Path) -> Prepared:
     """Return the bags of a corpus, out of the cache where they are there.
 
-    An entry of the cache is a folder, named by a hash of everything that determines its content:
-    the data (by content), how columns, labels and splits are chosen, the tokenizer and
-    vocabulary, and the versions that matter. It is written beside its place and renamed into it,
-    so that it is there whole or not at all; a file lock lets one of several runs that start
-    together do the work. Every file's hash is checked before an entry is used; one that fails
-    is rebuilt.
+    The key of an entry is all that determines its content: the data (by content), how columns,
+    labels and splits are chosen, the tokenizer and vocabulary, and the versions that matter.
 
     Raises:
         InputError: data or tokenizer cannot be used.
         TextclsError: the cache cannot be written.
     """
     source = Source(data)
+
+    def make(scratch: Path) -> Manifest:
+        return _write(source.read(), tokenizer, scratch)
+
+    def load(entry: Path, manifest: Manifest) -> Prepared:
+        return _read(entry, manifest, tokenizer)
+
     key = _key(data, tokenizer, source.fingerprint)
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-    entry = cache_dir / name
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(cache_dir / f"{name}.lock"):
-            found = _open(entry, key, tokenizer)
-            if found is not None:
-                return dataclasses.replace(found, from_cache=True)
-            _write(source.read(), tokenizer, key, entry)
-            found = _open(entry, key, tokenizer)
-    except (OSError, SafetensorError) as error:  # the latter where safetensors finds a full disk
-        reason = getattr(error, "strerror", None) or error
-        raise TextclsError(
-            f"cache_dir={cache_dir}: cannot be written ({reason}): make room, or name another place"
-        ) from None
-    if found is None:
-        raise TextclsError(f"cache_dir={cache_dir}: what was just written reads back damaged")
-    return found
+    prepared, was_there = find_or_make(cache_dir, key, make, load)
+    return dataclasses.replace(prepared, from_cache=was_there)
 
 
 def _key(data: DataConfig, tokenizer: TokenizerConfig, fingerprint: str) -> dict[str, Any]:
@@ -129,99 +114,78 @@ def _key(data: DataConfig, tokenizer: TokenizerConfig, fingerprint: str) -> dict
     return result
 
 
-def _write(corpus: Corpus, config: TokenizerConfig, key: dict[str, Any], entry: Path) -> None:
+def _write(corpus: Corpus, config: TokenizerConfig, scratch: Path) -> Manifest:
+    """Write the bags of a corpus into a folder; return what its manifest is to say of them."""
     tokenizer = Tokenizer(config, corpus.train.texts)
     notes = list(corpus.notes)
-    with whole_folder(entry) as scratch:
-        encode = None
-        for split in SPLITS:
-            part = corpus.splits[split]
-            if split == "test":
-                test_set = part.fingerprint(corpus.label_names)  # before its texts are used up
-            tokens = tokenizer.use_up(part.chunks)
-            pa.default_memory_pool().release_unused()  # the texts' memory, to the system
-            num_words = len(tokens.codes)
-            if not num_words:
-                raise InputError(f"{part.where}: the {split} split has no tokens after tokenizing")
-            if encode is None:  # train comes first, and is all that the vocabulary sees
-                vocabulary, ngram_notes = build_vocabulary(tokens, config)
-                if len(vocabulary) == len(vocabulary.specials):
-                    raise InputError(
-                        f"tokenizer.min_freq={config.min_freq} leaves no token of {part.where}: "
-                        f"the most frequent stands {tokens.counts().max():,} times"
-                    )
-                encode = Encoder(vocabulary, config)
-            empty = int((np.diff(tokens.offsets) == 0).sum())
-            indices, offsets = encode(tokens)
-            del tokens  # writing takes a copy of the indices: not beside this one
-            unknown = np.count_nonzero(indices == vocabulary.unknown_id) / num_words
-            ngrams = f", {len(indices) - num_words:,} n-grams" if config.ngrams > 1 else ""
-            notes.append(
-                f"{split}: {len(part):,} bags, {num_words:,} tokens{ngrams}, "
-                f"{unknown:.1%} unknown, {empty:,} bags empty"
-            )
-            safetensors.numpy.save_file(
-                {"indices": indices, "offsets": offsets, "labels": part.labels},
-                scratch / f"{split}.safetensors",
-            )
-        (scratch / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
-        _dump(scratch / "labels.json", corpus.label_names)
-        if tokenizer.json is not None:
-            (scratch / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
-        hashes = {path.name: hash_file(path) for path in sorted(scratch.iterdir())}
-        notes += [f"vocabulary: {len(vocabulary):,} tokens", *ngram_notes]
-        columns = {"text": corpus.text_columns, "label": corpus.label_column}
-        manifest = {"key": key, "columns": columns, "test_set": test_set}
-        manifest |= {"files": hashes, "notes": notes}
-        _dump(scratch / "manifest.json", manifest)
+    encode = None
+    for split in SPLITS:
+        part = corpus.splits[split]
+        if split == "test":
+            test_set = part.fingerprint(corpus.label_names)  # before its texts are used up
+        tokens = tokenizer.use_up(part.chunks)
+        pa.default_memory_pool().release_unused()  # the texts' memory, to the system
+        num_words = len(tokens.codes)
+        if not num_words:
+            raise InputError(f"{part.where}: the {split} split has no tokens after tokenizing")
+        if encode is None:  # train comes first, and is all that the vocabulary sees
+            vocabulary, ngram_notes = build_vocabulary(tokens, config)
+            if len(vocabulary) == len(vocabulary.specials):
+                raise InputError(
+                    f"tokenizer.min_freq={config.min_freq} leaves no token of {part.where}: "
+                    f"the most frequent stands {tokens.counts().max():,} times"
+                )
+            encode = Encoder(vocabulary, config)
+        empty = int((np.diff(tokens.offsets) == 0).sum())
+        indices, offsets = encode(tokens)
+        del tokens  # writing takes a copy of the indices: not beside this one
+        unknown = np.count_nonzero(indices == vocabulary.unknown_id) / num_words
+        ngrams = f", {len(indices) - num_words:,} n-grams" if config.ngrams > 1 else ""
+        notes.append(
+            f"{split}: {len(part):,} bags, {num_words:,} tokens{ngrams}, "
+            f"{unknown:.1%} unknown, {empty:,} bags empty"
+        )
+        safetensors.numpy.save_file(
+            {"indices": indices, "offsets": offsets, "labels": part.labels},
+            scratch / f"{split}.safetensors",
+        )
+    (scratch / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
+    write_json(scratch / "labels.json", corpus.label_names)
+    if tokenizer.json is not None:
+        (scratch / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
+    notes += [f"vocabulary: {len(vocabulary):,} tokens", *ngram_notes]
+    columns = {"text": corpus.text_columns, "label": corpus.label_column}
+    return {"columns": columns, "test_set": test_set, "notes": notes}
 
 
-def _open(entry: Path, key: dict[str, Any], config: TokenizerConfig) -> Prepared | None:
-    """Open an entry; return None where there is none, or none that can be trusted."""
-    if not entry.exists():
-        return None
-    try:
-        manifest = json.loads(_read(entry / "manifest.json"))
-        if manifest["key"] != key:
-            raise ValueError("made from something else")
-        for name, digest in manifest["files"].items():
-            if hash_file(entry / name) != digest:
-                raise ValueError(f"{name} has changed")
-        vocabulary = Vocabulary.from_json(_read(entry / "vocabulary.json"))
-        label_names = tuple(json.loads(_read(entry / "labels.json")))
-        text = entry / "tokenizer.json"
-        tokenizer = Tokenizer(config, json=_read(text) if text.exists() else None)
-        bags = {
-            # Mapped into memory, not read.
-            split: Bags(
-                **safetensors.torch.load_file(entry / f"{split}.safetensors"),
-                num_embeddings=num_embeddings(vocabulary, config),
-            )
-            for split in SPLITS
-        }
-    except (
-        OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError
-    ) as error:  # fmt: skip
-        log.warning("%s: damaged cache entry (%s): it is made anew", entry, error)
-        return None
-    for note in manifest["notes"]:
-        log.info(note)
-    return Prepared(
+def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
+    """Open what :func:`_write` wrote, and log its notes."""
+    vocabulary = Vocabulary.from_json(_text(entry / "vocabulary.json"))
+    text = entry / "tokenizer.json"
+    tokenizer = Tokenizer(config, json=_text(text) if text.exists() else None)
+    bags = {
+        # Mapped into memory, not read.
+        split: Bags(
+            **safetensors.torch.load_file(entry / f"{split}.safetensors"),
+            num_embeddings=num_embeddings(vocabulary, config),
+        )
+        for split in SPLITS
+    }
+    prepared = Prepared(
         **bags,
         vocabulary=vocabulary,
         tokenizer=tokenizer,
-        label_names=label_names,
+        label_names=tuple(json.loads(_text(entry / "labels.json"))),
         from_cache=False,
         key=entry.name,
         text_columns=tuple(manifest["columns"]["text"]),
         label_column=manifest["columns"]["label"],
         test_set=manifest["test_set"],
     )
+    for note in manifest["notes"]:
+        log.info(note)
+    return prepared
 
 
-def _read(path: Path) -> str:
+def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
-
-
-def _dump(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=0), encoding="utf-8")
