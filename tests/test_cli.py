@@ -30,7 +30,7 @@ from textcls import Classifier, cli
 from textcls import run as running
 from textcls.cli.options import Size
 from textcls.config import Reading
-from textcls.data.corpus import read_lines, read_texts
+from textcls.data.reading import read_lines, read_texts
 from textcls.model.embedding_bag import logits_of
 
 # Whatever comes: each is a row. (As bytes; 0xff is no UTF-8, 0x85 neither.)
@@ -283,8 +283,8 @@ def test_files_are_read_piece_by_piece(kind: str, tmp_path: Path) -> None:
         path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     else:
         parquet.write_table(pa.table({"text": texts}), path)
-    pieces = list(read_texts(path, Reading(), Reading(), batch_rows=1_000))
-    assert max(map(len, pieces)) <= 1_000
+    pieces = list(read_texts(path, Reading(), Reading()))
+    assert max(map(len, pieces)) <= 8_192
     assert [text for piece in pieces for text in piece.to_pylist()] == texts
 
 
@@ -608,14 +608,14 @@ def test_names_do_not_speak_to_the_terminal(
         ([], "Missing argument 'MODEL'"),
         (["nowhere"], "nowhere: is no model or run folder"),
         (["RUN", "nofile.csv"], "nofile.csv: there is no such file"),
-        (["RUN", "FOLDER"], "unknown kind of file"),
+        (["RUN", "FOLDER"], "is a folder: name the files in it"),
         (["RUN", "test.csv", "--text-column", "x"], "--text-column x: there is no such column"),
-        (["RUN", "two.csv"], r"is the text\? .*say --text-column COLUMN, or several to"),
+        (["RUN", "two.csv"], r"is the text\? .*say --text-column one, or "),
         (["RUN", "test.csv", "--out", "x.xml"], "--out x.xml: name it .csv, .jsonl or .parquet"),
         (["RUN", "test.csv", "--out", "test.csv"], "--out .*test.csv: is one of the files to read"),
         (["RUN", "test.csv", "--threshold", "2"], "Invalid value for '--threshold'"),
         (["RUN", "test.csv", "--device", "cuda:99"], "device=cuda:99: is not to be had here"),
-        (["RUN", "broken.parquet"], "broken.parquet: cannot be read as parquet"),
+        (["RUN", "broken.parquet"], "broken.parquet: is no parquet file, or a damaged one"),
         (["RUN", "test.csv", "--encoding", "klingon"], "klingon: there is no such encoding"),
         (["RUN", "-", "--encoding", "klingon"], "klingon: there is no such encoding"),
         (["RUN", "test.csv", "--out", "folder.csv"], "folder.csv: Is a directory"),
@@ -643,8 +643,11 @@ def test_what_predict_refuses(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "RUN", "labels.csv"], "row 2 has the label 'ugly'"),
-        (["evaluate", "RUN", "texts.csv"], r"is the label\? .*--label-column COLUMN"),
+        (["evaluate", "RUN", "labels.csv"], "line 3 has the label 'ugly'"),
+        (
+            ["evaluate", "RUN", "texts.csv"],
+            r"is the label\?.*-column two --label-column one",
+        ),
         (["evaluate", "RUN", "no ne.csv"], "error: no ne.csv: there is no such file"),
         (["evaluate", "RUN", "labels.csv", "--out", "RUN"], "is a run or a model"),
         (["evaluate", "RUN", "labels.csv", "--out", "MODEL"], "is a run or a model"),

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import make_config, shared, with_options
 from textcls.config import DataConfig
-from textcls.data.corpus import Corpus, Source, Split, stratified_cut
+from textcls.data.corpus import Corpus, Source
+from textcls.data.splits import Split, stratified_cut
 from textcls.errors import InputError
 
 Write = Callable[..., str]
@@ -221,7 +222,7 @@ def test_numbers_are_ordered_as_numbers_and_may_be_named(write: Write) -> None:
     assert named.label_names == names
     assert named.test.labels[:3].tolist() == [0, 1, 2]
     with pytest.raises(
-        InputError, match=r"row 11 has the label 10, but there are names for 0 to 9"
+        InputError, match=r"line 12 has the label 10, but there are names for 0 to 9"
     ):
         read(train=train, label_names=names[:10])
 
@@ -250,15 +251,17 @@ def test_the_real_multi_label_file() -> None:
     [
         ("text,label\na,x\nb,x\n", "text,label\na,x\n", r"train.csv: every row has the label 'x'"),
         ("text,label\na,x\nb,y\n", "text,label\na,x\nc,q\n",
-         r"test.csv: row 2 has the label 'q', which train never has \(1 such rows\)"),
+         r"test.csv: line 3 has the label 'q', which train never has \(1 such row\)"),
         ("text,label\na,x\nb,y\n", "text,label\n", r"test.csv: the test split is empty"),
         ("text,label\n", "text,label\na,x\n", r"train.csv: the train split is empty"),
         ("", "text,label\na,x\n", r"train.csv: is empty"),
-        ("text,label\na,x\nb,\nc,y\n", "text,label\na,x\n", r"train.csv: row 2 has no label"),
-        ("text,label\na,x\nb,y\n", "words,label\na,x\n", r"test.csv: has no column 'text'"),
-        ("text,label\na,x\nb,y,z,w\n", "text,label\na,x\n", r"train.csv: cannot be read as csv"),
+        ("text,label\na,x\nb,\nc,y\n", "text,label\na,x\n", r"train.csv: line 3 has no label"),
+        ("text,label\na,x\nb,y\n", "words,label\na,x\n",
+         r"test.csv has the columns words, label: there is no column 'text'"),
+        ("text,label\na,x\nb,y,z,w\n", "text,label\na,x\n",
+         r"train.csv: line 3 has 4 fields, the first has 2: quote the text"),
         ("text,label\na,x,1\nb,y,2\n", "text,label\na,x\n",
-         r"train.csv: the second line has 3 fields, the first 2"),
+         r"train.csv: line 2 has 3 fields, the first has 2"),
         ("text,text\na,x\n", "text,label\na,x\n", r"train.csv: two columns have one name"),
         ("text,label\na,x\nb,y\n", "text,label\na,x\n", r"2 rows are too few to cut a validation"),
     ],
@@ -275,14 +278,14 @@ def test_bad_rows(train: str, test: str, message: str, write: Write) -> None:
         ("a.csv", b"text,label\nok,x\ncaf\xe9,y\n",
          r"a.csv: line 3 is not utf-8 \(byte 0xe9\): name its encoding"),
         ("a.jsonl", b'{"text":"ok","label":"x"}\n{"text":"caf\xe9","label":"y"}\n',
-         "row 2 is not UTF-8 text"),
+         "line 2 is not utf-8"),
         ("a.txt", b"__label__a ok\n__label__b caf\xe9\n", "line 2 is not utf-8"),
         ("a.txt", b"__label__a ok\nno label\n", "line 2 does not begin with __label__"),
         ("a.txt", b"", r"a.txt: is empty"),
-        ("a.jsonl", b'{"text":"ok","label":"x"}\n{"text" "x"}\n', "cannot be read as json"),
-        ("a.parquet", b"no parquet", "cannot be read as parquet"),
-        ("a.xlsx", b"", r"unknown kind of file .xlsx: name it .csv"),
-        ("a.csv.gz", b"not packed", "cannot be read as csv"),
+        ("a.jsonl", b'{"text":"ok","label":"x"}\n{"text" "x"}\n', r"a.jsonl: line 2 is no JSON"),
+        ("a.parquet", b"no parquet", "is no Parquet file"),
+        ("a.xlsx", b"", r"a.xlsx: is empty"),
+        ("a.csv.gz", b"not packed", "which column is the label"),
     ],
 )  # fmt: skip
 def test_unreadable_files(name: str, content: bytes, message: str, write: Write) -> None:

@@ -88,7 +88,7 @@ def test_notes_are_told_again(
         caplog.clear()
         with caplog.at_level(logging.INFO):
             run(config)
-        assert "train.csv: 1 rows have no text" in caplog.text
+        assert "train.csv: 1 row has no text" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,9 @@ from torch import Tensor
 from textcls import __version__
 from textcls.config import CIRCUMSTANCES, Config, flatten, read_config
 from textcls.data.bags import Bags
-from textcls.data.corpus import SPLITS, absolute
+from textcls.data.paths import absolute
 from textcls.data.prepare import Prepared, prepare
+from textcls.data.splits import SPLITS
 from textcls.errors import (
     BusyError,
     InputError,

@@ -51,7 +51,7 @@ def neighbors(
     from rich.table import Table
     from rich.text import Text
 
-    from textcls.data.corpus import read_texts
+    from textcls.data.reading import read_texts
     from textcls.report.neighbors import nearest_texts, nearest_tokens, query_vector
 
     vector, own = query_vector(classifier, query)

@@ -71,7 +71,7 @@ def predict(
     classifier = load(model, device)
     import pyarrow.compute as pc
 
-    from textcls.data.corpus import read_lines, read_texts
+    from textcls.data.reading import read_lines, read_texts
     from textcls.report.predictions import PredictionWriter, format_by_name
 
     reading, usual = reading_of(classifier, given), classifier.parts.reading

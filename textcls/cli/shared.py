@@ -46,7 +46,7 @@ def labelled_bags(classifier: Classifier, file: Path, given: dict[str, Any]) -> 
     import pyarrow as pa
     import torch
 
-    from textcls.data.corpus import read_labelled
+    from textcls.data.reading import read_labelled
 
     reading, usual = reading_of(classifier, given), classifier.parts.reading
     split = read_labelled(str(file), reading, usual, classifier.label_names)

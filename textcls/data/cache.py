@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from filelock import FileLock
 from safetensors import SafetensorError
 
-from textcls.data.corpus import hash_file
+from textcls.data.paths import hash_file
 from textcls.errors import TextclsError
 from textcls.files import whole_folder
 

@@ -20,8 +20,9 @@ import safetensors.torch
 from textcls.config import DataConfig, TokenizerConfig
 from textcls.data.bags import Bags
 from textcls.data.cache import Manifest, find_or_make, write_json
-from textcls.data.corpus import SPLITS, Corpus, Source
+from textcls.data.corpus import Corpus, Source
 from textcls.data.ngrams import Encoder, build_vocabulary, num_embeddings
+from textcls.data.splits import SPLITS
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError
@@ -29,7 +30,7 @@ from textcls.errors import InputError
 log = logging.getLogger("textcls")
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)

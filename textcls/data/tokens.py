@@ -142,7 +142,7 @@ def truncate(
     if max_tokens is None or not len(lengths) or lengths.max() <= max_tokens:
         return tokens, lengths
     position = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return tokens.filter(pa.array(position < max_tokens)), np.minimum(lengths, max_tokens)
+    return tokens.filter(booleans(position < max_tokens)), np.minimum(lengths, max_tokens)
 
 
 def join_blocks(parts: list[tuple[pa.DictionaryArray, Int64]]) -> Tokens:
@@ -189,6 +189,12 @@ def large_strings(values: Sequence[bytes]) -> pa.LargeStringArray:
 def integers(values: Int64) -> pa.Int64Array:
     """Return int64 values as an Arrow array over the same memory; see :func:`strings` for why."""
     return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
+
+
+def booleans(values: npt.NDArray[np.bool_]) -> pa.BooleanArray:
+    """Return truth values as an Arrow array; see :func:`strings` for why."""
+    bits = np.packbits(values, bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
 
 
 # --- basic_english ---------------------------------------------------------------------------

@@ -84,13 +84,13 @@ def read_texts(dataset: Dataset, indices: Iterable[int]) -> dict[int, str]:
     if run.config.trainer.overfit:
         raise InputError("trainer.overfit has no test split of its own")
     try:
-        corpus = Source(run.config.data).read()
+        test = Source(run.config.data).read_test(dataset.label_names)
     except OSError as error:
         raise InputError(f"{error.filename or 'the data'}: {error.strerror or error}") from None
-    if corpus.test.fingerprint(corpus.label_names) != run.metrics["test_set"]:
-        raise InputError(f"{corpus.test.where}: its texts or labels have changed since the runs")
+    if test.fingerprint(dataset.label_names) != run.metrics["test_set"]:
+        raise InputError(f"{test.where}: its texts or labels have changed since the runs")
     wanted: Int64 = np.array(sorted(set(indices)), np.int64)
-    texts = corpus.test.texts.take(pa.array(wanted)).to_pylist()
+    texts = test.texts.take(pa.array(wanted)).to_pylist()
     return {int(i): _cut(text or "") for i, text in zip(wanted, texts, strict=True)}
 
 

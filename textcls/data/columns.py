@@ -1,0 +1,164 @@
+"""Which columns hold the text and the label."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from textcls.config import Reading
+from textcls.data.dialect import LABEL_COLUMNS, TEXT_COLUMNS
+from textcls.data.tables import TableFile
+from textcls.errors import InputError
+from textcls.naming import option
+
+_NUMBERS = {"id", "ids", "idx", "index", "row", "uuid", "guid", "unnamed: 0"}
+
+
+def choose_columns(reading: Reading, file: TableFile) -> tuple[tuple[str, ...], str]:
+    """Return the columns of the text, and that of the label.
+
+    Those that the user names; else those whose names say it (``text``, ``review``, …; ``label``,
+    ``category``, …); else, of two columns, the one of few distinct values is the label.
+
+    Raises:
+        InputError: it is not plain which; the message names what could be meant.
+    """
+    columns, listing = file.columns, describe_columns(file)
+    check_there("text", reading.text or (), columns, listing)
+    check_there("label", () if reading.label is None else (reading.label,), columns, listing)
+    named = [column for column in columns if not _is_unnamed(column, file)]
+    label = reading.label or _known_label(reading, named)
+    if label is None and len(rest := _without(named, reading.text)) == 2 - bool(reading.text):
+        label = _label_by_content(rest, file) if len(rest) == 2 else rest[0]
+        if label is not None and len(rest) == 2:
+            file.facts.notes.append(f"the label is taken to be in column {label}")
+    if label is None:
+        raise InputError(f"which column is the label? {listing}{_guess(reading, file, named)}")
+    if reading.text is not None:
+        return reading.text, label
+    return choose_text(file, [column for column in named if column != label], label), label
+
+
+def choose_text(file: TableFile, columns: Sequence[str], label: str | None) -> tuple[str]:
+    """Return the one column of text among those that hold no label.
+
+    Raises:
+        InputError: there is none, or it is not plain which.
+    """
+    known = [column for column in columns if column.lower() in TEXT_COLUMNS]
+    if len(known) == 1:
+        return (known[0],)
+    if not known and len(columns) == 1 and not _is_numbers(columns[0], file):
+        return (columns[0],)
+    listing = describe_columns(file)
+    if not columns or (not known and all(_is_numbers(name, file) for name in columns)):
+        raise InputError(
+            f"{listing}: none of them looks like text: "
+            f"{'name it' if columns else 'name another label'}, as in {option('text', 'COLUMN')}"
+        )
+    longest = max(known or columns, key=lambda name: _mean_length(name, file))
+    raise InputError(
+        f"which column is the text? {listing}: say {option('text', longest)}"
+        + (f", or {option('text', *columns[:2])} to join several" if len(columns) > 1 else "")
+    )
+
+
+def describe_columns(file: TableFile) -> str:
+    """Say which columns a file has, for messages."""
+    columns = file.columns
+    more = f" and {len(columns) - 12} more" if len(columns) > 12 else ""
+    shown = ", ".join(f"{column:.30}" for column in columns[:12])
+    return f"{file.facts.path} has the columns {shown:.160}{more}"
+
+
+def check_there(key: str, wanted: Sequence[str], columns: Sequence[str], listing: str) -> None:
+    """Check that a file has the columns that the user names.
+
+    Raises:
+        InputError: it lacks one; the message names the nearest that it has.
+    """
+    for column in wanted:
+        if column in columns:
+            continue
+        lower = {name.lower().strip(): name for name in columns}
+        near = difflib.get_close_matches(column.lower().strip(), lower, 1, 0.75)
+        mend = f"; did you mean {option(key, lower[near[0]])}?" if near else ""
+        raise InputError(f"{option(key, column)}: there is no such column; {listing}{mend}")
+
+
+def _known_label(reading: Reading, columns: Sequence[str]) -> str | None:
+    rest = _without(columns, reading.text)
+    known = [column for column in rest if column.lower() in LABEL_COLUMNS]
+    if len(known) == 1:
+        return known[0]
+    others = [column for column in rest if column.lower() not in TEXT_COLUMNS]
+    # Two columns, one of them plainly the text: the other is the label.
+    if not known and len(rest) == 2 and len(others) == 1:
+        return others[0]
+    return None
+
+
+def _without(columns: Sequence[str], text: Sequence[str] | None) -> list[str]:
+    return [column for column in columns if column not in (text or ())]
+
+
+def _is_unnamed(column: str, file: TableFile) -> bool:
+    """Say whether a header line left a column without a name."""
+    return file.facts.header is True and column.startswith("column_") and column[7:].isdecimal()
+
+
+def _label_by_content(columns: Sequence[str], file: TableFile) -> str | None:
+    """Return which of two columns has few distinct values, if the other has many."""
+    values = {name: _values(name, file) for name in columns}
+    few = [name for name, v in values.items() if v and 2 * len(set(v)) <= len(v)]
+    if len(few) != 1:
+        return None
+    other = next(name for name in columns if name not in few)
+    return None if _is_numbers(other, file) else few[0]
+
+
+def _guess(reading: Reading, file: TableFile, columns: Sequence[str]) -> str:
+    """Return the end of a message: what to say, with the most plausible columns."""
+    rest = _without(columns, reading.text)
+    likely = [n for n in rest if (v := _values(n, file)) and 2 * len(set(v)) <= len(v)]
+    likely = [n for n in likely if n.lower() in LABEL_COLUMNS] or likely or rest
+    if not likely:
+        return f": say {option('label', 'COLUMN')}"
+    label = min(likely, key=lambda name: (_mean_length(name, file), name))
+    texts = [name for name in rest if name != label]
+    if reading.text is not None or not texts:
+        return f": say {option('label', label)}"
+    text = max(texts, key=lambda name: (name.lower() in TEXT_COLUMNS, _mean_length(name, file)))
+    return f": say {option('text', text)} {option('label', label)}"
+
+
+def _values(column: str, file: TableFile) -> list[str]:
+    """Return the values of the first rows."""
+    values = file.head.column(column).to_pylist()
+    return [str(value) for value in values if value is not None]
+
+
+def _mean_length(column: str, file: TableFile) -> float:
+    values = _values(column, file)
+    return sum(map(len, values)) / max(len(values), 1)
+
+
+def _is_numbers(column: str, file: TableFile) -> bool:
+    """Say whether a column numbers the rows, or holds numbers only."""
+    if column.lower().strip() in _NUMBERS:
+        return True
+    kind = file.head.schema.field(column).type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return True
+    values = _values(column, file)
+    return len(values) > 1 and all(_is_number(value) for value in values)
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True

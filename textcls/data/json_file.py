@@ -1,0 +1,281 @@
+"""JSON: an object on each line, an array of objects, or an object of columns."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from textcls.config import Reading
+from textcls.data.delimited import Errors
+from textcls.data.opening import Unpacked, Utf8Stream
+from textcls.data.tables import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    HEAD_ROWS,
+    FileFacts,
+    TableFile,
+    cell,
+    plural,
+    strings,
+)
+from textcls.errors import InputError
+
+_PIECE = 1 << 20
+# So many columns of a wide file are named in messages and facts.
+_MOST_KEYS = 10_000
+
+Row = Mapping[str, Any]
+
+
+class JsonFile(TableFile):
+    """A file of JSON; every value is text: ``true``, ``1``, null is null.
+
+    Known by content: lines of objects; an array of objects; objects one after another; one object
+    of columns (lists, or pandas's ``{"0": …}``), or of pandas's ``split``, ``index`` or ``table``
+    form, or with an array of objects as its one value.
+
+    Args:
+        unpacked: the file.
+        reading: what the user says of it.
+        errors: ``replace`` puts U+FFFD in the place of bytes that are not of its encoding.
+
+    Raises:
+        InputError: it is empty, or no such JSON.
+    """
+
+    def __init__(self, unpacked: Unpacked, reading: Reading, errors: Errors = "strict") -> None:
+        self._unpacked, self._reading, self._errors = unpacked, reading, errors
+        self.path = unpacked.path
+        with self._stream() as stream:
+            sample, is_all = stream.peek()
+        start = sample.decode("utf-8", "replace").lstrip()
+        if not start:
+            raise InputError(f"{self.path}: is empty")
+        self._by_line = start[0] == "{" and _begins_lines(start, is_all)
+        self._surrogates = 0
+        self.facts = FileFacts(
+            str(self.path),
+            "jsonl" if self._by_line else "json",
+            compression=unpacked.compression,
+            encoding=stream.encoding,
+        )
+        head = [row for _, row in islice(self._rows(), HEAD_ROWS)]
+        keys = dict.fromkeys(key for row in head for key in row)
+        if head and not keys:
+            raise InputError(f"{self.path}: its first objects are empty: it has no columns")
+        self.facts.columns = tuple(islice(keys, _MOST_KEYS))
+        values = {key: [_shown(row.get(key)) for row in head] for key in self.columns}
+        self.head = pa.table({key: strings(column)[0] for key, column in values.items()})
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield all rows; see :class:`TableFile`."""
+        self._surrogates = self.facts.rows = 0
+        rows = self._rows()
+        while True:
+            values: dict[str, list[str | None]] = {name: [] for name in columns}
+            count = size = 0
+            for where, row in rows:
+                for name, column in values.items():
+                    value = row.get(name)
+                    if type(value) is not str:
+                        if isinstance(value, dict | list):
+                            self._raise_nested(where, name, value)
+                        value = cell(value)
+                    column.append(value)
+                    size += len(value or "")
+                count += 1
+                if count == BATCH_ROWS or size > BATCH_BYTES:
+                    break
+            if not count:
+                break
+            self.facts.rows += count
+            yield pa.table([self._strings(values[name]) for name in values], names=list(values))
+        if self._surrogates:
+            self.facts.notes.append(
+                f"{plural(self._surrogates, 'value holds', 'values hold')} half a character "
+                "(a lone surrogate): U+FFFD takes its place"
+            )
+
+    def _strings(self, values: Sequence[str | None]) -> pa.Array:
+        array, mended = strings(values)
+        self._surrogates += mended
+        return array
+
+    def _raise_nested(self, where: int, name: str, value: Any) -> None:
+        kind = "an object" if isinstance(value, dict) else "a list"
+        raise InputError(
+            f"{self.path}: {self._place(where)}: column '{name}' holds {kind}, not a text or label"
+        )
+
+    def _place(self, where: int) -> str:
+        return f"line {where:,}" if self._by_line else f"row {where:,}"
+
+    def locate(self, row: int) -> str:
+        """Say on which line a row is; a row's number where there are no lines of rows."""
+        where, _ = next(islice(self._rows(), row, None))
+        return self._place(where)
+
+    @contextlib.contextmanager
+    def _stream(self) -> Iterator[Utf8Stream]:
+        with self._unpacked.open() as file:
+            yield Utf8Stream(file, self.path, self._reading.encoding, self._errors)
+
+    def _rows(self) -> Iterator[tuple[int, Row]]:
+        """Yield each row with the number of its line, or its own where there are no such lines."""
+        with self._stream() as stream:
+            buffered = io.BufferedReader(stream, _PIECE)
+            if self._by_line:
+                yield from self._rows_by_line(buffered)
+                return
+            text = io.TextIOWrapper(buffered, encoding="utf-8")
+            start = text.read(_PIECE).lstrip()
+            if start[0] == "[" or _is_sequence(start):
+                for number, value in enumerate(self._values(start, text), 1):
+                    yield number, self._checked(value, f"row {number:,}")
+            else:
+                yield from enumerate(self._rows_of_object(start + text.read()), 1)
+
+    def _rows_by_line(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Row]]:
+        for number, line in enumerate(lines, 1):
+            if line.isspace():
+                continue
+            try:
+                value = json.loads(line)
+            except RecursionError:
+                raise InputError(f"{self.path}: line {number:,}: nested too deeply") from None
+            except ValueError as error:
+                raise InputError(
+                    f"{self.path}: line {number:,} is no JSON ({_reason(error)}): "
+                    "mend the line or take it out"
+                ) from None
+            yield number, self._checked(value, f"line {number:,}")
+
+    def _checked(self, value: Any, where: str) -> Row:
+        if not isinstance(value, dict):
+            raise InputError(
+                f"{self.path}: {where} is no object: write each row as "
+                '{"text": "…", "label": "…"}'
+            )
+        return value
+
+    def _values(self, buffer: str, text: io.TextIOBase) -> Iterator[Any]:
+        """Yield the values of an array, or one after another, as they are read."""
+        decode = json.JSONDecoder().raw_decode
+        in_array = buffer[0] == "["
+        blanks = " \t\r\n," if in_array else " \t\r\n"
+        place, lines_before, ended = int(in_array), 0, False
+        while True:
+            place = _skip(buffer, place, blanks)
+            if in_array and buffer[place : place + 1] == "]":
+                return
+            if ended and not in_array and place == len(buffer):
+                return
+            try:
+                value, end = decode(buffer, place)
+                is_whole = ended or end < len(buffer)  # a number may go on
+            except RecursionError:
+                raise InputError(f"{self.path}: nested too deeply") from None
+            except json.JSONDecodeError as error:
+                if ended:
+                    line = lines_before + buffer.count("\n", 0, error.pos) + 1
+                    raise InputError(
+                        f"{self.path}: line {line:,} is no JSON ({_reason(error)})"
+                    ) from None
+                is_whole = False
+            if is_whole:
+                yield value
+                place = end
+                continue
+            lines_before += buffer.count("\n", 0, place)
+            piece = text.read(max(_PIECE, len(buffer) - place))
+            ended = not piece
+            buffer, place = buffer[place:] + piece, 0
+
+    def _rows_of_object(self, text: str) -> Iterator[Row]:
+        try:
+            value = json.loads(text)
+        except RecursionError:
+            raise InputError(f"{self.path}: nested too deeply") from None
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{self.path}: line {error.lineno:,} is no JSON ({_reason(error)})"
+            ) from None
+        rows = _rows_of(value)
+        if rows is None:
+            keys = ", ".join(map(str, islice(value, 5)))
+            raise InputError(
+                f"{self.path}: is one object, {{{keys:.80}}}, not rows: write an object a line, "
+                '{"text": "…", "label": "…"}'
+            )
+        for number, row in enumerate(rows, 1):
+            yield self._checked(row, f"row {number:,}")
+
+
+def _rows_of(value: dict[str, Any]) -> Iterable[Any] | None:
+    """Return the rows of an object that holds a whole table; None if it does not."""
+    columns, data = value.get("columns"), value.get("data")
+    if isinstance(columns, list) and isinstance(data, list):  # pandas's orient="split"
+        names = [str(name) for name in columns]
+        if all(isinstance(row, list) and len(row) == len(names) for row in data):
+            return (dict(zip(names, row, strict=True)) for row in data)
+        return None
+    rows = [v for v in value.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
+    if len(rows) == 1 and (len(value) == 1 or "schema" in value):  # {"data": [{…}]}, orient="table"
+        return rows[0]
+    values = list(value.values())
+    if values and all(isinstance(v, list) for v in values):
+        if len({len(v) for v in values}) > 1:
+            return None
+        return (dict(zip(value, row, strict=True)) for row in zip(*values, strict=True))
+    if values and all(isinstance(v, dict) for v in values):
+        inner = list(values[0])
+        by_row = not all(key.isdecimal() for key in inner) and all(k.isdecimal() for k in value)
+        if by_row:  # pandas's orient="index"
+            return values
+        if all(list(v) == inner for v in values):
+            return ({name: v[key] for name, v in value.items()} for key in inner)
+    return None
+
+
+def _begins_lines(start: str, is_all: bool) -> bool:
+    """Say whether a text is lines with an object each: by its first line."""
+    line, newline, _ = start.partition("\n")
+    if not newline and not is_all:
+        return True  # a row longer than the sample
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        # A line that is no JSON: of lines, if the next begins an object too.
+        return bool(newline) and not line.strip().endswith(("{", ",", "[")) and line.strip() != "{"
+    # One object alone may be a table.
+    return not (isinstance(value, dict) and not start[len(line) :].strip() and _rows_of(value))
+
+
+def _is_sequence(start: str) -> bool:
+    """Say whether an object is followed by another."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(start)
+    except (ValueError, RecursionError):
+        return False
+    return bool(start[end:].strip())
+
+
+def _skip(text: str, place: int, blanks: str) -> int:
+    while place < len(text) and text[place] in blanks:
+        place += 1
+    return place
+
+
+def _shown(value: Any) -> str | None:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else cell(value)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).partition(":")[0]
+    return text[:1].lower() + text[1:100]

@@ -1,0 +1,69 @@
+"""Files by name, pattern or folder; hashes of their content."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import xxhash
+
+from textcls.errors import InputError
+
+
+def find_files(pattern: str, option: str) -> list[Path]:
+    """Return the files that a name or pattern stands for, sorted; a folder is returned as it is.
+
+    Args:
+        pattern: a path, or a pattern with ``*``, ``?``, ``[…]`` or ``**`` (any depth); ``~`` is the
+            home folder.
+        option: what the user named it by, for the message.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    exact = Path(os.path.expanduser(pattern))  # unlike Path's, leaves "~nobody" as it is
+    if os.path.lexists(exact):
+        if not exact.exists():
+            raise InputError(f"{option}={pattern}: is a link to a file that is not there")
+        return [exact]
+    files = [Path(name) for name in sorted(glob.glob(str(exact), recursive=True))]
+    # "data/**" names folders as well as the files in them.
+    files = [file for file in files if not file.is_dir()] or files
+    if not files:
+        raise InputError(f"{option}={pattern}: there is no such file")
+    return files
+
+
+def absolute(path: str) -> str:
+    """Return a path or pattern such that it names the same files from any directory."""
+    path = os.path.expanduser(path)
+    if os.path.isabs(path):
+        return path
+    here = os.getcwd()
+    return os.path.join(here if os.path.exists(path) else glob.escape(here), path)
+
+
+def hash_files(paths: Iterable[Path]) -> list[tuple[str, str]]:
+    """Hash contents; of the names only the suffix counts, since it decides how a file is read."""
+    hashes = []
+    for path in paths:
+        members = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for member in members:
+            if not member.is_file():
+                continue
+            try:
+                digest = hash_file(member)
+            except OSError as error:
+                raise InputError(f"{member}: cannot be read ({error.strerror})") from None
+            name = str(member.relative_to(path)) if path.is_dir() else "".join(member.suffixes)
+            hashes.append((name, digest))
+    return hashes
+
+
+def hash_file(path: Path) -> str:
+    """Return a hash of a file's content (xxh3: as fast as memory; it finds damage, not malice)."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()

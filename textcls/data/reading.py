@@ -1,0 +1,182 @@
+"""Reading files for a model that is there already: texts to label, labelled texts to judge by."""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from textcls.config import Reading
+from textcls.data.columns import check_there, choose_columns, choose_text, describe_columns
+from textcls.data.corpus import RowReader, join_columns
+from textcls.data.dialect import LABEL_COLUMNS
+from textcls.data.formats import open_folder, open_table, open_texts
+from textcls.data.labels import LabelReader
+from textcls.data.lines import LinesFile, without_labels
+from textcls.data.paths import find_files
+from textcls.data.splits import Split
+from textcls.data.tables import BATCH_ROWS, TableFile
+from textcls.data.tokens import large_strings
+from textcls.errors import InputError
+from textcls.naming import option
+
+# Of a stream of lines, so much is read at one go, where so much is there.
+_PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a file to label.
+
+    Attributes:
+        texts: Arrow strings, null where a row has no text.
+        kept: the other columns that were asked for, with as many rows.
+    """
+
+    texts: pa.Array
+    kept: pa.Table
+
+
+def read_pieces(
+    path: Path,
+    reading: Reading,
+    usual: Reading,
+    keep: Sequence[str] | None = (),
+) -> Iterator[Piece]:
+    """Read texts piece by piece, in bounded memory; whatever a row holds, it is one text.
+
+    Bytes that are no text in the file's encoding become U+FFFD. The lines of a ``.txt`` file are
+    texts (see :func:`read_lines`), rows of other files those of the corpus's reading, labels not
+    needed.
+
+    Args:
+        path: a file of any format that training reads, compressed or not.
+        reading: what the user says of it.
+        usual: how the model's own data was read: its columns hold where the user says nothing and
+            the file has such.
+        keep: other columns to return; None: all.
+
+    Raises:
+        InputError: the file is missing or cannot be read, has no such columns, or it is not plain
+            which holds the text; pieces before the fault were yielded.
+    """
+    file = open_texts(path, reading)
+    columns = _text_columns(file, reading, usual)
+    if keep is None:
+        keep = [name for name in file.columns if name not in columns]
+    elif not isinstance(file, LinesFile):
+        check_there("keep", keep, file.columns, describe_columns(file))
+    elif keep:
+        raise InputError(f"{path}: is a file of lines: it has no columns to keep")
+    for table in file.batches(tuple(dict.fromkeys((*columns, *keep)))):
+        for start in range(0, table.num_rows, BATCH_ROWS):
+            batch = table.slice(start, BATCH_ROWS)
+            texts = join_columns(batch, columns).combine_chunks()
+            yield Piece(texts, batch.select(list(keep)))
+
+
+def read_texts(path: Path, reading: Reading, usual: Reading) -> Iterator[pa.Array]:
+    """Read the texts alone: see :func:`read_pieces`."""
+    for piece in read_pieces(path, reading, usual):
+        yield piece.texts
+
+
+def _text_columns(file: TableFile, reading: Reading, usual: Reading) -> tuple[str, ...]:
+    """Return the columns of text: as the user says, as the model's own, else the one there is."""
+    columns = file.columns
+    if isinstance(file, LinesFile):
+        return columns
+    if reading.text is not None:
+        check_there("text", reading.text, columns, describe_columns(file))
+        return reading.text
+    if usual.text is not None and set(usual.text) <= set(columns):
+        return usual.text
+    rest = [c for c in columns if c != usual.label and c.lower() not in LABEL_COLUMNS]
+    return choose_text(file, rest if len(columns) > 1 else columns, None)
+
+
+def read_labelled(
+    pattern: str, reading: Reading, usual: Reading, label_names: Sequence[str]
+) -> Split:
+    """Read labelled texts for a model that is there already.
+
+    Args:
+        pattern: a file, a pattern of several, or a folder as training takes it.
+        reading: what the user says of it.
+        usual: how the model's own data was read: its columns and label names hold where the user
+            says nothing and the file has such.
+        label_names: the model's: every label must be one of them.
+
+    Raises:
+        InputError: as of :class:`textcls.data.corpus.Source`, and for a label that the model does
+            not know.
+    """
+    paths = find_files(pattern, option("train"))
+    if paths[0].is_dir():
+        tables = open_folder(paths[0], reading, "train")
+        if "" not in tables:
+            names = ", ".join(tables)
+            raise InputError(f"{paths[0]}: has the splits {names}: name one, {paths[0]}/SPLIT")
+        files = [tables[""]]
+    else:
+        files = [open_table(path, reading) for path in paths]
+    reading = _as_usual(reading, usual, files[0].columns)
+    columns = choose_columns(reading, files[0])
+    if reading.label_names is None and usual.label_names and _are_numbers(files[0], columns[1]):
+        reading = dataclasses.replace(reading, label_names=usual.label_names)
+    rows = RowReader(files, reading, *columns)
+    if not rows.chunks:
+        raise InputError(f"{rows.where}: has no rows")
+    labels = rows.labels.numbered(label_names, rows.place, "the model's training")
+    return Split(rows.chunks, labels, rows.where)
+
+
+def _as_usual(reading: Reading, usual: Reading, columns: Sequence[str]) -> Reading:
+    """Take the usual columns where none are named and the file has them."""
+    if reading.text is None and usual.text is not None and set(usual.text) <= set(columns):
+        reading = dataclasses.replace(reading, text=usual.text)
+    if reading.label is None and usual.label in columns:
+        reading = dataclasses.replace(reading, label=usual.label)
+    return reading
+
+
+def _are_numbers(file: TableFile, column: str) -> bool:
+    values = LabelReader(Reading(), column)
+    values.add(file.head.column(column), file.locate)
+    return all(name.lstrip("-").isdecimal() for name in values.distinct)
+
+
+def read_lines(file: Any, encoding: str = "utf-8") -> Iterator[pa.Array]:
+    r"""Yield the lines of a binary stream as they come: each is a text, an empty one as well.
+
+    What the stream gives at one go is handed on at one go, so that somebody who writes a line into
+    a pipe has the answer before the next. A line ends at ``\n``, ``\r\n`` or ``\r``; the labels
+    that it may begin with in fastText's format, ``__label__x``, are no part of the text.
+    """
+    read = getattr(file, "read1", file.read)
+    try:
+        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)
+    except LookupError:
+        raise InputError(f"{option('encoding', encoding)}: there is no such encoding") from None
+    # Line ends as everywhere: "\r" alone is one, too.
+    decode = io.IncrementalNewlineDecoder(decoder("replace"), translate=True).decode
+    rest: list[str] = []
+    while piece := read(_PIECE_BYTES):
+        whole, newline, begun = decode(piece).rpartition("\n")
+        if newline:
+            yield _lines("".join([*rest, whole]))
+            rest = []
+        rest.append(begun)  # a long line comes in many pieces
+    last = "".join([*rest, decode(b"", final=True)])
+    if last:
+        yield _lines(last)
+
+
+def _lines(text: str) -> pa.Array:
+    return without_labels(large_strings([line.encode() for line in text.split("\n")]))
