@@ -15,19 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from textcls.config import DataConfig, Reading
-from textcls.data.columnar import DatasetTable, as_strings
-from textcls.data.columns import choose_columns, describe_columns
-from textcls.data.delimited import DelimitedFile
+from textcls.config import DataConfig
+from textcls.data.columnar import DatasetTable
+from textcls.data.columns import choose_columns
 from textcls.data.formats import open_folder, open_table
-from textcls.data.labels import LabelReader
 from textcls.data.paths import find_files, hash_files
+from textcls.data.rows import RowReader
 from textcls.data.splits import SPLITS, Split, stratified_cut
 from textcls.data.tables import FileFacts, TableFile, plural
-from textcls.data.tokens import booleans
 from textcls.errors import InputError, first_line
 
 log = logging.getLogger("textcls")
@@ -189,142 +185,6 @@ def _load_from_hub(config: DataConfig) -> dict[str, Any]:
             "With no way to the hub, use local files: "
             "python train.py data=local data.train=FILE data.test=FILE"
         ) from None
-
-
-class RowReader:
-    """The texts and labels of one split, out of one file or several.
-
-    Args:
-        files: of the split; all have these columns.
-        reading: what the user says of them.
-        text_columns, label_column: what to read.
-
-    Attributes:
-        chunks: the texts, Arrow strings, null where a row has none.
-        labels: collected, not yet numbered.
-        where: the files, for messages.
-
-    Raises:
-        InputError: a file lacks a column, or a row cannot be read.
-    """
-
-    def __init__(
-        self,
-        files: Sequence[TableFile],
-        reading: Reading,
-        text_columns: tuple[str, ...],
-        label_column: str,
-    ) -> None:
-        self._files = files
-        first = files[0]
-        self.where = first.facts.path
-        if len(files) > 1:
-            self.where += f" and {len(files) - 1} more"
-        self.chunks: list[pa.Array] = []
-        self.labels = LabelReader(reading, label_column, first.class_names.get(label_column))
-        self._starts: list[int] = []  # the number of each file's first row
-        self._dropped: list[int] = []  # rows that repeat a header
-        rows = 0
-        for file in files:
-            for column in (*text_columns, label_column):
-                if column not in file.columns:
-                    raise InputError(f"{describe_columns(file)}: there is no column '{column:.40}'")
-            if file.class_names.get(label_column) != first.class_names.get(label_column):
-                raise InputError(
-                    f"{file.facts.path}: numbers its labels otherwise than {first.facts.path}"
-                )
-            self._starts.append(rows)
-            for table in file.batches((*text_columns, label_column)):
-                rows += self._add(table, file, text_columns, label_column, rows)
-        if self._dropped:
-            first.facts.notes.append(
-                f"{plural(len(self._dropped), 'row repeats', 'rows repeat')} the header: left out"
-            )
-
-    def _add(
-        self,
-        table: pa.Table,
-        file: TableFile,
-        text_columns: tuple[str, ...],
-        label_column: str,
-        before: int,
-    ) -> int:
-        if isinstance(file, DelimitedFile) and file.dialect.header:
-            repeats = np.flatnonzero(
-                np.logical_and.reduce(
-                    [pc.equal(table[c], c).fill_null(False).to_numpy() for c in table.column_names]
-                )
-            )
-            if len(repeats):
-                self._dropped += (repeats + before + len(self._dropped)).tolist()
-                table = table.filter(booleans(np.isin(np.arange(len(table)), repeats, invert=True)))
-
-        def place(row: int) -> str:
-            return self.place(before + row)
-
-        self.chunks += join_columns(table, text_columns, place).chunks
-        self.labels.add(table.column(label_column), place)
-        return int(table.num_rows)
-
-    def place(self, row: int) -> str:
-        """Say in which file and where in it a row is."""
-        # Rows that were left out count in the file.
-        for dropped in self._dropped:
-            row += dropped <= row
-        at = int(np.searchsorted(self._starts, row, side="right")) - 1
-        file = self._files[at]
-        return f"{file.facts.path}: {file.locate(row - self._starts[at])}"
-
-
-def join_columns(table: pa.Table, columns: Sequence[str], place: Any = None) -> pa.ChunkedArray:
-    """Return the texts of a table: of several columns, joined by a space.
-
-    Args:
-        table: with these columns.
-        columns: of text.
-        place: says where a row is, for messages; None: the text is known to be UTF-8.
-
-    Returns:
-        Arrow strings, null where a row has no text in any of the columns.
-
-    Raises:
-        InputError: a column that holds no text, or bytes that are no UTF-8.
-    """
-    parts = []
-    for name in columns:
-        try:
-            part = as_strings(table.column(name))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            at = f"{place(0)}: " if place else ""
-            kind = table.column(name).type
-            raise InputError(f"{at}column '{name:.40}' holds {kind}, not text") from None
-        if place is not None:
-            _check_utf8(part, place)
-        parts.append(part)
-    if len(parts) == 1:
-        return parts[0]
-    return pc.binary_join_element_wise(
-        *[part.cast(pa.large_string()) for part in parts],
-        pa.scalar(" ", pa.large_string()),
-        null_handling="skip",
-    )
-
-
-def _check_utf8(column: pa.ChunkedArray, place: Any) -> None:
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        values = column.cast(pa.large_binary()).to_pylist()
-        row = next(i for i, value in enumerate(values) if not _is_utf8(value or b""))
-        raise InputError(f"{place(row)} is not UTF-8 text: mend the file") from None
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corpus:

@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from textcls.config import Reading
 from textcls.data.columns import check_there, choose_columns, choose_text, describe_columns
-from textcls.data.corpus import RowReader, join_columns
 from textcls.data.dialect import LABEL_COLUMNS
 from textcls.data.formats import open_folder, open_table, open_texts
 from textcls.data.labels import LabelReader
 from textcls.data.lines import LinesFile, without_labels
 from textcls.data.paths import find_files
+from textcls.data.rows import RowReader, join_columns
 from textcls.data.splits import Split
 from textcls.data.tables import BATCH_ROWS, TableFile
 from textcls.data.tokens import large_strings
