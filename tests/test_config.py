@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from tests.conftest import PROJECT, Run, make_config, one_line
 from textcls.config import Config, parse
 from textcls.errors import InputError
-from textcls.run import _plain
+from textcls.run_folder import plain
 
 CONFIGS = PROJECT / "configs"
 # Launchers are of no run: tests/test_sweep.py composes those that are installed.
@@ -29,7 +29,7 @@ CHOICES = [
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_config_composes_and_survives_the_run_folder(choice: str) -> None:
     config = make_config(choice, *NEEDED.get(choice, ()))
-    again = yaml.safe_load(yaml.safe_dump(_plain(config.to_dict())))
+    again = yaml.safe_load(yaml.safe_dump(plain(config.to_dict())))
     assert parse(again) == config
 
 

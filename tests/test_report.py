@@ -18,7 +18,7 @@ from textcls.files import read_epochs
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.report.confusion import picture, summary
-from textcls.run import _frequent_tokens
+from textcls.result import _frequent_tokens
 from textcls.training.checkpoint import Progress
 from textcls.training.metrics import classification_metrics, confusion_array
 from textcls.training.tracking import Tracker

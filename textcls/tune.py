@@ -51,6 +51,8 @@ from textcls.config import (
 )
 from textcls.errors import InputError, Interrupted, TakenError, TextclsError
 from textcls.files import SEARCH, write_whole
+from textcls.run_folder import RUN_FILES, check_same, check_unchanged, write_settings
+from textcls.run_log import log_to
 from textcls.training.checkpoint import Progress
 from textcls.training.signals import deferred, raising
 from textcls.training.tracking import Tracker, add_hparams
@@ -116,13 +118,13 @@ def _claim(
 ) -> None:
     """Write the search's settings into its folder, after checking what is there."""
     with _lock(folder):
-        taken = [name for name in run.RUN_FILES if name != SEARCH and (folder / name).exists()]
+        taken = [name for name in RUN_FILES if name != SEARCH and (folder / name).exists()]
         if taken:
             raise TakenError(
                 f"run_dir={folder}: holds a run already ({taken[0]}): name another folder"
             )
         if (folder / STUDY).exists():
-            run.check_same(read_config(folder), config, folder)
+            check_same(read_config(folder), config, folder)
             there = _read_settings(folder)[0].space
             for option in sorted(there.keys() | tuning.space.keys()):
                 if there.get(option) != tuning.space.get(option):
@@ -138,7 +140,7 @@ def _claim(
         text = yaml.safe_dump({"tune": values, "fixed": list(fixed)}, sort_keys=False)
         write_whole(folder / SEARCH, text)  # first: it says whose folder this is
         if not (folder / STUDY).exists():
-            run.write_settings(config, folder, device)
+            write_settings(config, folder, device)
 
 
 def _read_settings(folder: Path) -> tuple[TuneConfig, list[str]]:
@@ -264,10 +266,10 @@ class _Search:
         self.given = {name: options[name] for name in self.space}
         self.size = math.prod(_size(distribution) for distribution in self.space.values())
         self.console = Console()
-        with run.log_to(folder / "tune.log", self.console):
+        with log_to(folder / "tune.log", self.console):
             log.info("search folder %s", folder)
             # Data at fault are told before the first trial.
-            run.check_unchanged(folder / "corpus.txt", run.corpus(self.config).key)
+            check_unchanged(folder / "corpus.txt", run.corpus(self.config).key)
             for name, value in self.given.items():
                 if not _contains(self.space[name], value):
                     log.info("%s=%s is outside tune.space: no trial has it", name, value)
@@ -587,7 +589,7 @@ class _Search:
         return out.getvalue()
 
     def _say(self, line: str) -> None:
-        with run.log_to(self.folder / "tune.log", self.console):
+        with log_to(self.folder / "tune.log", self.console):
             log.info("%s", line)
 
 

@@ -1,0 +1,179 @@
+"""The result of a run: the test of its best weights, and what is written and shown of it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from rich.console import Console
+from rich.text import Text
+from torch import Tensor
+
+from textcls.config import Config
+from textcls.data.bags import Bags
+from textcls.data.prepare import Prepared
+from textcls.data.splits import SPLITS
+from textcls.files import read_epochs, whole_file, write_whole
+from textcls.model.card import model_card, of_run
+from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
+from textcls.model.folder import CARD
+from textcls.report.confusion import picture, summary
+from textcls.training.checkpoint import Progress
+from textcls.training.metrics import confusion_array, metrics_of_logits
+from textcls.training.tracking import Tracker
+
+# Tokens shown in TensorBoard's projector: as many as a browser turns smoothly.
+PROJECTED_TOKENS = 2_000
+
+
+def write_result(
+    config: Config,
+    prepared: Prepared,
+    model: EmbeddingBagClassifier,
+    progress: Progress,
+    prepare_seconds: float,
+    tracker: Tracker,
+    folder: Path,
+    swept: Mapping[str, str],
+) -> dict[str, Any]:
+    """Test a model, once, and write all that is known of its run; return ``metrics.json``.
+
+    Args:
+        config: of the run.
+        prepared: its corpus.
+        model: with its best weights.
+        progress: of the finished training.
+        prepare_seconds: spent on preparing.
+        tracker: of the run.
+        folder: of the run.
+        swept: values by key that this run has apart from the others of its sweep.
+    """
+    names = prepared.label_names
+    logits = logits_of(model, prepared.test)
+    test = metrics_of_logits(logits, prepared.test.labels, names)
+    metrics: dict[str, Any] = {
+        "test": test,
+        "validation": read_epochs(folder)[progress.best_epoch - 1]["validation"],
+        "train_seconds": progress.seconds,
+        "prepare_seconds": prepare_seconds,
+        "tokens_per_second": progress.tokens / progress.step_seconds,
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "test_set": prepared.test_set,
+    }
+    _save_predictions(folder / "predictions.safetensors", logits, prepared.test)
+    figure = picture(confusion_array(test), names, f"{config.data.name}, test")
+    figure.savefig(folder / "confusion_matrix.png")
+    rows, tokens = _frequent_tokens(prepared, model)
+    tracker.finish(
+        hparams=_hparams(config, swept),
+        test=test,
+        probabilities=logits.softmax(1).numpy(),
+        labels=prepared.test.labels.numpy(),
+        confusion=figure,
+        tokens=tokens,
+        embeddings=rows,
+    )
+    _write_card(config, prepared, metrics, folder, swept)
+    # The last thing written: where it is there, the run is finished.
+    write_whole(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1))
+    return metrics
+
+
+def _write_card(
+    config: Config,
+    prepared: Prepared,
+    metrics: dict[str, Any],
+    folder: Path,
+    swept: Mapping[str, str],
+) -> None:
+    """Write the model card beside the weights."""
+    there = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    rows = {split: len(getattr(prepared, split)) for split in SPLITS}
+    card = model_card(
+        f"{config.data.name}, {config.model.mode} pooling",
+        config.model.mode,
+        prepared.label_names,
+        _hparams(config, swept),
+        of_run(config, metrics, there, rows),
+    )
+    write_whole(folder / "model" / CARD, card)
+
+
+def _save_predictions(path: Path, logits: Tensor, test: Bags) -> None:
+    """Write what the model said of each row of the test split, for :mod:`textcls.report`.
+
+    ``labels`` and ``predictions``, int32 ``[num_bags]``; ``confidence``, float32 ``[num_bags]``,
+    the probability of what was predicted; ``losses``, float32 ``[num_bags]``, the cross-entropy in
+    nats; ``lengths``, int32 ``[num_bags]``, tokens by bag.
+    """
+    confidence, predictions = logits.softmax(1).max(1)
+    columns = {
+        "labels": test.labels.int().cpu(),
+        "predictions": predictions.int(),
+        "confidence": confidence,
+        "losses": F.cross_entropy(logits, test.labels.cpu(), reduction="none"),
+        "lengths": test.lengths.int().cpu(),
+    }
+    with whole_file(path) as scratch:
+        safetensors.torch.save_file(columns, scratch)
+
+
+def _frequent_tokens(
+    prepared: Prepared, model: EmbeddingBagClassifier
+) -> tuple[Tensor, list[tuple[str, str, str]]]:
+    """Return the embeddings of the most frequent tokens, and what the projector says of each."""
+    vocabulary = prepared.vocabulary
+    first = len(vocabulary.specials)
+    ids = range(first, min(first + PROJECTED_TOKENS, len(vocabulary)))
+    # A bag of one token pools to its row (times its weight), once for each of the poolings.
+    device = model.linear.weight.device
+    indices = torch.arange(first, ids.stop, dtype=torch.int32, device=device)
+    with torch.inference_mode():
+        pooled = model.embed(indices, torch.arange(len(ids) + 1, device=device))
+        leaning = (pooled @ model.linear.weight.T).argmax(1).tolist()
+    rows = pooled[:, : model.embedding.embedding_dim]
+    tokens = vocabulary.tokens.slice(first, len(ids)).to_pylist()
+    return rows.cpu(), [
+        # The projector's table is split at tabs and line breaks.
+        (" ".join(token.split()) or "(space)", str(vocabulary.counts[i]), prepared.label_names[k])
+        for i, token, k in zip(ids, tokens, leaning, strict=True)
+    ]
+
+
+def _hparams(config: Config, swept: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings that runs of a study differ in, by their name on the command line."""
+    shown = {
+        "data": ("name",),
+        "tokenizer": ("name", "min_freq", "max_size", "max_tokens", "ngrams", "buckets"),
+        "model": ("mode", "dim", "dropout"),
+        "optimizer": ("name", "lr", "weight_decay"),
+        "schedule": ("name",),
+        "trainer": ("epochs", "batch_size", "class_weights", "label_smoothing"),
+    }
+    values = {
+        f"{group}.{key}": value
+        for group, keys in shown.items()
+        for key in keys
+        if (value := getattr(getattr(config, group), key)) is not None
+    }
+    return dict(swept) | values | {"seed": config.seed}
+
+
+def show_result(metrics: dict[str, Any], folder: Path, console: Console) -> None:
+    """Show a finished run on the console: its scores, and what to do with it next."""
+    console.print(summary(metrics["test"], confusion_array(metrics["test"])))
+    for line in (
+        f"run folder   {folder}",
+        f"TensorBoard  tensorboard --logdir {shlex.quote(str(folder.parent))}",
+        f"on new texts textcls predict {shlex.quote(str(folder))} texts.csv",
+        f"in Python    textcls.Classifier.load({str(folder)!r}).predict([...])",
+    ):
+        console.print(Text(line), soft_wrap=True)

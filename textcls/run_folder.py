@@ -1,0 +1,98 @@
+"""The folder of a run: its settings, its lock, and what it began with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from filelock import FileLock, Timeout
+
+from textcls.config import CIRCUMSTANCES, Config, flatten
+from textcls.data.paths import absolute
+from textcls.data.splits import SPLITS
+from textcls.environment import environment
+from textcls.errors import BusyError, InputError, TakenError
+from textcls.files import FINISHED, SEARCH, write_whole
+
+# What training writes: none of it may be there when a run begins. (A run that failed before it,
+# over a misspelt column say, leaves a log and its configuration: these give way.)
+RUN_FILES = (FINISHED, "epochs.jsonl", "model", "checkpoints", SEARCH)
+
+
+def write_settings(config: Config, folder: Path, device: torch.device) -> None:
+    """Write ``config.yaml`` and ``environment.json``."""
+    write_config(config, folder)
+    write_whole(folder / "environment.json", json.dumps(environment(device), indent=2))
+
+
+def write_config(config: Config, folder: Path) -> None:
+    """Write ``config.yaml``, from which a run goes on."""
+    write_whole(folder / "config.yaml", yaml.safe_dump(_settings(config), sort_keys=False))
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Return the configuration as ``config.yaml`` has it: paths hold from any directory."""
+    values: dict[str, Any] = plain(config.to_dict())
+    for group, keys in (("data", SPLITS), ("tokenizer", ("file",))):
+        for key in keys:
+            path = values[group][key]
+            if path is not None and (group == "tokenizer" or config.data.source == "files"):
+                values[group][key] = absolute(path)
+    return values
+
+
+def check_same(there: Config, wanted: Config, folder: Path) -> None:
+    """Check that two configurations come to the same result.
+
+    Raises:
+        TakenError: they do not.
+    """
+    old, new = flatten(_settings(there)), flatten(_settings(wanted))
+    changed = [key for key in old if old[key] != new[key] and key not in CIRCUMSTANCES]
+    if changed:
+        key = changed[0]
+        raise TakenError(
+            f"{folder}: holds a run with other settings ({key} is {old[key]} there, "
+            f"{new[key]} now): name another run_dir"
+        )
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Make the run folder, and keep other processes out of it while this one writes it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"run_dir={folder}: there is a file in its place") from None
+    # The file stays: were it removed, two processes could hold a lock each, on two files.
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BusyError(f"run_dir={folder}: another process is training there") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_unchanged(path: Path, key: str) -> None:
+    """A resumed run must go on with the very bags that it began with."""
+    if path.exists() and path.read_text(encoding="utf-8").strip() != key:
+        raise InputError(
+            f"{path.parent}: the data, or how it is tokenized, has changed since this run began: "
+            "start a new run"
+        )
+    write_whole(path, f"{key}\n")
+
+
+def plain(value: Any) -> Any:
+    """Turn tuples into lists, for YAML."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
