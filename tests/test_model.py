@@ -17,9 +17,10 @@ from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
+from textcls.device import to_device
 from textcls.errors import InputError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
-from textcls.model.folder import ModelParts, save_model, to_device
+from textcls.model.folder import ModelParts, save_model
 from textcls.model.pooling import WEIGHT_SCALE
 
 MODES: tuple[Mode, ...] = get_args(Mode)

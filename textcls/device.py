@@ -1,4 +1,4 @@
-"""Why a GPU that was asked for cannot be used here, in words that say what to do about it."""
+"""The device that an option names; why a GPU cannot be used here, and what to do about it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,28 @@ from textcls.errors import InputError, first_line
 
 # Below it lie the files that tell of a driver and of a container.
 ROOT = Path("/")
+
+
+def to_device(name: str, option: str = "trainer.device") -> torch.device:
+    """Return the device that an option names; ``auto`` takes cuda, else mps, else cpu.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    check_gpu(name, option)
+    try:
+        device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise InputError(f"{option}={name}: take auto, cpu, cuda, cuda:1 or mps")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = first_line(error)
+        raise InputError(f"{option}={name}: is not to be had here ({reason})") from None
+    return device
 
 
 def check_gpu(name: str, option: str = "trainer.device") -> None:

@@ -19,6 +19,7 @@ from rich.text import Text
 from textcls.config import Config, read_config
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared, prepare
+from textcls.device import to_device
 from textcls.errors import (
     InputError,
     Interrupted,
@@ -32,7 +33,6 @@ from textcls.model.folder import (
     load_weights,
     save_model,
     save_weights,
-    to_device,
 )
 from textcls.report.confusion import headline
 from textcls.result import show_result, write_result

@@ -18,10 +18,11 @@ from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 from textcls.data.bags import Bags
 from textcls.data.ngrams import Encoder
 from textcls.data.tokens import large_strings
+from textcls.device import to_device
 from textcls.errors import InputError, first_line
 from textcls.model.card import model_card
 from textcls.model.embedding_bag import logits_of, pooled_of
-from textcls.model.folder import FILES, ModelParts, load_model, save_model, to_device
+from textcls.model.folder import FILES, ModelParts, load_model, save_model
 
 Texts: TypeAlias = Iterable[str | None] | pa.Array | pa.ChunkedArray
 Float32 = npt.NDArray[np.float32]

@@ -25,7 +25,6 @@ from textcls.data.ngrams import num_embeddings
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import Int32
 from textcls.data.vocabulary import Vocabulary
-from textcls.device import check_gpu
 from textcls.errors import InputError, first_line
 from textcls.files import filled_folder, whole_file
 from textcls.model.embedding_bag import EmbeddingBagClassifier
@@ -393,25 +392,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{Path(error.filename).name}: {error.strerror}"
     return first_line(error)
-
-
-def to_device(name: str, option: str = "trainer.device") -> torch.device:
-    """Return the device that an option names; ``auto`` takes cuda, else mps, else cpu.
-
-    Raises:
-        InputError: there is no such device here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    check_gpu(name, option)
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda", "mps"):
-            raise InputError(f"{option}={name}: take auto, cpu, cuda, cuda:1 or mps")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = first_line(error)
-        raise InputError(f"{option}={name}: is not to be had here ({reason})") from None
-    return device
