@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import importlib.metadata
 import json
 import logging
 import os
@@ -13,7 +15,7 @@ import torch
 
 from tests.conftest import PROJECT, make_config, write_csv
 from textcls.config import Config
-from textcls.data.prepare import Prepared, prepare
+from textcls.data.prepare import Prepared, _key, prepare
 from textcls.errors import InputError, TextclsError
 
 
@@ -121,6 +123,47 @@ def test_what_does_not_matter_does_not(config: Config, run: Run, tmp_path: Path)
     assert config.data.test is not None
     moved.write_bytes(Path(config.data.test).read_bytes())
     assert run(changed(config, f"data.test={moved}")).from_cache
+
+
+def test_a_tokenizer_file_counts_by_its_content_not_its_path(
+    config: Config, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(changed(config, "tokenizer=bpe"))
+    made = entries(tmp_path)[0] / "tokenizer.json"
+    (tmp_path / "mine.json").write_bytes(made.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    first = run(changed(config, "tokenizer=file", "tokenizer.file=mine.json"))
+    again = run(changed(config, "tokenizer=file", f"tokenizer.file={tmp_path}/mine.json"))
+    assert again.from_cache
+    assert again.key == first.key
+    (tmp_path / "mine.json").write_bytes(made.read_bytes() + b" ")
+    assert not run(changed(config, "tokenizer=file", "tokenizer.file=mine.json")).from_cache
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("moses", "sacremoses"), ("revtok", "revtok"), ("subword", "revtok"), ("toktok", "nltk"),
+     ("spacy", "spacy"), ("spacy", "en_core_web_sm"), ("bpe", "tokenizers")],
+)  # fmt: skip
+def test_the_versions_of_tokenizers_and_their_models_count(
+    name: str, package: str, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = dataclasses.replace(config.tokenizer, name=name, language="en_core_web_sm")  # type: ignore[arg-type]
+    keys = []
+    for version in ("1", "2"):
+        installed = {package: version}
+        monkeypatch.setattr(importlib.metadata, "version", lambda name: installed.get(name, "0"))  # noqa: B023
+        keys.append(_key(config.data, options, "fingerprint"))
+    assert keys[0] != keys[1]
+
+
+def test_a_spacy_model_in_a_folder_counts_by_its_meta_json(config: Config, tmp_path: Path) -> None:
+    options = dataclasses.replace(config.tokenizer, name="spacy", language=str(tmp_path))
+    keys = []
+    for version in ("1", "2"):
+        (tmp_path / "meta.json").write_text(json.dumps({"version": version}))
+        keys.append(_key(config.data, options, "fingerprint"))
+    assert keys[0] != keys[1]
 
 
 def test_changed_data_makes_another_entry(config: Config, run: Run, tmp_path: Path) -> None:

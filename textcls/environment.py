@@ -22,12 +22,6 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch", "numpy", "pyarrow", "datasets", "tokenizers", "torchtext", "hydra-core",
         "tensorboard", "safetensors", "optuna",
     )  # fmt: skip
-    versions: dict[str, str | None] = {}
-    for name in packages:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
     try:
         commit = subprocess.run(
             ["git", "rev-parse", "HEAD"],
@@ -49,8 +43,16 @@ def environment(device: torch.device) -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "packages": versions,
+        "packages": {name: version_of(name) for name in packages},
     }
+
+
+def version_of(package: str) -> str | None:
+    """Return the version of an installed package, None where there is none of that name."""
+    try:
+        return metadata.version(package)
+    except (metadata.PackageNotFoundError, ValueError):  # the latter: no package is named so
+        return None
 
 
 def _command() -> list[str]:

@@ -23,7 +23,7 @@ from textcls.data.cache import Manifest, find_or_make, write_json
 from textcls.data.corpus import Corpus, Source
 from textcls.data.ngrams import Encoder, build_vocabulary, num_embeddings
 from textcls.data.splits import SPLITS
-from textcls.data.tokenizer import Tokenizer
+from textcls.data.tokenizer import Tokenizer, versions
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError
 
@@ -96,20 +96,18 @@ def _key(data: DataConfig, tokenizer: TokenizerConfig, fingerprint: str) -> dict
     for unimportant in ("name", "train", "validation", "test"):
         # Contents count, not names; but which splits there are does (it is in the fingerprint).
         del options[unimportant]
+    options_of_tokenizer = dataclasses.asdict(tokenizer)
+    if tokenizer.file is not None:  # its content counts, wherever it lies and however it is named
+        with contextlib.suppress(OSError):  # Tokenizer gives a clearer message
+            digest = hashlib.sha256(Path(tokenizer.file).read_bytes()).hexdigest()
+            options_of_tokenizer["file"] = digest
     key: dict[str, Any] = {
         "format": FORMAT,
         "data": options,
         "fingerprint": fingerprint,
-        "tokenizer": dataclasses.asdict(tokenizer),
+        "tokenizer": options_of_tokenizer,
         "unicode": unicodedata.unidata_version,  # decides str.lower()
-    }
-    if tokenizer.name in ("bpe", "wordpiece", "file"):
-        import tokenizers
-
-        key["tokenizers"] = tokenizers.__version__
-    if tokenizer.file is not None:
-        with contextlib.suppress(OSError):  # Tokenizer tells it better
-            key["file"] = hashlib.sha256(Path(tokenizer.file).read_bytes()).hexdigest()
+    } | versions(tokenizer)
     # Through JSON, so that it equals what a manifest holds (tuples become lists).
     result: dict[str, Any] = json.loads(json.dumps(key))
     return result

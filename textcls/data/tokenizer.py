@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from textcls.data.tokens import (
     join_blocks,
     truncate,
 )
+from textcls.environment import version_of
 from textcls.errors import InputError, first_line
 
 if TYPE_CHECKING:
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
 
 # What a tokenizer.json may number.
 MOST_TOKENS = 1 << 24
+
+# The package that splits texts, by the tokenizer's name; torchtext only hands on to it.
+PACKAGES = {
+    "spacy": "spacy", "moses": "sacremoses", "toktok": "nltk", "revtok": "revtok",
+    "subword": "revtok", "bpe": "tokenizers", "wordpiece": "tokenizers", "file": "tokenizers",
+}  # fmt: skip
 
 _Split = Callable[[pa.Array], tuple[pa.DictionaryArray, Int64]]
 
@@ -88,6 +96,21 @@ class Tokenizer:
 
     def _cut(self, block: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
         return truncate(*self._split(block), self.config.max_tokens)
+
+
+def versions(config: TokenizerConfig) -> dict[str, str | None]:
+    """Return the versions of the packages and models that decide how texts are split.
+
+    Nothing is imported for it: spaCy alone takes seconds. None stands for what is not installed.
+    """
+    package = PACKAGES.get(config.name)
+    found = {} if package is None else {package: version_of(package)}
+    if config.name == "spacy":
+        # spaCy loads a model by the name of its package, or from a folder.
+        meta = Path(config.language, "meta.json")
+        folder = hashlib.sha256(meta.read_bytes()).hexdigest() if meta.is_file() else None
+        found["model"] = folder or version_of(config.language)
+    return found
 
 
 def _read_json(file: str) -> str:
