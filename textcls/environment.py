@@ -22,19 +22,9 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch", "numpy", "pyarrow", "datasets", "tokenizers", "torchtext", "hydra-core",
         "tensorboard", "safetensors", "optuna",
     )  # fmt: skip
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout.strip()
-    except OSError:  # no git here
-        commit = ""
     return {
         "textcls": __version__,
-        "commit": commit or None,
+        "commit": _commit(),
         "command": shlex.join(_command()),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -53,6 +43,27 @@ def version_of(package: str) -> str | None:
         return metadata.version(package)
     except (metadata.PackageNotFoundError, ValueError):  # the latter: no package is named so
         return None
+
+
+def _commit() -> str | None:
+    """Return the commit of textcls's own repository; None where it lies in another's, or in none.
+
+    An environment of packages is often a folder inside of some other project's repository.
+    """
+    package = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--show-toplevel", "HEAD"],
+            cwd=package,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:  # no git here
+        return None
+    root, _, commit = done.stdout.rstrip("\n").partition("\n")
+    own = done.returncode == 0 and Path(root, package.name).resolve() == package.resolve()
+    return commit if own else None
 
 
 def _command() -> list[str]:
