@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -22,10 +24,16 @@ SEARCH = "tune.yaml"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, synced: bool = False) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; leaving the block well renames it into place.
 
     A link stays one: what it points to is replaced. A device or a pipe is written to as it is.
+    The file can be read by whom the umask says, whatever wrote it.
+
+    Args:
+        path: the file.
+        synced: have it on the disk before it takes the place of what was there, and its name after:
+            a power cut leaves the one or the other.
 
     Raises:
         OSError: it cannot be written; what was at ``path`` stays.
@@ -38,36 +46,47 @@ def whole_file(path: Path) -> Iterator[Path]:
         return
     scratch = place.with_name(f".{place.name}.{os.getpid()}")
     try:
+        mode = _mode_of_new(scratch)
         yield scratch
+        _settle(scratch, mode, synced)
         os.replace(scratch, place)
+        if synced:
+            _sync(place.parent)
     except SafetensorError as error:  # a full disk comes as this
         raise OSError(str(error)) from None
     except OSError as error:
-        if error.filename == str(scratch):  # whoever is told of it does not know that name
+        if error.filename == str(scratch):  # the user does not know that name
             error.filename = str(path)
         raise
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with whole_file(path) as scratch:
+def write_whole(path: Path, text: str, synced: bool = False) -> None:
+    """Write a text file whole or not at all; see :func:`whole_file`."""
+    with whole_file(path, synced) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path, synced: bool = False) -> Iterator[Path]:
     """Yield a folder beside ``folder`` to fill; leaving the block well puts it into its place.
+
+    It and its files can be read by whom the umask says.
+
+    Args:
+        folder: the folder.
+        synced: see :func:`whole_file`.
 
     Raises:
         OSError: it cannot be written; what was at ``folder`` stays.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    scratch = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    scratch.mkdir()
     try:
         yield scratch
-        scratch.chmod(0o755)  # mkdtemp's 0700 would shut out others
+        _settle_all(scratch, synced)
         if folder.exists():  # out of the way, then gone
             old = folder.with_name(f"{scratch.name}-old")
             os.replace(folder, old)
@@ -75,29 +94,80 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(scratch, folder)
+        if synced:
+            _sync(folder.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _mode_of_new(path: Path) -> int:
+    """Return the permissions that a new file at a path gets; no file is left there.
+
+    (The umask alone does not say it, and can only be asked for by changing it, for all threads.)
+    """
+    path.unlink(missing_ok=True)
+    path.touch(exist_ok=False)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.unlink()
+    return mode
+
+
+def _settle_all(folder: Path, synced: bool) -> None:
+    """Do for all files of a folder what :func:`_settle` does for one."""
+    mode = _mode_of_new(folder / ".mode")
+    for place, _, names in os.walk(folder):
+        for name in names:
+            _settle(Path(place, name), mode, synced)
+        if synced:
+            _sync(Path(place))
+
+
+def _settle(path: Path, mode: int, synced: bool) -> None:
+    """Give a file the permissions of new files, beside its own; have it on the disk if wanted."""
+    own = stat.S_IMODE(path.stat().st_mode)
+    if own | mode != own:  # safetensors makes its files 0600
+        path.chmod(own | mode)
+    if synced:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(file)
+    except OSError as error:  # some file systems sync no folders
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(file)
+
+
 @contextmanager
-def filled_folder(folder: Path, own: Collection[str]) -> Iterator[Path]:
+def filled_folder(folder: Path, own: Collection[str], synced: bool = False) -> Iterator[Path]:
     """Yield a folder to fill; leaving the block well puts what is in it into ``folder``.
 
     Where ``folder`` has files of other names than ``own``, they stay, and the new ones are put
-    among them one by one; else it is replaced whole.
+    among them one by one; else it is replaced whole. ``synced``: see :func:`whole_file`.
 
     Raises:
         OSError: it cannot be written; what was there stays.
     """
     folder = Path(os.path.realpath(folder))
     if not folder.is_dir() or set(os.listdir(folder)) <= set(own):
-        with whole_folder(folder) as scratch:
+        with whole_folder(folder, synced) as scratch:
             yield scratch
         return
     with tempfile.TemporaryDirectory(prefix=".textcls-", dir=folder) as name:
         yield Path(name)
+        _settle_all(Path(name), synced)
         for path in sorted(Path(name).iterdir()):
             os.replace(path, folder / path.name)
+        if synced:
+            _sync(folder)
 
 
 def read_epochs(folder: Path) -> list[dict[str, Any]]:

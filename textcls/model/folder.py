@@ -127,7 +127,7 @@ def save_model(parts: ModelParts, folder: Path) -> None:
         state.update(parts.quantized)
     if parts.kept_buckets is not None:
         state[BUCKETS] = torch.from_numpy(parts.kept_buckets)
-    with filled_folder(folder, FILES) as scratch:
+    with filled_folder(folder, FILES, synced=True) as scratch:
         _dump(scratch / "config.json", config)
         _dump(scratch / "labels.json", parts.label_names)
         (scratch / "vocabulary.json").write_text(parts.vocabulary.to_json(), encoding="utf-8")
@@ -144,11 +144,10 @@ def save_weights(model: EmbeddingBagClassifier, path: Path) -> None:
 
 
 def _save(state: Mapping[str, Tensor], path: Path) -> None:
-    with whole_file(path) as scratch:
+    with whole_file(path, synced=True) as scratch:
         safetensors.torch.save_file(
             {name: tensor.contiguous().cpu() for name, tensor in state.items()}, scratch
         )
-        scratch.chmod(0o644)  # save_file's 0600 would shut out others
 
 
 def _dump(path: Path, value: Any) -> None:

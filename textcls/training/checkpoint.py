@@ -65,7 +65,7 @@ def save_checkpoint(path: Path, progress: Progress, model: nn.Module, optimizer:
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     metadata = {"format": str(FORMAT), "progress": json.dumps(numbers)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as scratch:
+    with whole_file(path, synced=True) as scratch:
         safetensors.torch.save_file(
             {name: value.detach().contiguous().cpu() for name, value in tensors.items()},
             scratch,
