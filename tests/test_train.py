@@ -31,6 +31,7 @@ from tests.conftest import (
 from textcls import Classifier
 from textcls.config import parse
 from textcls.data.corpus import Source
+from textcls.files import read_epochs
 
 
 def metrics_of(folder: Path) -> dict[str, Any]:
@@ -79,8 +80,8 @@ def test_the_run_folder_holds_what_it_should(finished: Finished) -> None:
     folder = finished[0]
     names = {path.name for path in folder.iterdir()}
     assert {"config.yaml", "environment.json", "metrics.json", "epochs.jsonl", "train.log",
-            "model", "checkpoints", "confusion_matrix.png", "train",
-            "validation"} <= names  # fmt: skip
+            "model", "confusion_matrix.png", "train", "validation"} <= names  # fmt: skip
+    assert "checkpoints" not in names  # nothing goes on from a finished run
     config = parse(yaml.safe_load((folder / "config.yaml").read_text()))
     assert (config.model.dim, config.seed) == (32, 1)
     environment = json.loads((folder / "environment.json").read_text())
@@ -220,14 +221,18 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 
     assert run_train("resume=cut").returncode == 0
     assert run_train(*files, *slow, "run_dir=whole").returncode == 0
-    for name in ("checkpoints/last.safetensors", "model/model.safetensors"):
-        cut = safetensors.torch.load_file(tmp_path / "cut" / name)
-        whole = safetensors.torch.load_file(tmp_path / "whole" / name)
-        assert cut.keys() == whole.keys()
-        for key in cut:
-            assert torch.equal(cut[key], whole[key]), key
-    epochs = [json.loads(x)["epoch"] for x in (tmp_path / "cut/epochs.jsonl").open()]
-    assert epochs == list(range(1, 61))
+    cut, whole = (
+        safetensors.torch.load_file(tmp_path / name / "model" / "model.safetensors")
+        for name in ("cut", "whole")
+    )
+    assert cut.keys() == whole.keys()
+    for key in cut:
+        assert torch.equal(cut[key], whole[key]), key
+    cut_epochs, whole_epochs = read_epochs(tmp_path / "cut"), read_epochs(tmp_path / "whole")
+    assert [record["epoch"] for record in cut_epochs] == list(range(1, 61))
+    for of_cut, of_whole in zip(cut_epochs, whole_epochs, strict=True):
+        for split in ("train", "validation"):  # to the last bit of the loss
+            assert of_cut[split] == of_whole[split]
     assert metrics_of(tmp_path / "cut")["test"] == metrics_of(tmp_path / "whole")["test"]
 
 

@@ -19,12 +19,13 @@ from textcls.config import Config
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
 from textcls.data.splits import SPLITS
-from textcls.files import read_epochs, whole_file, write_whole
+from textcls.files import FINISHED, read_epochs, whole_file, write_whole
 from textcls.model.card import model_card, of_run
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.folder import CARD
 from textcls.report.confusion import picture, summary
 from textcls.training.checkpoint import Progress
+from textcls.training.loop import evaluate
 from textcls.training.metrics import confusion_array, metrics_of_logits
 from textcls.training.tracking import Tracker
 
@@ -59,7 +60,8 @@ def write_result(
     test = metrics_of_logits(logits, prepared.test.labels, names)
     metrics: dict[str, Any] = {
         "test": test,
-        "validation": read_epochs(folder)[progress.best_epoch - 1]["validation"],
+        "validation": _validation(folder, progress.best_epoch)
+        or evaluate(model, prepared.validation, names),
         "train_seconds": progress.seconds,
         "prepare_seconds": prepare_seconds,
         "tokens_per_second": progress.tokens / progress.step_seconds,
@@ -83,8 +85,18 @@ def write_result(
     )
     _write_card(config, prepared, metrics, folder, swept)
     # The last thing written: where it is there, the run is finished.
-    write_whole(folder / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1))
+    lines = json.dumps(metrics, ensure_ascii=False, indent=1)
+    write_whole(folder / FINISHED, lines, synced=True)
     return metrics
+
+
+def _validation(folder: Path, epoch: int) -> dict[str, Any] | None:
+    """Return the recorded metrics of an epoch on the validation split.
+
+    None: a power cut may take lines of ``epochs.jsonl`` that a checkpoint counts on.
+    """
+    records = (record for record in read_epochs(folder) if record["epoch"] == epoch)
+    return next((record["validation"] for record in records), None)
 
 
 def _write_card(

@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import shlex
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -238,6 +239,8 @@ def _phases(
         metrics = write_result(
             config, prepared, model, progress, prepare_seconds, tracker, folder, swept or {}
         )
+    # What it would go on from: often most of what a run folder holds.
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     if swept is None:
         show_result(metrics, folder, console)
     else:  # what the sweep comes to is shown at its end
