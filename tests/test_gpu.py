@@ -266,9 +266,10 @@ def test_every_optimizer_is_torchs_on_touched_rows(name: str) -> None:
 
 
 @pytest.mark.parametrize("sparse", [True, False])
-def test_every_objective_is_torchs(sparse: bool) -> None:
+@pytest.mark.parametrize("values", [(0.5, 2.0, 1.0), (0.0, 0.0, 0.0)])
+def test_every_objective_is_torchs(values: tuple[float, ...], sparse: bool) -> None:
     config = make_config("optimizer=adagrad")
-    weights = torch.tensor([0.5, 2.0, 1.0], device=DEVICE)
+    weights = torch.tensor(values, device=DEVICE)
     objective = Objective(weights, label_smoothing=0.1, clip_norm=0.05)
     assert_same_training("weighted_sum", config, sparse, objective)
 

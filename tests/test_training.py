@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.metrics import f1_score
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ from textcls.training.metrics import (
     metrics_of_logits,
 )
 from textcls.training.optimizer import make_schedule
+from textcls.training.steps import Objective
 
 NAMES = ("a", "b", "c")
 
@@ -399,6 +401,30 @@ def test_class_weights() -> None:
     assert class_weights(None, labels, NAMES) is None
     with pytest.raises(InputError, match=r"trainer.class_weights names 'z'.*x, y"):
         class_weights({"z": 1.0}, labels, ("x", "y"))
+    with pytest.raises(InputError, match=r"trainer.class_weights leaves no row of train any"):
+        class_weights({"x": 0.0, "y": 0.0}, labels, ("x", "y", "z"))
+
+
+@pytest.mark.parametrize("label_smoothing", [0, 0.3])
+def test_a_batch_that_weighs_nothing_teaches_nothing(
+    label_smoothing: float, tmp_path: Path
+) -> None:
+    """Of a mean by weights it would be 0 / 0, and every weight of the model NaN ever after."""
+    options: dict[str, Any] = {"class_weights": {"a": 0.0, "b": 0.0}, "epochs": 1}
+    config = config_of("optimizer=sgd", batch_size=1, label_smoothing=label_smoothing, **options)
+    model, _, tracker = train(config, tmp_path)
+    assert all(value.isfinite().all() for value in weights(model).values())
+    assert math.isfinite(tracker.records[0]["train"]["loss"])
+    objective = Objective(torch.tensor([0.0, 0.0, 2.0]), label_smoothing)
+    logits = torch.randn(4, 3, requires_grad=True)
+    objective.loss(logits, torch.tensor([0, 1, 1, 0])).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert not logits.grad.any()
+    labels = torch.tensor([0, 2, 1, 2])
+    expected = F.cross_entropy(
+        logits, labels, objective.class_weights, label_smoothing=label_smoothing
+    )
+    torch.testing.assert_close(objective.loss(logits, labels), expected)
 
 
 # --- schedules ---------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from textcls.model.kernels import columns_of, rows_of, update_kernel
 from textcls.model.resident_bag import ResidentEmbeddingBag
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer
-from textcls.training.steps import Objective
+from textcls.training.steps import Objective, weight_of_batch
 
 # Steps that run uncaptured at first: they load and compile what a captured step must find there.
 WARM_UP = 2
@@ -141,7 +141,7 @@ class CapturedSteps:
         if objective.class_weights is None:
             divisor = is_bag.sum()
         else:
-            divisor = (objective.class_weights[labels.clamp(min=0)] * is_bag).sum()
+            divisor = weight_of_batch(objective.class_weights[labels.clamp(min=0)] * is_bag)
         linear = list(model.linear.parameters())
         grad_pooled, *grads = torch.autograd.grad(loss_sum / divisor, [pooled, *linear])
         with torch.no_grad():

@@ -97,7 +97,7 @@ def class_weights(
         label_names: of class 0, 1, 2, …
 
     Raises:
-        InputError: a weight for a label that does not exist.
+        InputError: a weight for a label that does not exist, or none above 0.
     """
     if wanted is None:
         return None
@@ -110,4 +110,9 @@ def class_weights(
             f"trainer.class_weights names '{unknown[0]}', which is no label: "
             f"the labels are {', '.join(label_names[:20])}"
         )
-    return torch.tensor([wanted.get(name, 1.0) for name in label_names])
+    weights = torch.tensor([wanted.get(name, 1.0) for name in label_names])
+    if not weights[labels].any():
+        raise InputError(
+            "trainer.class_weights leaves no row of train any weight: raise one above 0"
+        )
+    return weights

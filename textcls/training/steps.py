@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,38 @@ class Objective:
     def is_plain(self) -> bool:
         """Whether the loss is the plain cross-entropy."""
         return self.class_weights is None and not self.label_smoothing
+
+    @cached_property
+    def _some_weigh_nothing(self) -> bool:
+        return self.class_weights is not None and not bool(self.class_weights.all())
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of a batch, weighted; 0 where no bag of it weighs anything.
+
+        Args:
+            logits: float ``[num_bags, num_classes]``.
+            labels: int64 ``[num_bags]``.
+        """
+        reduction = "sum" if self._some_weigh_nothing else "mean"
+        loss = F.cross_entropy(
+            logits,
+            labels,
+            self.class_weights,
+            reduction=reduction,
+            label_smoothing=self.label_smoothing,
+        )
+        if self.class_weights is None or reduction == "mean":
+            return loss
+        return loss / weight_of_batch(self.class_weights[labels])
+
+
+def weight_of_batch(weights: Tensor) -> Tensor:
+    """Return what the summed loss of a batch is divided by, for its weights, ``[num_bags]``.
+
+    Infinity where they sum to 0, as their classes weigh nothing: loss and gradient are 0 then.
+    """
+    total = weights.sum()
+    return torch.where(total > 0, total, torch.inf)
 
 
 class Steps:
@@ -95,12 +128,7 @@ class Steps:
         for made in batches(self.train, order, self.batch_size, begun.step, transposed):
             batch = made.bags
             logits = model(batch.indices, batch.offsets, made.transposed)
-            loss = F.cross_entropy(
-                logits,
-                batch.labels,
-                objective.class_weights,
-                label_smoothing=objective.label_smoothing,
-            )
+            loss = objective.loss(logits, batch.labels)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if objective.clip_norm is not None:
