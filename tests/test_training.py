@@ -386,6 +386,26 @@ def test_loss_is_the_mean_negative_log_probability() -> None:
     assert metrics["loss"] == pytest.approx(expected, rel=1e-12)
 
 
+def test_the_loss_of_many_rows_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels = torch.randn(1000, 50), torch.arange(1000) % 50
+    expected = F.cross_entropy(logits.double(), labels).item()
+    largest = 0
+    real = F.cross_entropy
+
+    def watched(input: Tensor, *rest: Any, **options: Any) -> Tensor:
+        nonlocal largest
+        largest = max(largest, input.numel())
+        return real(input, *rest, **options)
+
+    monkeypatch.setattr(F, "cross_entropy", watched)
+    names = [str(i) for i in range(50)]
+    assert metrics_of_logits(logits, labels, names)["loss"] == expected  # in one piece, bit by bit
+    monkeypatch.setattr("textcls.training.metrics.DOUBLES", 7 * 50)
+    largest = 0
+    assert metrics_of_logits(logits, labels, names)["loss"] == pytest.approx(expected, rel=1e-14)
+    assert largest == 7 * 50
+
+
 def test_class_weights() -> None:
     labels = torch.tensor([0, 0, 0, 1])
     balanced = class_weights("balanced", labels, ("x", "y"))

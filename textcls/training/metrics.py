@@ -16,6 +16,9 @@ from torch import Tensor
 
 from textcls.errors import InputError
 
+# Class scores in double precision at a time: 8 MiB, where those of a split may be gigabytes.
+DOUBLES = 1 << 20
+
 
 def metrics_of_logits(logits: Tensor, labels: Tensor, label_names: Sequence[str]) -> dict[str, Any]:
     """Return :func:`classification_metrics` and the mean cross-entropy, ``loss``, in nats.
@@ -26,8 +29,12 @@ def metrics_of_logits(logits: Tensor, labels: Tensor, label_names: Sequence[str]
         label_names: of class 0, 1, 2, …
     """
     # float64: so that the mean does not depend on how the rows were batched.
-    loss = F.cross_entropy(logits.double(), labels).item()
-    return {"loss": loss} | classification_metrics(labels, logits.argmax(1), label_names)
+    rows = max(1, DOUBLES // len(label_names))
+    pieces = zip(logits.split(rows), labels.split(rows), strict=True)
+    loss = sum(F.cross_entropy(x.double(), y, reduction="sum").item() for x, y in pieces)
+    return {"loss": loss / len(labels)} | classification_metrics(
+        labels, logits.argmax(1), label_names
+    )
 
 
 def classification_metrics(
