@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bags:
     """Documents as flat token ids plus offsets, with a label each.
 
@@ -104,6 +104,24 @@ class Bags:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether the same ids, offsets and labels are on the same device."""
+        if not isinstance(other, Bags):
+            return NotImplemented
+        pairs = (
+            (self.indices, other.indices),
+            (self.offsets, other.offsets),
+            (self.labels, other.labels),
+        )
+        return (
+            self.num_embeddings == other.num_embeddings
+            and self.device == other.device
+            and all(torch.equal(mine, others) for mine, others in pairs)
+        )
+
+    # Equal bags would need equal hashes, for which all their ids would have to be read.
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def num_tokens(self) -> int:

@@ -30,7 +30,7 @@ def metrics_of_logits(logits: Tensor, labels: Tensor, label_names: Sequence[str]
     """
     # float64: so that the mean does not depend on how the rows were batched.
     rows = max(1, DOUBLES // len(label_names))
-    pieces = zip(logits.split(rows), labels.split(rows), strict=True)
+    pieces = zip(torch.split(logits, rows), torch.split(labels, rows), strict=True)
     loss = sum(F.cross_entropy(x.double(), y, reduction="sum").item() for x, y in pieces)
     return {"loss": loss / len(labels)} | classification_metrics(
         labels, logits.argmax(1), label_names
