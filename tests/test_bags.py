@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from textcls.data import batches as batching
 from textcls.data.bags import Bags
 from textcls.data.batches import batches, epoch_order, runs_of_bags
 from textcls.data.transpose import transpose
@@ -29,6 +31,18 @@ def make(lists: Lists) -> Bags:
 def lists_of(bags: Bags) -> Lists:
     pairs = zip(bags.offsets[:-1], bags.offsets[1:], strict=True)
     return [bags.indices[start:stop].tolist() for start, stop in pairs]
+
+
+def test_equal_bags_hold_the_same() -> None:
+    lists = [[1, 2, 4], [4, 3], []]
+    assert make(lists) == make(lists)
+    assert make(lists) != make([[1, 2], [4, 4, 3], []])
+    assert make(lists) != make([[1, 2, 4], [4, 3, 9], []])
+    assert make(lists) != make(lists[:2])
+    assert make(lists) != dataclasses.replace(make(lists), labels=torch.tensor([0, 1, 1]))
+    assert make(lists) != dataclasses.replace(make(lists), num_embeddings=101)
+    assert make(lists) != lists
+    assert dataclasses.replace(make(lists)) == make(lists)
 
 
 def test_lengths_count_empty_bags() -> None:
@@ -178,3 +192,35 @@ def test_runs_cover_all_bags_within_bounds(lists: Lists, max_tokens: int, max_ba
     assert [row for run in runs for row in lists_of(run)] == lists
     assert all(len(run) <= max_bags for run in runs)
     assert all(run.num_tokens <= max_tokens or len(run) == 1 for run in runs)
+
+
+@given(
+    lists=LISTS,
+    batch_size=st.integers(1, 5),
+    at_most=st.integers(1, 20),
+    batches_at_most=st.integers(1, 3),
+    skip=st.integers(0, 2),
+)
+def test_batches_made_ahead_are_bounded_in_tokens(
+    lists: Lists, batch_size: int, at_most: int, batches_at_most: int, skip: int
+) -> None:
+    bags = make(lists)
+    order = epoch_order(len(bags), 1, 0)
+    gathered: list[tuple[int, int]] = []
+    real = Bags.select
+
+    def select(self: Bags, rows: Tensor) -> Bags:
+        found = real(self, rows)
+        gathered.append((found.num_tokens, -(-len(found) // batch_size)))
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Bags, "select", select)
+        patched.setattr(batching, "GROUP_TOKENS", at_most)
+        patched.setattr(batching, "GROUP", batches_at_most)
+        made = list(batches(bags, order, batch_size, skip))
+    expected = [bags.select(rows) for rows in torch.split(order[skip * batch_size :], batch_size)]
+    assert [batch.bags for batch in made] == [one for one in expected if len(one)]
+    for tokens, count in gathered:
+        assert count == 1 or tokens <= at_most
+        assert count <= batches_at_most

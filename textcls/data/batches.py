@@ -13,9 +13,12 @@ from textcls.data.bags import Bags
 from textcls.data.threads import made_ahead, usable_cpus
 from textcls.data.transpose import Transpose, transpose
 
-# Bags are gathered, and batches transposed, for so many batches at a time: enough that handing
-# them from thread to thread costs nothing, few enough that the first batch is there at once.
+# Most batches for which bags are gathered and transposed in one go: enough that handing them from
+# thread to thread costs nothing, few enough that the first batch is there at once.
 GROUP = 16
+# Most tokens of such a group, if it is of several batches: three groups are held at once, and what
+# is made ahead must not grow with the batch size.
+GROUP_TOKENS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,26 @@ def batches(
             made.append(Batch(group[start:stop], batch, turned))
         return made
 
-    groups = torch.split(order[skip * batch_size :], batch_size * GROUP)
+    groups = _groups(bags, order[skip * batch_size :], batch_size)
     is_free = bags.device.type != "cpu" or usable_cpus() > torch.get_num_threads()
     for group in made_ahead(make, groups) if is_free else map(make, groups):
         yield from group
+
+
+def _groups(bags: Bags, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Cut an order of bags into groups of whole batches, as many as are made at a time."""
+    starts = range(0, len(order), batch_size)
+    if not starts:
+        return
+    lengths = bags.lengths.cpu().numpy()[order.cpu().numpy()]
+    first, num_tokens = 0, 0
+    for start, tokens in zip(starts, np.add.reduceat(lengths, starts).tolist(), strict=True):
+        is_full = start - first >= GROUP * batch_size or num_tokens + tokens > GROUP_TOKENS
+        if start > first and is_full:
+            yield order[first:start]
+            first, num_tokens = start, 0
+        num_tokens += tokens
+    yield order[first:]
 
 
 def runs_of_bags(bags: Bags, max_tokens: int = 1 << 20, max_bags: int = 1 << 14) -> Iterator[Bags]:
