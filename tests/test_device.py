@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import torch
 
 from tests.conftest import Run, one_line
 from textcls import device
-from textcls.device import check_gpu
+from textcls.device import check_gpu, to_device
 from textcls.errors import InputError
+from textcls.training.checkpoint import _random_states, _set_random_states
 
 # As torch says it, its further lines left out.
 NO_DRIVER = "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU and…"
@@ -119,3 +121,55 @@ def test_training_is_refused_before_it_begins(run_train: Run, tmp_path: Path) ->
 def make(root: Path, file: str) -> None:
     (root / file).parent.mkdir(parents=True, exist_ok=True)
     (root / file).write_text(VERSION, encoding="utf-8")
+
+
+# --- mps ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mac(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A machine that says it has mps. (Here every operator fails on it, as some do there.)"""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    device._best_device.cache_clear()
+    return monkeypatch
+
+
+def test_auto_leaves_mps_where_it_cannot_pool(
+    mac: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("textcls").propagate = True
+    for _ in range(2):
+        assert to_device("auto", "device") == torch.device("cpu")
+    (record,) = caplog.records
+    assert "device=auto takes the CPU: torch cannot pool on mps (" in record.getMessage()
+    assert "\n" not in record.getMessage()
+    mac.setattr(device, "_cannot_pool", lambda device: None)
+    device._best_device.cache_clear()
+    assert to_device("auto") == torch.device("mps")
+    device._best_device.cache_clear()
+
+
+def test_mps_that_cannot_pool_is_refused_by_name(mac: pytest.MonkeyPatch) -> None:
+    mac.setattr(torch, "empty", lambda *_, **__: None)
+    with pytest.raises(InputError, match=r"trainer.device=mps: is not to be had here") as raised:
+        to_device("mps")
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 300
+
+
+def test_the_cpu_pools() -> None:
+    assert device._cannot_pool(torch.device("cpu")) is None
+
+
+def test_the_random_state_of_mps_is_kept(mac: pytest.MonkeyPatch) -> None:
+    state = torch.arange(9, dtype=torch.uint8)
+    back: list[torch.Tensor] = []
+    mac.setattr(torch.mps, "get_rng_state", lambda: state)
+    mac.setattr(torch.mps, "set_rng_state", back.append)
+    states = _random_states(torch.device("mps"))
+    assert torch.equal(states["random.mps"], state)
+    _set_random_states(states)
+    assert torch.equal(back[0], state)
+    _set_random_states(_random_states(torch.device("cpu")))
+    assert len(back) == 1

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import re
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
 from textcls.errors import InputError, first_line
+
+log = logging.getLogger("textcls")
 
 # Below it lie the files that tell of a driver and of a container.
 ROOT = Path("/")
@@ -18,22 +23,49 @@ def to_device(name: str, option: str = "trainer.device") -> torch.device:
     """Return the device that an option names; ``auto`` takes cuda, else mps, else cpu.
 
     Raises:
-        InputError: there is no such device here.
+        InputError: there is no such device here, or it cannot pool bags.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return _best_device(option)
     check_gpu(name, option)
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda", "mps"):
             raise InputError(f"{option}={name}: take auto, cpu, cuda, cuda:1 or mps")
         torch.empty(0, device=device)
+        reason = _cannot_pool(device) if device.type == "mps" else None
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = first_line(error)
-        raise InputError(f"{option}={name}: is not to be had here ({reason})") from None
+    if reason is not None:
+        raise InputError(f"{option}={name}: is not to be had here ({reason:.200})")
     return device
+
+
+@functools.cache  # what it warns of is said once
+def _best_device(option: str) -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        mps = torch.device("mps")
+        reason = _cannot_pool(mps)
+        if reason is None:
+            return mps
+        log.warning("%s=auto takes the CPU: torch cannot pool on mps (%.200s)", option, reason)
+    return torch.device("cpu")
+
+
+def _cannot_pool(device: torch.device) -> str | None:
+    """Say why a device cannot pool bags; None: it can. Some releases of torch have no kernel."""
+    try:
+        table = torch.zeros(1, 1, device=device)
+        ids, offsets = torch.zeros(1, dtype=torch.int32), torch.tensor([0, 1], dtype=torch.int32)
+        for mode in ("sum", "max"):
+            F.embedding_bag(
+                ids.to(device), table, offsets.to(device), mode=mode, include_last_offset=True
+            )
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        return first_line(error)
+    return None
 
 
 def check_gpu(name: str, option: str = "trainer.device") -> None:

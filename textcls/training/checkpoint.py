@@ -60,9 +60,7 @@ def save_checkpoint(path: Path, progress: Progress, model: nn.Module, optimizer:
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"optimizer.{name}": value for name, value in optimizer.state_dict().items()}
     tensors["predictions"] = progress.predictions
-    tensors["random.cpu"] = torch.get_rng_state()
-    if next(model.parameters()).is_cuda:
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    tensors |= _random_states(next(model.parameters()).device)
     metadata = {"format": str(FORMAT), "progress": json.dumps(numbers)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path, synced=True) as scratch:
@@ -87,13 +85,30 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> Progr
             raise InputError(f"{path}: was written by another version of textcls: resume it there")
         model.load_state_dict(_below(tensors, "model."))
         optimizer.load_state_dict(_below(tensors, "optimizer."))
-        torch.set_rng_state(tensors["random.cpu"])
-        if "random.cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["random.cuda"])
+        _set_random_states(tensors)
         return Progress(**json.loads(metadata["progress"]), predictions=tensors["predictions"])
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = first_line(error)
         raise InputError(f"{path}: is missing, damaged or of another run ({reason})") from None
+
+
+def _random_states(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of the generators that a training on a device draws from."""
+    states = {"random.cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["random.cuda"] = torch.cuda.get_rng_state()
+    elif device.type == "mps":
+        states["random.mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def _set_random_states(tensors: dict[str, Tensor]) -> None:
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+    # A checkpoint made before the state was kept has none.
+    if "random.mps" in tensors and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(tensors["random.mps"])
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
