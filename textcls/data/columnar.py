@@ -78,13 +78,15 @@ class ArrowFile(TableFile):
 
     def _reader(self, source: Any) -> tuple[pa.Schema, Any]:
         if self._is_parquet:
-            parquet = pa.parquet.ParquetFile(source, pre_buffer=False)
+            from pyarrow.parquet import ParquetFile
+
+            file = ParquetFile(source, pre_buffer=False)
 
             def tables(columns: list[str], rows: int) -> Iterator[pa.Table]:
-                for batch in parquet.iter_batches(rows, columns=columns, use_threads=False):
+                for batch in file.iter_batches(rows, columns=columns, use_threads=False):
                     yield pa.table(batch)
 
-            return parquet.schema_arrow, tables
+            return file.schema_arrow, tables
         with contextlib.suppress(pa.ArrowInvalid):
             file = pa.ipc.open_file(source)
             batches = (file.get_batch(i) for i in range(file.num_record_batches))

@@ -25,6 +25,7 @@ from textcls.data.rows import RowReader
 from textcls.data.splits import SPLITS, Split, stratified_cut
 from textcls.data.tables import FileFacts, TableFile, plural
 from textcls.errors import InputError, first_line
+from textcls.naming import option
 
 log = logging.getLogger("textcls")
 
@@ -74,8 +75,7 @@ class Source:
             self._hub = _load_from_hub(config)
         elif config.source == "files":
             self._files = {
-                split: find_files(path, f"data.{split}")
-                for split, path in given_splits(config).items()
+                split: find_files(path, split) for split, path in given_splits(config).items()
             }
 
     @cached_property
@@ -135,7 +135,7 @@ class Source:
     ) -> None:
         if len(files) > 1:
             raise InputError(
-                f"data.{split}={getattr(self.config, split)}: names several folders: "
+                f"{option(split, getattr(self.config, split))}: names several folders: "
                 "join them by datasets.concatenate_datasets and save_to_disk"
             )
         tables = open_folder(files[0], self.config.reading, split)
@@ -150,7 +150,7 @@ class Source:
         own = part(split)
         if own is None:
             found = ", ".join(tables)
-            raise InputError(f"data.{split}={files[0]}: has no split {split}, only {found}")
+            raise InputError(f"{option(split, str(files[0]))}: has no split {split}, only {found}")
         opened[split] = [own]
         if split == "train":
             for other in ("validation", "test"):

@@ -11,15 +11,16 @@ from pathlib import Path
 import xxhash
 
 from textcls.errors import InputError
+from textcls.naming import option
 
 
-def find_files(pattern: str, option: str) -> list[Path]:
+def find_files(pattern: str, key: str) -> list[Path]:
     """Return the files that a name or pattern stands for, sorted; a folder is returned as it is.
 
     Args:
         pattern: a path, or a pattern with ``*``, ``?``, ``[…]`` or ``**`` (any depth); ``~`` is the
             home folder.
-        option: what the user named it by, for the message.
+        key: of the option that names it, for the message: ``train``, ``test``, …
 
     Raises:
         InputError: there is no such file.
@@ -27,13 +28,13 @@ def find_files(pattern: str, option: str) -> list[Path]:
     exact = Path(os.path.expanduser(pattern))  # unlike Path's, leaves "~nobody" as it is
     if os.path.lexists(exact):
         if not exact.exists():
-            raise InputError(f"{option}={pattern}: is a link to a file that is not there")
+            raise InputError(f"{option(key, pattern)}: is a link to a file that is not there")
         return [exact]
     files = [Path(name) for name in sorted(glob.glob(str(exact), recursive=True))]
     # "data/**" names folders as well as the files in them.
     files = [file for file in files if not file.is_dir()] or files
     if not files:
-        raise InputError(f"{option}={pattern}: there is no such file")
+        raise InputError(f"{option(key, pattern)}: there is no such file")
     return files
 
 

@@ -117,7 +117,7 @@ def read_labelled(
         InputError: as of :class:`textcls.data.corpus.Source`, and for a label that the model does
             not know.
     """
-    paths = find_files(pattern, option("train"))
+    paths = find_files(pattern, "train")
     if paths[0].is_dir():
         tables = open_folder(paths[0], reading, "train")
         if "" not in tables:
