@@ -16,11 +16,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
+from textcls.app.compose import to_config
 from textcls.config import Config
 from textcls.data.bags import Bags
-from train import PROJECT as PROJECT
-from train import to_config
 
+PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared" / "data"
 # Small OpenMP regions on few, busy cores are slower with several threads than with one.
 torch.set_num_threads(1)

@@ -163,7 +163,7 @@ def test_a_configuration_error_does_not_wait_for_torch(run_train: Run, tmp_path:
     assert "model.dim=0" in one_line(result)
     help_ = run_train("--help", env={"PYTHONPATH": str(tmp_path)})
     assert help_.returncode == 0
-    assert "python train.py data=local" in help_.stdout
+    assert "python train.py data.train=train.csv" in help_.stdout
 
 
 def test_how_a_csv_is_read_is_null_or_said() -> None:

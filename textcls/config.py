@@ -29,6 +29,16 @@ CIRCUMSTANCES = ("cache_dir", "trainer.device", "trainer.num_threads", "trainer.
 Names = Annotated[
     tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
+
+
+def _one_character(value: object) -> object:
+    value = "\t" if value == "\\t" else value  # as a shell leaves it
+    if isinstance(value, str) and (len(value) != 1 or value in '"\r\n'):
+        raise ValueError(f"data.delimiter={value!r}: give one character, as in data.delimiter=';'")
+    return value
+
+
+Delimiter = Annotated[str, BeforeValidator(_one_character)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -44,7 +54,7 @@ class Reading:
     label: str | None = None
     label_names: Names | None = None
     columns: Names | None = None
-    delimiter: str | None = None
+    delimiter: Delimiter | None = None
     encoding: str = "utf-8"
     header: bool | None = None
     quoting: Quoting | None = None
@@ -66,7 +76,7 @@ class DataConfig:
     label: str | None
     label_names: Names | None
     columns: Names | None
-    delimiter: str | None
+    delimiter: Delimiter | None
     encoding: str
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
@@ -257,8 +267,7 @@ def parse(values: Mapping[str, Any]) -> Config:
     try:
         return _adapter.validate_python(values)
     except ValidationError as error:
-        lines = dict.fromkeys(_describe(dict(item)) for item in error.errors())
-        raise InputError("; ".join(lines)) from None
+        raise InputError(_describe_all(error)) from None
 
 
 def parse_tuning(values: Mapping[str, Any], given: Collection[str] = ()) -> TuneConfig:
@@ -282,8 +291,7 @@ def parse_tuning(values: Mapping[str, Any], given: Collection[str] = ()) -> Tune
     try:
         return _tune_adapter.validate_python({**values, "space": space})
     except ValidationError as error:
-        lines = dict.fromkeys(_describe(dict(item), "tune.") for item in error.errors())
-        raise InputError("; ".join(lines)) from None
+        raise InputError(_describe_all(error, "tune.")) from None
 
 
 def _space_by_option(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -368,6 +376,16 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _describe_all(error: ValidationError, prefix: str = "") -> str:
+    """Return what is wrong in one line, of many faults those that a line has room for."""
+    faults = list(dict.fromkeys(_describe(dict(item), prefix) for item in error.errors()))
+    shown = 1
+    while shown < len(faults) and len("; ".join(faults[: shown + 1])) <= 270:
+        shown += 1
+    more = f"; and {len(faults) - shown} more" if shown < len(faults) else ""
+    return "; ".join(faults[:shown]) + more
+
+
 def _describe(item: dict[str, Any], prefix: str = "") -> str:
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "value_error":
@@ -378,4 +396,6 @@ def _describe(item: dict[str, Any], prefix: str = "") -> str:
         return f"{key}: there is no such option"
     if item["type"] in ("missing", "missing_argument"):
         return f"{key} is missing"
-    return f"{key}={item['input']}: {message[0].lower()}{message[1:]}"
+    value = str(item["input"])
+    shown = value if len(value) <= 60 else f"{value[:59]}…"
+    return f"{key}={shown}: {message[0].lower()}{message[1:]}"

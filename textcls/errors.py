@@ -1,5 +1,6 @@
 """The ways in which a run may end early, each with the exit status that the shell sees."""
 
+import io
 import signal
 import sys
 import traceback
@@ -61,6 +62,13 @@ def first_line(error: BaseException) -> str:
 def tell(message: str) -> None:
     """Print an error on stderr, in one line whatever it holds."""
     print(f"error: {visible(' '.join(message.split()))}", file=sys.stderr)
+
+
+def print_any_character() -> None:
+    """Let stdout and stderr replace characters that their encoding lacks, as ASCII lacks most."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def visible(text: str) -> str:

@@ -35,7 +35,7 @@ try:
 except ImportError as error:
     raise ImportError(
         f"textcls.sklearn needs scikit-learn, the extra of that name: "
-        f"pip install -c constraints.txt -e '.[sklearn]' ({error})"
+        f"pip install 'textcls[sklearn]' ({error})"
     ) from None
 
 from textcls.config import (

@@ -471,7 +471,8 @@ class _Search:
             )
         self.console.print(table)
         self._say(f"trial {ranked[0].number} is the best by validation {self.monitor}:")
-        self._say(shlex.join(["python", "train.py", *self.fixed, *self._found(ranked[0])]))
+        again = shlex.join([*self.fixed, *self._found(ranked[0])])
+        self._say(f"{train_command()} {again}")
 
     def train_best(self) -> None:
         """Train the best settings once more, as a run that is kept and tested: ``best``.

@@ -11,9 +11,9 @@ from hydra import compose, initialize_config_dir
 
 from benchmarks.corpora import PROJECT, read
 from benchmarks.peers import scores, timed
+from textcls.app.compose import to_config
 from textcls.config import Config
 from textcls.data.prepare import Prepared
-from train import to_config
 
 
 def configure(overrides: list[str]) -> Config:

@@ -185,9 +185,7 @@ def export_onnx(parts: ModelParts, path: Path) -> None:
         import onnx
         from onnx import checker, helper, numpy_helper, parser
     except ImportError:
-        raise InputError(
-            "exporting to ONNX needs onnx: pip install -c constraints.txt -e '.[onnx]'"
-        ) from None
+        raise InputError("exporting to ONNX needs onnx: pip install 'textcls[onnx]'") from None
 
     text, tensors = _graph_of(parts.model)
     size = sum(tensor.nbytes for tensor in tensors.values())

@@ -1,0 +1,1 @@
+"""Training from the command line: its arguments, Hydra's configuration, its error messages."""

@@ -1,0 +1,65 @@
+"""From Hydra's configuration to ours: below this, there is no DictConfig."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from textcls.app.mistakes import told_of
+from textcls.app.weights import weights_by_label
+from textcls.config import Config, TuneConfig, parse, parse_tuning
+from textcls.errors import InputError
+from textcls.program import ROOT, train_command
+
+OmegaConf.register_new_resolver("textcls.project", lambda path: str(ROOT / path), replace=True)
+OmegaConf.register_new_resolver("textcls.command", train_command, replace=True)
+# Rounded: 3 * 0.1 is to be 0.3.
+OmegaConf.register_new_resolver("textcls.times", lambda a, b: float(f"{a * b:.6g}"), replace=True)
+
+
+def to_config(cfg: DictConfig) -> Config:
+    """Turn Hydra's configuration into ours.
+
+    Class weights that a file holds become part of it, so that a run does not depend on the file.
+
+    Raises:
+        InputError: a missing, unknown or wrong value, in one line.
+    """
+    values = _plain(cfg)
+    for key in ("run_dir", "resume", "tune"):  # of the command line alone
+        values.pop(key, None)
+    trainer = values.get("trainer")
+    if isinstance(trainer, dict) and isinstance(trainer.get("class_weights"), str):
+        trainer["class_weights"] = weights_by_label(trainer["class_weights"])
+    return parse(values)
+
+
+def to_tuning(cfg: DictConfig, overrides: list[str]) -> tuple[TuneConfig, list[str]]:
+    """Return the search, and the overrides that a run needs beside the settings it will find.
+
+    Raises:
+        InputError: a missing, unknown or wrong value, in one line.
+    """
+    keys = {
+        override: parsed.key_or_group
+        for override, parsed in zip(
+            overrides, OverridesParser.create().parse_overrides(overrides), strict=True
+        )
+    }
+    tuning = parse_tuning(_plain(cfg)["tune"], set(keys.values()))
+    fixed = [
+        override
+        for override, key in keys.items()
+        if key.split(".")[0] not in ("tune", "run_dir", "resume") and key not in tuning.space
+    ]
+    return tuning, fixed
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    try:
+        return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise InputError(told_of(error, [])) from None
