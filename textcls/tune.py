@@ -51,6 +51,7 @@ from textcls.config import (
 )
 from textcls.errors import InputError, Interrupted, TakenError, TextclsError
 from textcls.files import SEARCH, write_whole
+from textcls.program import train_command
 from textcls.run_folder import RUN_FILES, check_same, check_unchanged, write_settings
 from textcls.run_log import log_to
 from textcls.training.checkpoint import Progress
