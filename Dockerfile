@@ -17,6 +17,8 @@ RUN pip install --no-cache-dir "uv==${UV_VERSION}" && uv venv /opt/venv
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY textcls textcls
+COPY configs configs
+COPY data data
 RUN --mount=type=cache,target=/root/.cache/uv \
     VIRTUAL_ENV=/opt/venv UV_NATIVE_TLS=true UV_LINK_MODE=copy \
     uv pip install --no-deps --compile-bytecode .
@@ -76,9 +78,6 @@ ENV HOME=/cache USER=textcls \
 # The project.
 COPY --from=project /opt/venv /opt/venv
 COPY .docker/entrypoint /usr/local/bin/textcls-entrypoint
-COPY train.py /app/
-COPY configs /app/configs
-COPY data /app/data
 
 USER 10001:10001
 WORKDIR /workspace

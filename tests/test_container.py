@@ -240,7 +240,7 @@ def test_what_is_in_it(python: Callable[[str], str]) -> None:
     assert ("gcc" in compilers) if cuda else (compilers == [])
     assert unneeded == []
     assert opt == ["venv"]
-    assert app == ["configs", "constraints.txt", "data", "pyproject.toml", "train.py"]
+    assert app == ["constraints.txt", "pyproject.toml"]
 
 
 def test_how_it_is_described() -> None:
@@ -259,9 +259,9 @@ def test_a_change_of_code_leaves_the_dependencies() -> None:
         json.loads(engine("image", "inspect", image).stdout)[0]["RootFS"]["Layers"]
         for image in (IMAGE, REBUILT)
     ]
-    # The last five are the project, the entry point, train.py, configs and data.
-    assert layers[0][:-5] == layers[1][:-5]
-    assert layers[0][-5] != layers[1][-5]
+    # The last two are the project and the entry point.
+    assert layers[0][:-2] == layers[1][:-2]
+    assert layers[0][-2] != layers[1][-2]
 
 
 @pytest.fixture

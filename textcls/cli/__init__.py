@@ -1,4 +1,4 @@
-"""The command ``textcls``: what there is to do with runs and models once they are trained."""
+"""The command ``textcls``: training, and what there is to do with runs and models after it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,17 @@ from textcls.errors import Interrupted, status_and_reason, tell
 from textcls.training.signals import raising
 
 # Each is a module of this package with a click command of the same name.
-VERBS = ("predict", "evaluate", "inspect", "neighbors", "explain", "export", "compress", "compare")
+VERBS = (
+    "train",
+    "predict",
+    "evaluate",
+    "inspect",
+    "neighbors",
+    "explain",
+    "export",
+    "compress",
+    "compare",
+)
 
 
 class _Verbs(click.Group):
@@ -41,14 +51,14 @@ class _Verbs(click.Group):
 )
 @click.version_option(__version__, prog_name=PROGRAM)
 def cli() -> None:
-    """Use and compare text classifiers trained by train.py.
+    """Train, use and compare text classifiers.
 
     MODEL is a run folder, or the model folder inside one.
     """
 
 
 def _told(error: Exception) -> tuple[int, str]:
-    """Tell an error in one line; options of train.py by their names here."""
+    """Tell an error in one line; options of training by their names here."""
     if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
         more = f" ({context.command_path} --help tells more)" if context else ""
