@@ -1,4 +1,4 @@
-# textcls for GPU machines (the default) or CPUs: README, "Docker", and docs/docker.md.
+# textcls for GPU machines (the default) or CPUs: see docs/docker.md.
 #
 #   docker build -t textcls .                                  torch with CUDA 13, and a C compiler for Triton
 #   docker build -t textcls:cpu --build-arg VARIANT=cpu .      torch for CPUs, and no compiler

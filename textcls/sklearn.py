@@ -339,7 +339,7 @@ def _labels(y: Any) -> tuple[npt.NDArray[Any], Int64]:
 
 @contextmanager
 def _apart(seed: int) -> Iterator[None]:
-    """Let the block compute with a random state of its own, and one thread (README, "Threads")."""
+    """Give the block its own random state and one thread (see "Threads" in docs/training.md)."""
     with _TRAINING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well
         threads = torch.get_num_threads()
