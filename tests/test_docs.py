@@ -1,0 +1,88 @@
+"""The documentation: links and anchors resolve, every page can be found, its commands are valid."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from .conftest import PROJECT, make_config
+
+DOCS = PROJECT / "docs"
+PAGES = [
+    *sorted(PROJECT.glob("*.md")), PROJECT / "data" / "README.md",
+    PROJECT / "benchmarks" / "README.md", *sorted(DOCS.glob("*.md")),
+]  # fmt: skip
+
+
+def prose(page: Path) -> str:
+    """Return a page without its code: blocks indented or fenced, and code spans."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    lines = [line for line in text.splitlines() if not line.startswith("    ")]
+    return re.sub(r"`[^`\n]*`", "", "\n".join(lines))
+
+
+def links(page: Path) -> list[str]:
+    """Return the relative targets of the links and images of a page."""
+    targets = re.findall(r"\]\(\s*([^)\s]+)\s*\)", prose(page))
+    return [target for target in targets if not re.match(r"[a-z]+:", target)]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub makes of the headings of a page."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands(page: Path, program: str) -> list[str]:
+    """Return the lines of the code blocks of a page that run a program, as the shell sees them."""
+    found = re.findall(
+        rf"(?<!\\\n)^ {{4,}}{re.escape(program)}(?: (.*))?$", page.read_text("utf-8"), flags=re.M
+    )
+    return [line for line in found if "…" not in line and "[KEY" not in line]
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(PROJECT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_links_and_anchors_resolve(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{_name(page)}: {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{_name(page)}: {link}"
+
+
+def test_the_readme_is_short_and_links_to_every_page() -> None:
+    readme = PROJECT / "README.md"
+    assert len(readme.read_text(encoding="utf-8").splitlines()) <= 200
+    linked = {(PROJECT / link.partition("#")[0]).resolve() for link in links(readme)}
+    assert linked >= {page.resolve() for page in PAGES if page != readme}
+
+
+def test_every_picture_of_the_documentation_is_shown() -> None:
+    shown = {(page.parent / link).resolve() for page in PAGES for link in links(page)}
+    assert shown >= set(DOCS.glob("*.png"))
+
+
+def test_the_readme_has_the_command_that_continuous_integration_runs() -> None:
+    assert len(re.findall(r"(?m)^ {4}\S.*bin/pytest$", (PROJECT / "README.md").read_text())) == 1
+
+
+# `resume=` and Hydra's flags are of the command line; everything else is composed here.
+TRAININGS = sorted(
+    {line for page in PAGES for line in commands(page, "python train.py") if "resume=" not in line}
+)
+
+
+@pytest.mark.parametrize("line", TRAININGS)
+def test_documented_options_of_training_exist(line: str) -> None:
+    given = [a for a in shlex.split(line, comments=True) if a not in ("-m", "--help")]
+    # A sweep is composed with the first of its values.
+    make_config(*(re.sub(r"^([\w.]+=[^,\[{]+),.*", r"\1", argument) for argument in given))
