@@ -6,7 +6,10 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
+
+from textcls.cli import cli
 
 from .conftest import PROJECT, make_config
 
@@ -38,11 +41,12 @@ def anchors(page: Path) -> set[str]:
 
 
 def commands(page: Path, program: str) -> list[str]:
-    """Return the lines of the code blocks of a page that run a program, as the shell sees them."""
+    """Return the arguments of the lines in the code blocks of a page that run a program."""
     found = re.findall(
         rf"(?<!\\\n)^ {{4,}}{re.escape(program)}(?: (.*))?$", page.read_text("utf-8"), flags=re.M
     )
-    return [line for line in found if "…" not in line and "[KEY" not in line]
+    lines = [re.sub(r" +[#|] .*", "", line) for line in found]
+    return [line for line in lines if "…" not in line and "[KEY" not in line]
 
 
 def _name(page: Path) -> str:
@@ -83,6 +87,21 @@ TRAININGS = sorted(
 
 @pytest.mark.parametrize("line", TRAININGS)
 def test_documented_options_of_training_exist(line: str) -> None:
-    given = [a for a in shlex.split(line, comments=True) if a not in ("-m", "--help")]
+    given = [a for a in shlex.split(line) if a not in ("-m", "--help")]
     # A sweep is composed with the first of its values.
     make_config(*(re.sub(r"^([\w.]+=[^,\[{]+),.*", r"\1", argument) for argument in given))
+
+
+VERBS = sorted({line for page in PAGES for line in commands(page, "textcls")})
+
+
+@pytest.mark.parametrize("line", VERBS)
+def test_documented_verbs_and_options_exist(line: str) -> None:
+    name, *given = shlex.split(line)
+    verb = cli.get_command(click.Context(cli), name)
+    assert verb is not None, name
+    if name == "train":
+        return
+    known = {option for parameter in verb.params for option in parameter.opts}
+    for option in given:
+        assert not option.startswith("--") or option in known, f"{name} {option}"
