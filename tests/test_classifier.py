@@ -213,8 +213,8 @@ def test_a_run_writes_its_card(files: list[str], tmp_path: Path, cache_dir: Path
     environment = json.loads((tmp_path / "run" / "environment.json").read_text(encoding="utf-8"))
     assert environment["command"] in card.content
     for said in (
-        "| train rows | 108 |",
-        "| validation rows | 12 |",
+        "| train | 108 |",
+        "| validation | 12 |",
         "| seed | 7 |",
         "not calibrated",
     ):

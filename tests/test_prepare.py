@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -80,17 +79,16 @@ def test_an_entry_is_found_again(config: Config, run: Run, tmp_path: Path) -> No
     assert len(entries(tmp_path)) == 1
 
 
-def test_notes_are_told_again(
-    config: Config, run: Run, caplog: pytest.LogCaptureFixture, tmp_path: Path
+def test_facts_and_notes_come_out_of_the_cache_too(
+    config: Config, run: Run, tmp_path: Path
 ) -> None:
     train = tmp_path / "train.csv"
     train.write_text(train.read_text() + ",good\n")
-    logging.getLogger("textcls").propagate = True
-    for _ in range(2):
-        caplog.clear()
-        with caplog.at_level(logging.INFO):
-            run(config)
-        assert "train.csv: 1 row has no text" in caplog.text
+    first, again = run(config), run(config)
+    assert again.from_cache
+    assert first.facts == again.facts
+    assert any("train.csv: 1 row has no text" in note for note in again.facts["notes"])
+    assert again.facts["columns"] == {"text": ["text"], "label": "label", "left": []}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from safetensors import SafetensorError
 FINISHED = "metrics.json"
 FAILED = "failed.json"
 SEARCH = "tune.yaml"
+# What was read, in full (see textcls/data/facts.py).
+DATA = "data.json"
 
 
 @contextmanager

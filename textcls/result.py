@@ -36,6 +36,7 @@ PROJECTED_TOKENS = 2_000
 def write_result(
     config: Config,
     prepared: Prepared,
+    report: str,
     model: EmbeddingBagClassifier,
     progress: Progress,
     prepare_seconds: float,
@@ -48,6 +49,7 @@ def write_result(
     Args:
         config: of the run.
         prepared: its corpus.
+        report: what was read, as Markdown.
         model: with its best weights.
         progress: of the finished training.
         prepare_seconds: spent on preparing.
@@ -83,7 +85,7 @@ def write_result(
         tokens=tokens,
         embeddings=rows,
     )
-    _write_card(config, prepared, metrics, folder, swept)
+    _write_card(config, prepared, report, metrics, folder, swept)
     # The last thing written: where it is there, the run is finished.
     lines = json.dumps(metrics, ensure_ascii=False, indent=1)
     write_whole(folder / FINISHED, lines, synced=True)
@@ -102,6 +104,7 @@ def _validation(folder: Path, epoch: int) -> dict[str, Any] | None:
 def _write_card(
     config: Config,
     prepared: Prepared,
+    report: str,
     metrics: dict[str, Any],
     folder: Path,
     swept: Mapping[str, str],
@@ -114,7 +117,7 @@ def _write_card(
         config.model.mode,
         prepared.label_names,
         _hparams(config, swept),
-        of_run(config, metrics, there, rows),
+        of_run(config, metrics, there, rows, report),
     )
     write_whole(folder / "model" / CARD, card)
 

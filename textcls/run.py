@@ -19,6 +19,7 @@ from rich.text import Text
 
 from textcls.config import Config, read_config
 from textcls.data.bags import Bags
+from textcls.data.checks import find_mistakes
 from textcls.data.prepare import Prepared, prepare
 from textcls.device import to_device
 from textcls.errors import (
@@ -26,7 +27,7 @@ from textcls.errors import (
     Interrupted,
     TakenError,
 )
-from textcls.files import FAILED, FINISHED
+from textcls.files import DATA, FAILED, FINISHED, write_whole
 from textcls.model.embedding_bag import EmbeddingBagClassifier, untrained
 from textcls.model.folder import (
     WEIGHTS,
@@ -36,6 +37,7 @@ from textcls.model.folder import (
     save_weights,
 )
 from textcls.report.confusion import headline
+from textcls.report.data import as_markdown, log_lines
 from textcls.result import show_result, write_result
 from textcls.run_folder import (
     RUN_FILES,
@@ -195,6 +197,7 @@ def _phases(
     prepared = corpus(config)
     check_unchanged(folder / "corpus.txt", prepared.key)
     prepare_seconds = time.perf_counter() - began
+    report = _report_data(config, prepared, folder)
     log.info("prepared in %.2f s%s", prepare_seconds, " (cached)" if prepared.from_cache else "")
 
     # Build.
@@ -217,6 +220,7 @@ def _phases(
             save_model(parts, folder / "model")
 
     with Tracker(folder, console, config.trainer.monitor, config.trainer.profile) as tracker:
+        tracker.say("data", report)
         progress = fit(
             model,
             prepared.train,
@@ -237,7 +241,7 @@ def _phases(
 
         # Test: once, at the end.
         metrics = write_result(
-            config, prepared, model, progress, prepare_seconds, tracker, folder, swept or {}
+            config, prepared, report, model, progress, prepare_seconds, tracker, folder, swept or {}
         )
     # What it would go on from: often most of what a run folder holds.
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -264,6 +268,18 @@ def corpus(config: Config) -> Prepared:
     if config.trainer.overfit:
         prepared = _only(prepared, config.trainer.overfit)
     return prepared
+
+
+def _report_data(config: Config, prepared: Prepared, folder: Path) -> str:
+    """Log what was read, write ``data.json``, and return the report as Markdown."""
+    warnings = find_mistakes(prepared.facts, config.tokenizer)
+    for line in log_lines(prepared.facts):
+        log.info(line)
+    for warning in warnings:
+        log.warning(warning)
+    whole = prepared.facts | {"warnings": warnings}
+    write_whole(folder / DATA, json.dumps(whole, ensure_ascii=False, indent=1))
+    return as_markdown(prepared.facts, warnings)
 
 
 def validation_split(folder: Path) -> Bags:

@@ -43,7 +43,10 @@ class _ConsoleHandler(logging.Handler):
         self.console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno < logging.ERROR:  # errors are told on stderr, at the very end
+        if record.levelno == logging.WARNING:
+            text = Text(f"warning: {record.getMessage()}", style="yellow")
+            self.console.print(text, soft_wrap=True)
+        elif record.levelno < logging.WARNING:  # errors are told on stderr, at the very end
             self.console.print(Text(record.getMessage()), soft_wrap=True)
 
 

@@ -89,6 +89,11 @@ class Source:
             return docstrings.fingerprint()
         return str({split: hash_files(files) for split, files in self._files.items()})
 
+    @property
+    def paths(self) -> list[str]:
+        """The files and folders of all splits, in order; none where there are no local ones."""
+        return [str(path) for files in self._files.values() for path in files]
+
     def read(self) -> Corpus:
         """Read all splits, decide on columns and labels, and cut the splits that are missing."""
         return _make_corpus(self.config, self.open())

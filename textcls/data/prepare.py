@@ -6,13 +6,11 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import logging
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import safetensors.numpy
 import safetensors.torch
@@ -21,13 +19,12 @@ from textcls.config import DataConfig, TokenizerConfig
 from textcls.data.bags import Bags
 from textcls.data.cache import Manifest, find_or_make, write_json
 from textcls.data.corpus import Corpus, Source
+from textcls.data.facts import FactCounter, moved
 from textcls.data.ngrams import Encoder, build_vocabulary, num_embeddings
 from textcls.data.splits import SPLITS
 from textcls.data.tokenizer import Tokenizer, versions
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError
-
-log = logging.getLogger("textcls")
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
 FORMAT = 5
@@ -48,6 +45,9 @@ class Prepared:
         label_column: where the labels were.
         test_set: a hash of the test split's texts and labels, however they were tokenized: runs
             with the same one can be compared row by row.
+        facts: what was read, ready for JSON: ``columns`` (``text``, ``label``, ``left``), ``files``
+            by split, ``splits`` (what :class:`textcls.data.facts.FactCounter` counted),
+            ``vocabulary`` (its size) and ``notes`` (sentences on what was decided or changed).
     """
 
     train: Bags
@@ -61,6 +61,7 @@ class Prepared:
     text_columns: tuple[str, ...]
     label_column: str
     test_set: str
+    facts: dict[str, Any]
 
     @property
     def num_embeddings(self) -> int:
@@ -81,10 +82,13 @@ def prepare(data: DataConfig, tokenizer: TokenizerConfig, cache_dir: Path) -> Pr
     source = Source(data)
 
     def make(scratch: Path) -> Manifest:
-        return _write(source.read(), tokenizer, scratch)
+        return write_bags(source.read(), tokenizer, scratch) | {"paths": source.paths}
 
     def load(entry: Path, manifest: Manifest) -> Prepared:
-        return _read(entry, manifest, tokenizer)
+        found = _read(entry, manifest, tokenizer)
+        # The key is of the files' contents: their names may be others than when it was written.
+        facts = moved(found.facts, manifest["paths"], source.paths)
+        return dataclasses.replace(found, facts=facts)
 
     key = _key(data, tokenizer, source.fingerprint)
     prepared, was_there = find_or_make(cache_dir, key, make, load)
@@ -113,15 +117,22 @@ def _key(data: DataConfig, tokenizer: TokenizerConfig, fingerprint: str) -> dict
     return result
 
 
-def _write(corpus: Corpus, config: TokenizerConfig, scratch: Path) -> Manifest:
-    """Write the bags of a corpus into a folder; return what its manifest is to say of them."""
+def write_bags(corpus: Corpus, config: TokenizerConfig, folder: Path) -> Manifest:
+    """Write the bags of a corpus into a folder; return what its manifest is to say of them.
+
+    The texts are taken out of the corpus on the way.
+
+    Raises:
+        InputError: the tokenizer cannot be used, or leaves nothing of a split.
+    """
     tokenizer = Tokenizer(config, corpus.train.texts)
-    notes = list(corpus.notes)
+    counter = FactCounter(corpus.label_names)
     encode = None
     for split in SPLITS:
         part = corpus.splits[split]
         if split == "test":
-            test_set = part.fingerprint(corpus.label_names)  # before its texts are used up
+            test_set = part.fingerprint(corpus.label_names)
+        counter.count_texts(split, part.chunks, part.labels)
         tokens = tokenizer.use_up(part.chunks)
         pa.default_memory_pool().release_unused()  # the texts' memory, to the system
         num_words = len(tokens.codes)
@@ -135,30 +146,44 @@ def _write(corpus: Corpus, config: TokenizerConfig, scratch: Path) -> Manifest:
                     f"the most frequent stands {tokens.counts().max():,} times"
                 )
             encode = Encoder(vocabulary, config)
-        empty = int((np.diff(tokens.offsets) == 0).sum())
+        counter.count_tokens(split, tokens)
         indices, offsets = encode(tokens)
         del tokens  # writing takes a copy of the indices: not beside this one
-        unknown = np.count_nonzero(indices == vocabulary.unknown_id) / num_words
-        ngrams = f", {len(indices) - num_words:,} n-grams" if config.ngrams > 1 else ""
-        notes.append(
-            f"{split}: {len(part):,} bags, {num_words:,} tokens{ngrams}, "
-            f"{unknown:.1%} unknown, {empty:,} bags empty"
-        )
+        counter.count_ids(split, indices, offsets, vocabulary.unknown_id)
         safetensors.numpy.save_file(
             {"indices": indices, "offsets": offsets, "labels": part.labels},
-            scratch / f"{split}.safetensors",
+            folder / f"{split}.safetensors",
         )
-    (scratch / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
-    write_json(scratch / "labels.json", corpus.label_names)
+    (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
+    write_json(folder / "labels.json", corpus.label_names)
     if tokenizer.json is not None:
-        (scratch / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
-    notes += [f"vocabulary: {len(vocabulary):,} tokens", *ngram_notes]
-    columns = {"text": corpus.text_columns, "label": corpus.label_column}
-    return {"columns": columns, "test_set": test_set, "notes": notes}
+        (folder / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
+    facts = {
+        "columns": {
+            "text": corpus.text_columns,
+            "label": corpus.label_column,
+            "left": _left(corpus),
+        },
+        "files": {
+            split: [dataclasses.asdict(file) for file in files]
+            for split, files in corpus.files.items()
+        },
+        "splits": counter.splits(),
+        "vocabulary": len(vocabulary),
+        "notes": [*corpus.notes, *ngram_notes],
+    }
+    return {"test_set": test_set, "facts": facts}
+
+
+def _left(corpus: Corpus) -> list[str]:
+    """Return the columns that some file has and nobody took, in order."""
+    columns = (name for files in corpus.files.values() for file in files for name in file.columns)
+    taken = {*corpus.text_columns, corpus.label_column}
+    return [name for name in dict.fromkeys(columns) if name not in taken]
 
 
 def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
-    """Open what :func:`_write` wrote, and log its notes."""
+    """Open what :func:`write_bags` wrote."""
     vocabulary = Vocabulary.from_json(_text(entry / "vocabulary.json"))
     text = entry / "tokenizer.json"
     tokenizer = Tokenizer(config, json=_text(text) if text.exists() else None)
@@ -170,20 +195,19 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
         )
         for split in SPLITS
     }
-    prepared = Prepared(
+    columns = manifest["facts"]["columns"]
+    return Prepared(
         **bags,
         vocabulary=vocabulary,
         tokenizer=tokenizer,
         label_names=tuple(json.loads(_text(entry / "labels.json"))),
         from_cache=False,
         key=entry.name,
-        text_columns=tuple(manifest["columns"]["text"]),
-        label_column=manifest["columns"]["label"],
+        text_columns=tuple(columns["text"]),
+        label_column=columns["label"],
         test_set=manifest["test_set"],
+        facts=manifest["facts"],
     )
-    for note in manifest["notes"]:
-        log.info(note)
-    return prepared
 
 
 def _text(path: Path) -> str:

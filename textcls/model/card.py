@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from textcls.config import Config
+from textcls.markdown import plain, table
 
 # Longer lists are cut: the whole is in labels.json and metrics.json.
 MAX_CLASSES = 30
@@ -37,7 +38,7 @@ def model_card(
     """
     parts = [
         f"---\n{_head(name, run)}---\n",
-        f"# {_plain(name)}\n",
+        f"# {plain(name)}\n",
         f"A text classifier of {len(label_names)} classes: one vector per token, "
         f"{mode} pooling over the tokens of a text (`torch.nn.EmbeddingBag`), "
         "and a linear layer. Trained with textcls.\n",
@@ -46,9 +47,9 @@ def model_card(
         _classes(label_names, run),
     ]
     if run is not None:
-        parts += ["## Data\n", _data(run["data"], run["rows"])]
+        parts += ["## Data\n", table(("", ""), run["data"].items()), run["read"]]
         parts += ["## Results\n", _results(run["metrics"], run["rows"])]
-    parts += ["## Settings\n", _table(("setting", "value"), settings.items())]
+    parts += ["## Settings\n", table(("setting", "value"), settings.items())]
     parts += ["## Intended use and limits\n", _LIMITS]
     if run is not None:
         parts += ["## How it was trained\n", _training(run)]
@@ -98,6 +99,7 @@ def of_run(
     metrics: Mapping[str, Any],
     environment: Mapping[str, Any],
     rows: Mapping[str, int],
+    read: str,
 ) -> dict[str, Any]:
     """Return what a card says of a run.
 
@@ -106,6 +108,7 @@ def of_run(
         metrics: as ``metrics.json`` has them.
         environment: as ``environment.json`` has it.
         rows: of each split.
+        read: what was read, as Markdown.
     """
     data = config.data
     source: dict[str, Any] = {"name": data.name}
@@ -117,6 +120,7 @@ def of_run(
         "data": {key: value for key, value in source.items() if value is not None},
         "metrics": metrics,
         "rows": rows,
+        "read": read,
         "seed": config.seed,
         "command": environment["command"],
         "commit": environment["commit"],
@@ -171,7 +175,7 @@ def _classes(label_names: Sequence[str], run: Mapping[str, Any] | None) -> str:
     more = len(label_names) - len(shown)
     end = f"\n… and {more:,} more, see `labels.json`.\n" if more else ""
     if run is None:
-        return _table(("number", "class"), enumerate(shown)) + end
+        return table(("number", "class"), enumerate(shown)) + end
     by_class = run["metrics"]["test"]["per_class"]
     rows = [
         (
@@ -183,22 +187,16 @@ def _classes(label_names: Sequence[str], run: Mapping[str, Any] | None) -> str:
         for number, name in enumerate(shown)
     ]
     heads = ("number", "class", "precision", "recall", "F1", "test rows")
-    return _table(heads, rows) + end
-
-
-def _data(data: Mapping[str, Any], rows: Mapping[str, int]) -> str:
-    return _table(
-        ("", ""), [*data.items(), *((f"{split} rows", f"{n:,}") for split, n in rows.items())]
-    )
+    return table(heads, rows) + end
 
 
 def _results(metrics: Mapping[str, Any], rows: Mapping[str, int]) -> str:
-    table = [
+    scores = [
         (split, f"{rows[split]:,}", *(f"{metrics[split][score]:.4f}" for score, _ in _SCORES))
         for split in ("test", "validation")
     ]
     return (
-        _table(("split", "rows", *(words for _, words in _SCORES)), table)
+        table(("split", "rows", *(words for _, words in _SCORES)), scores)
         + f"\nOne training, with the seed of the command below; the weights are those of epoch "
         f"{metrics['best_epoch']} of {metrics['epochs']}, the best on the validation split, which "
         "flatters the figures there a little.\n"
@@ -219,14 +217,3 @@ def _fenced(command: str) -> str:
     # Longer than any in the command, so that nothing in it ends it.
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", command)), default=0))
     return f"{fence}\n{command}\n{fence}\n"
-
-
-def _table(heads: Sequence[str], rows: Any) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(_plain(cell) for cell in line)} |\n" for line in lines)
-
-
-def _plain(value: Any) -> str:
-    """Return text as Markdown that shows it: names are other people's, and may hold anything."""
-    text = " ".join(str(value).split())
-    return re.sub(r"([\\`*_\[\]<>|#~$])", r"\\\1", text)

@@ -21,6 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from textcls.config import Mode
 from textcls.files import read_epochs, whole_file, write_whole
+from textcls.markdown import table
 from textcls.training.checkpoint import Progress
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ class Tracker(Listener):
         number = record["epoch"]
         with (self.folder / "epochs.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        for split, writer in self._writers.items():
+        for split in ("train", "validation"):
+            writer = self._writers[split]
             for name in ("loss", "accuracy", "macro_f1"):
                 writer.add_scalar(name, record[split][name], number)
             classes = record[split]["per_class"]
@@ -195,6 +197,16 @@ class Tracker(Listener):
             "  best" if progress.best_epoch == number else "",
         )
 
+    def say(self, name: str, text: str) -> None:
+        """Show Markdown on TensorBoard's text tab, at once: in the run folder itself."""
+        self._of_run().add_text(name, text)
+        self._of_run().flush()
+
+    def _of_run(self) -> SummaryWriter:
+        if "run" not in self._writers:
+            self._writers["run"] = SummaryWriter(str(self.folder))
+        return self._writers["run"]
+
     def finish(
         self,
         hparams: Mapping[str, Any],
@@ -217,7 +229,7 @@ class Tracker(Listener):
             embeddings: float ``[n, embedding_dim]`` for the projector.
         """
         self._live.stop()
-        writer = self._writers["test"] = SummaryWriter(str(self.folder))
+        writer = self._of_run()
         names = list(test["per_class"])
         final = {f"test/{name}": float(test[name]) for name in ("accuracy", "macro_f1", "loss")}
         add_hparams(writer, hparams, final)
@@ -235,7 +247,7 @@ class Tracker(Listener):
             tag="tokens",
             global_step="projector",  # names the folder of the tables
         )
-        writer.add_text("settings", _markdown(hparams))
+        writer.add_text("settings", table(("key", "value"), hparams.items()))
 
 
 def step_profiler(folder: Path) -> profile:
@@ -249,8 +261,8 @@ def step_profiler(folder: Path) -> profile:
         with whole_file(folder / "trace.json") as scratch:
             done.export_chrome_trace(str(scratch))
         by = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-        table = done.key_averages().table(sort_by=by, row_limit=25)
-        write_whole(folder / "profile.txt", table)
+        operators = done.key_averages().table(sort_by=by, row_limit=25)
+        write_whole(folder / "profile.txt", operators)
         log.info("traced: %s (open it in https://ui.perfetto.dev)", folder / "trace.json")
 
     activities = [ProfilerActivity.CPU]
@@ -279,8 +291,3 @@ def _short(number: float) -> str:
         if number >= size:
             return f"{number / size:.1f}{unit}"
     return f"{number:.0f}"
-
-
-def _markdown(values: Mapping[str, Any]) -> str:
-    rows = "\n".join(f"| {key} | {value} |" for key, value in values.items())
-    return f"| key | value |\n|---|---|\n{rows}"

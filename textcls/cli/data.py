@@ -1,0 +1,97 @@
+"""``textcls data``: what training would read from a labelled file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+
+from textcls.cli.options import with_reading
+from textcls.config import DataConfig, Reading, TokenizerConfig
+from textcls.naming import command_names
+
+# How many rows of train are shown.
+FIRST_ROWS = 5
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--test", metavar="FILE", help="Of the test split.  [default: cut from FILE]")
+@click.option(
+    "--validation", metavar="FILE", help="Of the validation split.  [default: cut from FILE]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, a line for each FILE.")
+@with_reading(labelled=True)
+def data(
+    files: tuple[str, ...],
+    test: str | None,
+    validation: str | None,
+    as_json: bool,
+    given: dict[str, Any],
+) -> None:
+    """Show what training would read, without training.
+
+    Format and columns, rows by class and split, empty texts, duplicates, lengths, the first rows,
+    and what looks like a mistake. FILE is a labelled file as training takes it, or a quoted pattern
+    of several that belong together; of several FILEs, each is reported by itself.
+    """
+    from rich.console import Console
+
+    from textcls.data.checks import find_mistakes
+    from textcls.report.data import terminal
+
+    for file in files:
+        config, tokenizer = configuration(file, validation, test, given)
+        with command_names():
+            facts, first_rows = read(config, tokenizer)
+            warnings = find_mistakes(facts, tokenizer)
+        if as_json:
+            rows = [{"label": label, "text": text} for label, text in first_rows]
+            whole = facts | {"warnings": warnings, "first_rows": rows}
+            click.echo(json.dumps(whole, ensure_ascii=False))
+        else:
+            Console().print(terminal(facts, warnings, first_rows))
+
+
+def configuration(
+    train: str, validation: str | None, test: str | None, given: dict[str, Any]
+) -> tuple[DataConfig, TokenizerConfig]:
+    """Return the configuration of a training on these files, all else as its default is."""
+    data = DataConfig(
+        name="local",
+        source="files",
+        repo=None,
+        subset=None,
+        revision=None,
+        train=train,
+        validation=validation,
+        test=test,
+        validation_fraction=0.1,
+        test_fraction=0.1,
+        split_seed=0,
+        **dataclasses.asdict(Reading()) | given,
+    )
+    return data, TokenizerConfig("basic_english", min_freq=1, max_size=None, max_tokens=None)
+
+
+def read(
+    config: DataConfig, tokenizer: TokenizerConfig
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the facts of a corpus, and label and text of its first rows."""
+    from textcls.data.corpus import Source
+    from textcls.data.prepare import write_bags
+
+    corpus = Source(config).read()
+    train = corpus.train
+    texts = pa.chunked_array(train.chunks).slice(0, FIRST_ROWS).to_pylist()
+    labels = [corpus.label_names[number] for number in train.labels[:FIRST_ROWS]]
+    first_rows = [(label, text or "") for label, text in zip(labels, texts, strict=True)]
+    with tempfile.TemporaryDirectory(prefix="textcls-") as scratch:
+        # Through JSON, as the cache does it.
+        facts = json.loads(json.dumps(write_bags(corpus, tokenizer, Path(scratch))["facts"]))
+    return facts, first_rows
