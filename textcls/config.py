@@ -27,7 +27,8 @@ CIRCUMSTANCES = ("cache_dir", "trainer.device", "trainer.num_threads", "trainer.
 
 # A single name may be given where several are allowed: data.text=review or data.text=[title,body].
 Names = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+    tuple[str, ...],
+    BeforeValidator(lambda value: (str(value),) if isinstance(value, str | int | float) else value),
 ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from textcls.config import Reading
-from textcls.data.dialect import LABEL_COLUMNS, TEXT_COLUMNS
+from textcls.data.dialect import DELIMITERS, LABEL_COLUMNS, TEXT_COLUMNS
 from textcls.data.tables import TableFile
 from textcls.errors import InputError
 from textcls.naming import option
@@ -34,6 +34,8 @@ def choose_columns(reading: Reading, file: TableFile) -> tuple[tuple[str, ...], 
         label = _label_by_content(rest, file) if len(rest) == 2 else rest[0]
         if label is not None and len(rest) == 2:
             file.facts.notes.append(f"the label is taken to be in column {label}")
+    if label is None and len(columns) == 1:
+        raise InputError(f"{listing}{_one_column(file)}")
     if label is None:
         raise InputError(f"which column is the label? {listing}{_guess(reading, file, named)}")
     if reading.text is not None:
@@ -68,6 +70,8 @@ def choose_text(file: TableFile, columns: Sequence[str], label: str | None) -> t
 def describe_columns(file: TableFile) -> str:
     """Say which columns a file has, for messages."""
     columns = file.columns
+    if len(columns) == 1:
+        return f"{file.facts.path} has the column {columns[0]:.60}"
     more = f" and {len(columns) - 12} more" if len(columns) > 12 else ""
     shown = ", ".join(f"{column:.30}" for column in columns[:12])
     return f"{file.facts.path} has the columns {shown:.160}{more}"
@@ -86,6 +90,14 @@ def check_there(key: str, wanted: Sequence[str], columns: Sequence[str], listing
         near = difflib.get_close_matches(column.lower().strip(), lower, 1, 0.75)
         mend = f"; did you mean {option(key, lower[near[0]])}?" if near else ""
         raise InputError(f"{option(key, column)}: there is no such column; {listing}{mend}")
+
+
+def _one_column(file: TableFile) -> str:
+    """Return the end of a message on a file of one column: perhaps it is to be split otherwise."""
+    other = next((mark for mark in DELIMITERS if mark in file.columns[0]), None)
+    if file.facts.delimiter is None or other in (None, file.facts.delimiter):
+        return " only: a text and a label are needed"
+    return f" only, by the delimiter {file.facts.delimiter!r}: say {option('delimiter', other)}"
 
 
 def _known_label(reading: Reading, columns: Sequence[str]) -> str | None:
