@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from textcls.errors import InputError
+from textcls.sizes import parse_size
 
 # "+" puts poolings side by side, always in this order; weighted_sum learns a weight per token.
 Mode = Literal[
@@ -23,7 +24,9 @@ Mode = Literal[
 Quoting = Literal["double", "backslash", "none"]
 Monitor = Literal["loss", "accuracy", "macro_f1"]
 # What of a configuration does not change what a run comes to.
-CIRCUMSTANCES = ("cache_dir", "trainer.device", "trainer.num_threads", "trainer.profile")
+CIRCUMSTANCES = (
+    "cache_dir", "cache_size", "trainer.device", "trainer.num_threads", "trainer.profile",
+)  # fmt: skip
 
 # A single name may be given where several are allowed: data.text=review or data.text=[title,body].
 Names = Annotated[
@@ -42,7 +45,16 @@ def _one_character(value: object) -> object:
 Delimiter = Annotated[str, BeforeValidator(_one_character)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Size = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _cache_size(value: Any) -> Any:
+    try:
+        return parse_size(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"cache_size={error}") from None
+
 
 _strict = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
@@ -196,6 +208,7 @@ class Config:
     trainer: TrainerConfig
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     cache_dir: str
+    cache_size: Annotated[Size | None, BeforeValidator(_cache_size)] = 20_000_000_000
 
     def __post_init__(self) -> None:
         if self.trainer.overfit and self.trainer.patience:

@@ -264,7 +264,8 @@ def corpus(config: Config) -> Prepared:
         InputError: data or tokenizer cannot be used.
         TextclsError: the cache cannot be written.
     """
-    prepared = prepare(config.data, config.tokenizer, Path(config.cache_dir).expanduser())
+    cache_dir = Path(config.cache_dir).expanduser()
+    prepared = prepare(config.data, config.tokenizer, cache_dir, config.cache_size)
     if config.trainer.overfit:
         prepared = _only(prepared, config.trainer.overfit)
     return prepared

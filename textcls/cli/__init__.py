@@ -28,6 +28,7 @@ VERBS = (
     "export",
     "compress",
     "compare",
+    "cache",
 )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 from textcls.config import Reading
+from textcls.sizes import parse_size
 
 PROGRAM = "textcls"
 
@@ -92,9 +92,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # before click 8.2 it is
         """Return a number of bytes."""
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?) *([kMG]?)(i?)B?", str(value).strip(), re.IGNORECASE)
-        if found is None:
-            self.fail(f"{value!r} is no size: write 500kB, 1MB or a number of bytes", param, ctx)
-        number, prefix, binary = found.groups()
-        base = 1024 if binary else 1000
-        return int(float(number) * base ** " kmg".index(prefix.lower() or " "))
+        try:
+            return parse_size(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)

@@ -17,7 +17,7 @@ import safetensors.torch
 
 from textcls.config import DataConfig, TokenizerConfig
 from textcls.data.bags import Bags
-from textcls.data.cache import Manifest, find_or_make, write_json
+from textcls.data.cache import Manifest, find_or_make, name_of, write_json
 from textcls.data.corpus import Corpus, Source
 from textcls.data.facts import FactCounter, moved
 from textcls.data.ngrams import Encoder, build_vocabulary, num_embeddings
@@ -69,11 +69,19 @@ class Prepared:
         return num_embeddings(self.vocabulary, self.tokenizer.config)
 
 
-def prepare(data: DataConfig, tokenizer: TokenizerConfig, cache_dir: Path) -> Prepared:
+def prepare(
+    data: DataConfig, tokenizer: TokenizerConfig, cache_dir: Path, cache_size: int | None = None
+) -> Prepared:
     """Return the bags of a corpus, out of the cache where they are there.
 
     The key of an entry is all that determines its content: the data (by content), how columns,
     labels and splits are chosen, the tokenizer and vocabulary, and the versions that matter.
+
+    Args:
+        data: of the corpus.
+        tokenizer: its tokenizer and vocabulary.
+        cache_dir: the folder of all entries.
+        cache_size: bytes that they may take together; None: no limit.
 
     Raises:
         InputError: data or tokenizer cannot be used.
@@ -91,7 +99,7 @@ def prepare(data: DataConfig, tokenizer: TokenizerConfig, cache_dir: Path) -> Pr
         return dataclasses.replace(found, facts=facts)
 
     key = _key(data, tokenizer, source.fingerprint)
-    prepared, was_there = find_or_make(cache_dir, key, make, load)
+    prepared, was_there = find_or_make(cache_dir, key, make, load, cache_size)
     return dataclasses.replace(prepared, from_cache=was_there)
 
 
@@ -202,7 +210,7 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
         tokenizer=tokenizer,
         label_names=tuple(json.loads(_text(entry / "labels.json"))),
         from_cache=False,
-        key=entry.name,
+        key=name_of(manifest["key"]),
         text_columns=tuple(columns["text"]),
         label_column=columns["label"],
         test_set=manifest["test_set"],

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from textcls.model.compress import KINDS, Candidate, Shrunk
 from textcls.report.plots import COLOURS, HEIGHT, MARKERS, STYLE, WIDTH
+from textcls.sizes import size_in_words
 
 # As words for people.
 NAMES = {
@@ -105,11 +106,11 @@ def _mark(axes: Axes, shrunk: Shrunk) -> None:
     )
     axes.plot(
         chosen.bytes, chosen.accuracy, "o", ms=13, mfc="none", mec="#000000", mew=1.6,
-        ls="none", label=f"chosen: {_in_words(chosen.bytes)}", zorder=5,
+        ls="none", label=f"chosen: {size_in_words(chosen.bytes)}", zorder=5,
     )  # fmt: skip
     budget: dict[str, Any] = {"color": "#555555", "linewidth": 1}
     if shrunk.max_bytes is not None:
-        words = f"at most {_in_words(shrunk.max_bytes)}"
+        words = f"at most {size_in_words(shrunk.max_bytes)}"
         axes.axvline(shrunk.max_bytes, **budget, linestyle="--", label=words)
     if shrunk.max_loss is not None:
         floor = original.accuracy - shrunk.max_loss
@@ -120,11 +121,4 @@ def _bytes_axis(axes: Axes) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator())
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _in_words(value)))
-
-
-def _in_words(size: float) -> str:
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= unit:
-            return f"{size / unit:.3g} {name}"
-    return f"{size:.0f} bytes"
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: size_in_words(value)))
