@@ -157,19 +157,20 @@ def test_a_resumed_sweep_and_run_work_from_another_directory(
     run_train: Run, tmp_path: Path, files: list[str], cache_dir: Path
 ) -> None:
     relative = ["data=local", "data.train=train.csv", "data.test=test.csv", "trainer.epochs=1"]
-    assert run_train("-m", *relative, "seed=1,2", "run_dir=sweep").returncode == 0
-    (tmp_path / "sweep" / "seed=1" / "metrics.json").unlink()
-    (tmp_path / "sweep" / "seed=2" / "metrics.json").unlink()
+    sweep = tmp_path / "it's a=sweep, (1)"
+    assert run_train("-m", *relative, "seed=1,2", f"run_dir={sweep.name}").returncode == 0
+    (sweep / "seed=1" / "metrics.json").unlink()
+    (sweep / "seed=2" / "metrics.json").unlink()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for what in ("seed=1", ""):
         result = subprocess.run(
-            [sys.executable, str(PROJECT / "train.py"), f"resume=../sweep/{what}"],
+            [sys.executable, str(PROJECT / "train.py"), f"resume=../{sweep.name}/{what}"],
             cwd=elsewhere, env=train_environment(cache_dir), capture_output=True, text=True,
             check=False,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
-    assert finished(tmp_path / "sweep") == {"seed=1", "seed=2"}
+    assert finished(sweep) == {"seed=1", "seed=2"}
 
 
 # --- launchers -----------------------------------------------------------------------------------
@@ -305,7 +306,7 @@ def test_a_launcher_that_is_not_installed_says_what_to_install(run_train: Run) -
         pytest.skip("hydra-ray-launcher is installed here")
     result = run_train("-m", "launcher=ray", "seed=1,2")
     assert result.returncode == 2
-    assert "launcher=ray needs pip install -e '.[ray]'" in one_line(result)
+    assert "launcher=ray needs another package: pip install 'textcls[ray]'" in one_line(result)
 
 
 # --- names, failures, records --------------------------------------------------------------------

@@ -437,3 +437,37 @@ def test_weights_by_label_reach_the_loss(files: list[str], run_train: Run) -> No
     result = run_train(*files, "trainer.class_weights={god: 2}")
     assert result.returncode == 2
     assert "'god', which is no label: the labels are bad, good" in one_line(result)
+
+
+def test_a_file_of_class_weights_reaches_the_run(
+    files: list[str], run_train: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "weights.csv").write_text("label,weight\ngood,2\nbad,0.5\n")
+    given = [*files, "trainer.class_weights=weights.csv", "trainer.epochs=1", "run_dir=run"]
+    assert run_train(*given).returncode == 0
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["trainer"]["class_weights"] == {"good": 2.0, "bad": 0.5}
+
+
+# --- files as they are called, where there is no UTF-8 ------------------------------------------
+
+
+def test_a_file_that_is_named_is_the_corpus(run_train: Run, tmp_path: Path) -> None:
+    write_csv(tmp_path / "größe (1), it's.csv", 100)
+    result = run_train("data.train=größe (1), it's.csv", "trainer.epochs=1", "run_dir=~/run",
+                       env={"HOME": str(tmp_path)})  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "test: 10 bags" in result.stdout
+    assert "run_dir=~" not in result.stdout
+
+
+def test_a_terminal_without_the_characters_of_the_labels(run_train: Run, tmp_path: Path) -> None:
+    text = write_csv(tmp_path / "train.csv", 60).read_text()
+    text = text.replace(",good", ",日本").replace(",bad", ",好")
+    (tmp_path / "train.csv").write_text(text, encoding="utf-8")
+    ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    sweep = ["-m", "data.train=train.csv", "trainer.epochs=1", "seed=1,2", "run_dir=sweep"]
+    result = run_train(*sweep, env=ascii_only)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert (tmp_path / "sweep" / "compare" / "index.html").exists()

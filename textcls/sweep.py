@@ -22,6 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
 
+from textcls.app.overrides import quoted
 from textcls.errors import InputError
 from textcls.files import FAILED, FINISHED, write_whole
 
@@ -42,16 +43,15 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Name the sweep's folder, and tell the runs which options are the same for all."""
         given = config.run_dir
-        folder = new_folder("sweep") if given is None else Path(given)
+        folder = new_folder("sweep") if given is None else Path(given).expanduser()
         overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
         fixed = [
             override.key_or_group for override in overrides if not override.is_sweep_override()
         ]
-        quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
         with open_dict(config):
             config.hydra.sweep.dir = str(folder)
             config.hydra.overrides.hydra += [
-                f"hydra.sweep.dir='{quoted}'",
+                f"hydra.sweep.dir={quoted(str(folder))}",
                 f"{FIXED_KEYS}=[{','.join(fixed)}]",
             ]
         Sweep.folder = folder
@@ -144,4 +144,4 @@ def command_again(folder: Path) -> list[str] | None:
             f"give the sweep's own command again, with run_dir={folder}"
         ) from None
     again = [o for o in overrides if o.split("=", 1)[0] not in ("run_dir", *OWN_KEYS)]
-    return ["-m", *again, f"run_dir={folder}"]
+    return ["-m", *again, f"run_dir={quoted(str(folder))}"]

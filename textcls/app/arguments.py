@@ -98,6 +98,8 @@ def _split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             continue
         if name not in _FLAGS:
             raise InputError(_unknown_flag(word, rest))
+        if equals and not _FLAGS[name] and name != "--info":
+            raise InputError(f"{word}: {name} takes no value")
         flags.append(word)
         if _FLAGS[name] and not equals:
             if not rest:
@@ -133,7 +135,8 @@ def _checked(word: str, argument: Argument) -> Argument:
         raise InputError(no_assignment(word))
     key = argument.key.strip()
     if key != argument.key:
-        raise InputError(f"'{word}': write {argument.sign}{key}=VALUE without spaces around the =")
+        meant = shlex.quote(f"{argument.sign}{key}={(argument.value or '').strip()}")
+        raise InputError(f"'{word}': write {meant}, without spaces around the =")
     if not key:
         raise InputError(f"'{word}' has no option before the =: options are written KEY=VALUE")
     if not _KEY.fullmatch(key):
@@ -198,7 +201,7 @@ def _check_single(key: str, value: str) -> None:
     if kind_of(key) is Kind.OTHER:
         read = parsed(value)
         if read is not None and read.is_sweep_override():
-            as_list = f", or write {shlex.quote(f'{key}=[{value}]')} for a list"
+            as_list = f"; for a list, write {shlex.quote(f'{key}=[{value}]')}"
             raise InputError(
                 f"{key}={value} has several values: add -m to train with each of them"
                 f"{as_list if takes_list(key) and ',' in value else ''}"

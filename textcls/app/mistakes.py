@@ -129,26 +129,35 @@ def told_of(error: BaseException, arguments: Sequence[str]) -> str:
     text = lines[0] if lines else type(error).__name__
     typed = {key.lstrip("+~"): value for key, _, value in (a.partition("=") for a in arguments)}
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        group, name = _group_and_name(str(error.missing_cfg_file))
         if group:
             return no_choice(group, name, [str(option) for option in error.options or ()])
-    if found := re.match(r"In '.*': Could not (?:find|load) '(.*)/(.*)'", text):
-        return no_choice(found[1], found[2])
+    if found := re.match(r"In '.*': Could not (?:find|load) '(.*)'", text):
+        return no_choice(*_group_and_name(found[1]))
     if found := re.match(r"Could not override '(.*)'\.", text):
         return no_option(found[1], typed.get(found[1], ""))
     if found := re.match(r"Could not append to config\. An item is already at '(.*)'", text):
-        return f"+{found[1]}: there is such an option already: write {found[1]}=VALUE without the +"
+        return f"+{found[1]}: it is there already: write {_typed(found[1], typed[found[1]])}"
     if found := re.match(r"Multiple values for (\S+)\.", text):
-        return f"+{found[1]}: there is one already: write {found[1]}=NAME without the +"
+        return f"+{found[1]}: there is one already: write {_typed(found[1], typed[found[1]])}"
     if found := re.match(r"Could not delete from config\. '(.*)' does not exist", text):
         return no_option(found[1], "", f"~{found[1]}")
     if found := re.match(r"Error merging override (.*)", text):
-        return f"{_clip(found[1])}: {_clip(lines[1] if len(lines) > 1 else text, 200)}"
+        return f"{_clip(found[1])}: {_clip(str(error.__cause__).splitlines()[0], 200)}"
     # Hydra and OmegaConf put the reason first and where it is in the lines after it.
     key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key")), "")
     if text.startswith("Missing mandatory value"):
         return f"{key} is missing: add {key}=VALUE"
     return f"{key}: {_clip(text, 200)}" if key else _clip(text, 280)
+
+
+def _group_and_name(missing: str) -> tuple[str, str]:
+    """Take ``group/name`` apart; a name may be typed as a path."""
+    if missing.startswith("hydra/"):
+        group, _, name = missing.rpartition("/")
+    else:
+        group, _, name = missing.partition("/")
+    return (group, name) if name or group in groups() else ("", missing)
 
 
 def _typed(key: str, value: str) -> str:

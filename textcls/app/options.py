@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import types
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -48,7 +48,7 @@ def kind_of(key: str) -> Kind:
     if key == "trainer.class_weights":
         return Kind.WEIGHTS
     hint = OPTIONS.get(key)
-    accepted = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    accepted = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if tuple[str, ...] in accepted:
         return Kind.TEXTS
     return Kind.TEXT if str in accepted else Kind.OTHER

@@ -14,7 +14,8 @@ is, and quoted where Hydra would read anything else. There are four exceptions:
 - With ``-m``, commas separate values, each read by this rule, and ``choice(…)``, ``glob(…)`` and
   Hydra's other functions for sweeps keep their meaning.
 
-If there is a file of exactly that name, only the first of them holds.
+If there is a file of exactly that name, only the first of them holds. The fourth does not hold for
+``run_dir`` and ``resume``, of which a sweep has one.
 
 **Texts** (``data.text``, ``data.columns``, ``data.label_names``): as above, or several in brackets,
 ``[title, body text]``, each of them a text.
@@ -42,6 +43,7 @@ from textcls.app.options import Kind, groups, kind_of
 from textcls.errors import InputError
 
 _FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort|tag)\s*\(.*\)", re.DOTALL)
+_INTERPOLATION = re.compile(r"\$\{.+\}", re.DOTALL)
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 _parser = OverridesParser.create()
 
@@ -67,6 +69,7 @@ def for_hydra(key: str, value: str, sweeping: bool) -> str:
         if value and (read is None or (key in groups() and isinstance(read._value, int | float))):
             return quoted(value)
         return value
+    sweeping = sweeping and key not in ("run_dir", "resume")
     if sweeping and not os.path.lexists(value):
         values = split(value)
         if len(values) > 1 and all(values):
@@ -91,7 +94,7 @@ def _text(value: str, sweeping: bool) -> str:
     if not os.path.lexists(value):
         if isinstance(held, QuotedString) or (sweeping and held and _FUNCTION.fullmatch(value)):
             return value
-        if "${" in value:
+        if _INTERPOLATION.search(value):
             return (
                 value if isinstance(held, str) else QuotedString(value, Quote.single).with_quotes()
             )
