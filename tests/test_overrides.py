@@ -18,7 +18,7 @@ from textcls.app.arguments import prepare
 from textcls.app.overrides import quoted, split, unquoted
 from textcls.config import Config, parse
 from textcls.errors import InputError
-from textcls.run import _plain
+from textcls.run_folder import plain
 
 # What a file may be called, but for names that are a sign of the option's own.
 CHARACTERS = st.characters(exclude_characters="/\0", exclude_categories=["Cs"])
@@ -66,7 +66,7 @@ def test_odd_names_reach_the_run_folder(name: str) -> None:
     data = config.data
     assert (data.train, data.test, data.text, data.label) == (name, name, (name,), name)
     assert config.cache_dir == name
-    again = yaml.safe_load(yaml.safe_dump(_plain(config.to_dict()), allow_unicode=True))
+    again = yaml.safe_load(yaml.safe_dump(plain(config.to_dict()), allow_unicode=True))
     assert parse(again) == config
 
 
