@@ -186,8 +186,8 @@ class Workbook(TableFile):
             import openpyxl
         except ImportError:
             raise InputError(
-                f"{self.path}: is an Excel workbook, which needs openpyxl: pip install openpyxl, "
-                "or save it as .csv"
+                f"{self.path}: is an Excel workbook, which needs pip install 'textcls[excel]': "
+                "install it, or save the sheet as .csv"
             ) from None
         try:
             with warnings.catch_warnings():
