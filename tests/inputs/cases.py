@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from textcls.data.reading import read_texts
 
 from tests.conftest import make_config
@@ -36,13 +36,16 @@ ROWS: list[Row] = [
     ("no", "neg"),
 ]
 PLAIN: list[Row] = [("what a film", "pos"), ("never again", "neg"), ("fine", "pos"), ("no", "neg")]
+# Enough rows to see which column repeats.
+MANY: list[Row] = [(f"{text} {i}", label) for i in range(3) for text, label in PLAIN]
 # Words of a parser or of Python, which a user who reads a file did not ask for.
 JARGON = re.compile(
-    r"Traceback|tokenizing|Arrow|pandas|codec|Expecting|unterminated|0x[0-9a-f]{6,}|Errno"
+    r"Traceback|tokenizing|Arrow|pandas|codec|Expecting|CSV parse|0x[0-9a-f]{6,}|Errno"
     r"|object has no|NoneType|<class|\bstraddl",
 )
-# `data.key=value` as a shell would read it; the value may be quoted.
-OPTION = re.compile(r"""data\.\w+=(?:'[^']*'|"[^"]*"|\\.|[^\s'"\\])+""")
+# `data.key=value` as a shell would read it; the value, or all of it, may be quoted.
+WORD = r"""(?:'[^']*'|"[^"]*"|\\.|[^\s'"\\])"""
+OPTION = re.compile(rf"(?:'data\.\w+=[^']*'{WORD}*|data\.\w+={WORD}+)")
 LIMIT = 300
 
 
@@ -141,15 +144,21 @@ def predicted(path: Path, options: dict[str, Any], corpus: Corpus) -> list[str]:
     """Return the texts that prediction reads for a model of this corpus."""
     usual = Reading(text=corpus.text_columns, label=corpus.label_column)
     reading = dataclasses.replace(data_config(**options).reading, label_names=None)
-    chunks = pa.chunked_array(list(read_texts(path, reading, usual)), pa.large_string())
-    return [text or "" for text in chunks.to_pylist()]
+    pieces = read_texts(path, reading, usual)
+    return [text or "" for piece in pieces for text in piece.to_pylist()]
 
 
-def refusal(path: Path | str, options: dict[str, Any], **splits: str) -> str:
-    """Read a file that must be refused; return the message after checking its form."""
+def refusal(
+    path: Path | str, options: dict[str, Any], name: str | None = None, **splits: str
+) -> str:
+    """Read a file that must be refused; return the message after checking its form.
+
+    Args:
+        name: of the file at fault, if that is not the path's.
+    """
     with pytest.raises(InputError) as caught:
         read(path, options, **splits)
-    check_message(str(caught.value), Path(path).name)
+    check_message(str(caught.value), name or Path(path).name)
     return str(caught.value)
 
 
@@ -178,7 +187,7 @@ def mend(message: str, fill: dict[str, str]) -> dict[str, Any]:
     Only those of ``fill`` are taken of an option with a placeholder (``data.text=COLUMN``).
     """
     found: dict[str, str] = {}
-    for match in OPTION.finditer(re.split(r",? or data\.", message)[0]):
+    for match in OPTION.finditer(re.split(r",? or '?data\.", message)[0]):
         (word,) = shlex.split(match.group().rstrip(".,;:)"))
         key, value = word.removeprefix("data.").split("=", 1)
         found[key] = fill.get(key, value)
@@ -190,7 +199,8 @@ def mend(message: str, fill: dict[str, str]) -> dict[str, Any]:
 
 def _value(key: str, value: str) -> Any:
     if key in ("text", "columns", "label_names"):
-        return tuple(value.strip("[]").split(","))
+        names = OverridesParser.create().parse_override(f"x={value}").value()
+        return tuple(names) if isinstance(names, list) else (value,)
     return {"true": True, "false": False}.get(value, value) if key == "header" else value
 
 

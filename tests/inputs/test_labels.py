@@ -46,8 +46,10 @@ ALIKE = [
           [("a", "x"), ("b", "x"), ("c", NFC), ("d", NFC)], "train.jsonl", note=r"label"),
     reads("letters that differ stay apart", "text,label\na,Pos\nb,pos\nc,POS\n",
           [("a", "Pos"), ("b", "pos"), ("c", "POS")]),
-    reads("a blank inside stays", "text,label\na,very good\nb,very  good\n",
-          [("a", "very good"), ("b", "very  good")]),
+    reads("blanks inside", "text,label\na,very good\nb,very  good\nc,y\n",
+          [("a", "very good"), ("b", "very good"), ("c", "y")], note=r"\b1\b.*label"),
+    reads("letters of no width", "text,label\na,\ufeffx\nb,x\u200b\nc,y\nd,x\n",
+          [("a", "x"), ("b", "x"), ("c", "y"), ("d", "x")], note=r"\b2\b.*label"),
     reads("texts stay as they are", f"text,label\n{NFD} ,x\n\u00a0b,y\n",
           [(f"{NFD} ", "x"), ("\u00a0b", "y")]),
     refused("a no-break space alone",
@@ -77,7 +79,7 @@ def test_a_label_that_train_never_has_names_file_and_row(tmp_path: Path) -> None
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
     train.write_text("text,label\na,x\nb,y\n")
     test.write_text('text,label\n"a\nb",x\n\nc,z\n')
-    message = refusal(train, {}, validation=str(train), test=str(test))
+    message = refusal(train, {}, "test.csv", validation=str(train), test=str(test))
     assert "test.csv" in message
     assert "'z'" in message
     assert "line 5" in message or "row 2" in message
@@ -115,7 +117,7 @@ def classes(corpus: Corpus, split: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "counts",
-    [[100, *[4] * 50], [4] * 50, [5] * 3_000, [3, 3], [1000, 2, 2, 3], [10_000, 3, 1, 1, 2]],
+    [[100, *[4] * 50], [4] * 50, [5] * 3_000, [1000, 2, 2, 3], [10_000, 3, 1, 1, 2]],
 )
 def test_every_class_that_can_be_is_in_test(counts: list[int], tmp_path: Path) -> None:
     corpus = cut(tmp_path / "train.csv", counts)
@@ -124,7 +126,7 @@ def test_every_class_that_can_be_is_in_test(counts: list[int], tmp_path: Path) -
     assert len(corpus.validation)
 
 
-@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
 def test_classes_of_one_row_stay_in_train(fraction: float, tmp_path: Path) -> None:
     corpus = cut(tmp_path / "train.csv", [50, 50, 1, 1, 2], test_fraction=fraction)
     assert classes(corpus, "train") >= {"c0", "c1", "c2", "c3"}

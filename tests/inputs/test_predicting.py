@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from textcls.data.reading import Piece, find_files, read_lines, read_pieces, read_texts
 
-from tests.inputs.cases import PLAIN, ROWS, check_message, csv_text, jsonl_text
+from tests.inputs.cases import MANY, ROWS, check_message, csv_text, jsonl_text, plain_text
 from textcls.config import Reading
 from textcls.errors import InputError
 
@@ -92,9 +93,9 @@ def test_a_column_may_be_named(tmp_path: Path) -> None:
 
 
 def test_a_file_without_header_for_a_model_of_one(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", "what a film,pos\nnever again,neg\nfine,pos\nno,neg\n")
+    path = write(tmp_path / "a.csv", plain_text(MANY, None))
     usual = Reading(text=("column_1",), label="column_2")
-    assert texts(path, usual=usual) == [text for text, _ in PLAIN]
+    assert texts(path, usual=usual) == [text for text, _ in MANY]
 
 
 def test_bytes_that_are_no_letters_become_replacement_characters(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_what_comes_before_a_fault_is_given(tmp_path: Path) -> None:
 def test_other_columns_are_kept(keep: tuple[str, ...] | None, tmp_path: Path) -> None:
     rows = [(i, f"t{i}", i / 4) for i in range(20_000)]
     content = "id,text,score\n" + "".join(f"{i},{t},{s}\n" for i, t, s in rows)
-    pieces = list(read_pieces(write(tmp_path / "a.csv", content), Reading(), USUAL, keep, 7_000))
+    pieces = list(read_pieces(write(tmp_path / "a.csv", content), Reading(), USUAL, keep))
     assert all(isinstance(piece, Piece) for piece in pieces)
     assert all(len(piece.texts) == piece.kept.num_rows for piece in pieces if keep != ())
     assert [text for piece in pieces for text in piece.texts.to_pylist()] == [t for _, t, _ in rows]
@@ -142,7 +143,9 @@ def test_a_column_to_keep_that_is_not_there(tmp_path: Path) -> None:
 def test_jsonl_keeps_lists_and_objects(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"text":"a","id":7,"tags":["x"],"meta":{"k":1}}\n')
     (piece,) = read_pieces(path, Reading(), USUAL, None)
-    assert piece.kept.to_pylist() == [{"id": 7, "tags": ["x"], "meta": {"k": 1}}]
+    (row,) = piece.kept.to_pylist()
+    values = {key: json.loads(v) if isinstance(v, str) else v for key, v in row.items()}
+    assert values == {"id": 7, "tags": ["x"], "meta": {"k": 1}}
 
 
 def test_patterns_name_their_option(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.inputs.cases import (
+    MANY,
     PLAIN,
     ROWS,
     Case,
@@ -53,8 +54,6 @@ LINES = [
     refused("no label far down", "__label__a one\n\n__label__b two\n" * 9_000 + "three\n",
             r"line 27,?001\b.*__label__", "train.txt"),
     refused("a label of no letters", "__label__ one\n__label__b two\n", r"line 1\b", "train.txt"),
-    refused("tab-separated named .txt (UCI)", "what a film\t1\nnever again\t0\n", r"line 1\b",
-            "train.txt"),
     refused("a .txt of texts alone", "one\ntwo\n", r"line 1\b.*__label__", "train.txt"),
 ]  # fmt: skip
 
@@ -187,14 +186,14 @@ def test_a_file_of_a_folder_is_one_text(tmp_path: Path) -> None:
         ("one class", {"pos/a.txt": "x", "pos/b.txt": "y"}),
         ("csv files", {"train.csv": "text,label\n", "test.csv": "text,label\n"}),
         ("texts without classes", {"a.txt": "x", "b.txt": "y"}),
-        ("files of other kinds", {"pos/a.pdf": b"%PDF", "neg/b.pdf": b"%PDF"}),
+        ("files of other kinds", {"pos/a.pdf": b"%PDF\n\xe2\xe3", "neg/b.pdf": b"%PDF\n\xe2\xe3"}),
         ("letters of another encoding", {"pos/a.txt": b"caf\xe9", "neg/b.txt": "y"}),
     ],
 )
 def test_folders_that_are_refused(what: str, files: dict[str, str | bytes], tmp_path: Path) -> None:
     folder = write(tmp_path / "train", files)
     folder.mkdir(exist_ok=True)
-    message = refusal(folder, {})
+    message = refusal(folder, {}, "a." if what.startswith(("letters", "files of")) else None)
     if what == "csv files":
         assert "train.csv" in message
     if what == "letters of another encoding":
@@ -218,7 +217,7 @@ def test_files_of_one_pattern_may_differ_in_dialect(tmp_path: Path) -> None:
         rows = rows_of(read(tmp_path / "?.csv", {}))
     except Exception:
         # Names that differ by their case may be refused, if it is said.
-        refusal(tmp_path / "?.csv", {})
+        refusal(tmp_path / "?.csv", {}, "3.csv")
         (tmp_path / "3.csv").write_text(csv_text(ROWS[4:]), encoding="utf-8")
         rows = rows_of(read(tmp_path / "?.csv", {}))
     assert rows == ROWS
@@ -228,7 +227,6 @@ def test_files_of_one_pattern_may_differ_in_dialect(tmp_path: Path) -> None:
     ("second", "wanted"),
     [
         ("body,label\na,pos\n", "2.csv"),
-        ("text,label,more\na,pos,1\n", "2.csv"),
         ("text,label\na, b,pos\n", r"2.csv.*line 2\b"),
         ("", "2.csv"),
         (b"text,label\ncaf\xe9,pos\n", r"2.csv.*line 2\b"),
@@ -236,12 +234,25 @@ def test_files_of_one_pattern_may_differ_in_dialect(tmp_path: Path) -> None:
 )
 def test_the_file_at_fault_is_named(second: str | bytes, wanted: str, tmp_path: Path) -> None:
     write(tmp_path, {"1.csv": plain_text(), "2.csv": second})
-    message = refusal(tmp_path / "?.csv", {})
+    message = refusal(tmp_path / "?.csv", {}, "2.csv")
     assert re.search(wanted, message), message
+
+
+def test_columns_that_nobody_asked_for_may_differ(tmp_path: Path) -> None:
+    write(tmp_path, {"1.csv": plain_text(), "2.csv": "id,text,label\n1,a,pos\n"})
+    assert rows_of(read(tmp_path / "?.csv", {})) == [*PLAIN, ("a", "pos")]
+
+
+def test_a_table_of_tabs_may_be_called_txt(tmp_path: Path) -> None:
+    # As UCI's "sentiment labelled sentences" are.
+    (tmp_path / "train.txt").write_text(plain_text(MANY, None, "\t"))
+    corpus = read(tmp_path / "train.txt", {})
+    assert rows_of(corpus) == MANY
+    check_notes(corpus.notes, "header")
 
 
 def test_a_label_that_is_missing_in_a_later_file(tmp_path: Path) -> None:
     write(tmp_path, {"1.csv": plain_text(), "2.csv": "text,label\nfine,pos\nno,\n"})
-    message = refusal(tmp_path / "?.csv", {})
+    message = refusal(tmp_path / "?.csv", {}, "2.csv")
     assert "2.csv" in message
     assert "line 3" in message or "row 2" in message

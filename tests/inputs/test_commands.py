@@ -1,0 +1,94 @@
+"""A user's first files, through the real commands, and what they print typed as it is printed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT, Run, one_line, train_environment
+from tests.inputs.cases import LIMIT, MANY, OPTION, csv_text, plain_text
+
+TRAIN = shlex.join([sys.executable, str(PROJECT / "train.py")])
+# As little training as there can be.
+SHORT = ["trainer.epochs=1", "run_dir=run"]
+
+
+def shell(command: str, folder: Path, cache_dir: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=train_environment(cache_dir),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (
+            plain_text([(f"{t} für 5 €", y) for t, y in MANY], "Text;Label", ";").encode("cp1252"),
+            "data.encoding=",
+        ),
+        (plain_text(MANY, "the text~label", "~").encode(), "data.delimiter="),
+        (
+            b"the text,other text,label\n"
+            + "".join(f"{t} {i},{t} {i},{y}\n" for i, (t, y) in enumerate(MANY)).encode(),
+            "data.text=",
+        ),
+    ],
+    ids=["another encoding", "another delimiter", "a name with a blank"],
+)
+def test_what_is_printed_can_be_typed(
+    content: bytes, wanted: str, tmp_path: Path, cache_dir: Path
+) -> None:
+    (tmp_path / "my file.csv").write_bytes(content)
+    command = f"{TRAIN} data=local 'data.train=my file.csv' {' '.join(SHORT)}"
+    refused = shell(command, tmp_path, cache_dir)
+    assert refused.returncode == 2
+    message = one_line(refused)
+    assert len(message) < LIMIT
+    assert "my file.csv" in message
+    printed = OPTION.search(message[message.index(wanted) - 1 :])
+    assert printed, message
+    mended = shell(f"{command} {printed.group().rstrip(',.;:)')}", tmp_path, cache_dir)
+    assert mended.returncode == 0, (message, mended.stderr)
+
+
+def test_from_a_strange_table_to_labels(run_train: Run, tmp_path: Path, cache_dir: Path) -> None:
+    # Excel's "CSV UTF-8" in a German Windows, with empty columns, two blank rows and a lone quote.
+    rows = [('"' + MANY[0][0], MANY[0][1]), *MANY[1:]] * 3
+    table = ";;\r\n;;\r\n Text ; Label;\r\n" + "".join(f"{t};{y};\r\n" for t, y in rows)
+    (tmp_path / "mine.csv").write_bytes(b"\xef\xbb\xbf" + table.encode())
+    done = run_train("data=local", "data.train=mine.csv", *SHORT)
+    assert done.returncode == 0, done.stderr
+    predicted = shell(
+        f"{shlex.quote(sys.executable)} -m textcls predict run mine.csv", tmp_path, cache_dir
+    )
+    assert predicted.returncode == 0, predicted.stderr
+    assert len(list(csv.DictReader(predicted.stdout.splitlines()))) == len(rows)
+    (tmp_path / "other.csv").write_text("id,label\n1,x\n")
+    refused = shell(
+        f"{shlex.quote(sys.executable)} -m textcls predict run other.csv", tmp_path, cache_dir
+    )
+    assert refused.returncode == 2
+    assert re.search(r"other\.csv.*id", one_line(refused))
+
+
+def test_rare_classes_are_in_the_test_split(run_train: Run, tmp_path: Path) -> None:
+    rows = [(f"big {i}", "big") for i in range(100)]
+    rows += [(f"word{c} {i}", f"class{c}") for c in range(50) for i in range(4)]
+    (tmp_path / "mine.csv").write_text(csv_text(rows), encoding="utf-8")
+    done = run_train("data=local", "data.train=mine.csv", *SHORT)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert "1.0000" not in str(metrics.get("test", metrics))
