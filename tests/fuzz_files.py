@@ -35,11 +35,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from textcls.data.reading import read_texts
 
 from tests.inputs.cases import check_message, csv_text, data_config, jsonl_text
 from textcls.config import Reading
 from textcls.data.corpus import Corpus, Source
+from textcls.data.reading import read_texts
 from textcls.errors import InputError
 
 ROWS = [

@@ -285,7 +285,7 @@ def test_bad_rows(train: str, test: str, message: str, write: Write) -> None:
         ("a.jsonl", b'{"text":"ok","label":"x"}\n{"text" "x"}\n', r"a.jsonl: line 2 is no JSON"),
         ("a.parquet", b"no parquet", "is no Parquet file"),
         ("a.xlsx", b"", r"a.xlsx: is empty"),
-        ("a.csv.gz", b"not packed", "which column is the label"),
+        ("a.csv.gz", b"not packed", "not packed only: a text and a label"),
     ],
 )  # fmt: skip
 def test_unreadable_files(name: str, content: bytes, message: str, write: Write) -> None:

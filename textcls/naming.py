@@ -12,6 +12,8 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 
+from textcls.errors import visible
+
 Style = Callable[[str, Sequence[str]], str]
 
 # The names of the command's options that are not those of the keys.
@@ -33,6 +35,11 @@ def option(key: str, *values: str) -> str:
         ``--columns``. A file that the command takes without an option, ``train``, is its name.
     """
     return _style(key, ["tab" if value == "\t" else value for value in values])
+
+
+def can_be_typed(*values: str) -> bool:
+    """Say whether values, of a file that may hold anything, are worth printing as what to type."""
+    return sum(map(len, values)) <= 80 and all(visible(value) == value for value in values)
 
 
 @contextlib.contextmanager

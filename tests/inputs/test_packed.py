@@ -108,7 +108,11 @@ PACKED = [
           "train.zip"),
     reads("zip of fastText", zipped(("t.txt", TXT)), ROWS, "train.zip"),
     reads("zip of parquet", zipped(("t.parquet", parquet())), ROWS, "train.zip"),
-    reads("zip of gzip", zipped(("t.csv.gz", gzip.compress(CSV))), ROWS, "train.zip"),
+    refused("zip of gzip", zipped(("t.csv.gz", gzip.compress(CSV))), r"archive: unpack",
+            "train.zip"),
+    refused("zip of zip", zipped(("t.zip", zipped(("t.csv", CSV)))), r"archive: unpack",
+            "train.zip"),
+    refused("gzip of gzip", gzip.compress(gzip.compress(CSV)), r"archive: unpack", "train.csv.gz"),
     reads("zip with what macOS adds",
           zipped(("train.csv", CSV), ("__MACOSX/._train.csv", b"\0\5\x16\7"), (".DS_Store", b"\0")),
           ROWS, "train.zip"),
@@ -143,6 +147,10 @@ NAMES = [
     reads("arrow file", arrow(lambda sink: pa.feather.write_feather(
         TABLE, sink, compression="uncompressed")), ROWS, "train.arrow"),
     reads("arrow stream (datasets)", arrow(stream_of), ROWS, "train.arrow"),
+    reads("a name that zip files begin with", CSV.replace(b"text", b"PK,text").replace(
+        b'\n"', b'\n1,"'), ROWS),
+    reads("a name that bzip2 files begin with", CSV.replace(b"text", b"BZh2,text").replace(
+        b'\n"', b'\n1,"'), ROWS),
     reads("csv in capitals", CSV, ROWS, "TRAIN.CSV"),
     reads("a dot in the name", CSV, ROWS, "v1.2 final (1).csv"),
     reads("odd letters in the name", CSV, ROWS, "größe [1] 日本 'x' {a}=b,c#?.csv"),

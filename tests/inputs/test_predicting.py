@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from textcls.data.reading import Piece, find_files, read_lines, read_pieces, read_texts
 
 from tests.inputs.cases import MANY, ROWS, check_message, csv_text, jsonl_text, plain_text
 from textcls.config import Reading
+from textcls.data.reading import Piece, find_files, read_lines, read_pieces, read_texts
 from textcls.errors import InputError
 
 USUAL = Reading(text=("text",), label="label")

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from textcls.data.labels import normalise
 
 from tests import fuzz_files
 from tests.inputs.cases import Row, check_message, read, rows_of
+from textcls.data.labels import normalise
 from textcls.errors import InputError
 
 csv.field_size_limit(2**31 - 1)

@@ -192,8 +192,11 @@ class Workbook(TableFile):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of styles that it does not know
-                book = openpyxl.load_workbook(self.path, read_only=True, data_only=True)
-                with contextlib.closing(book):
+                with contextlib.ExitStack() as stack:
+                    # (Of a path, openpyxl reads only what ends in .xlsx or .xlsm.)
+                    file = stack.enter_context(self.path.open("rb"))
+                    book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+                    stack.callback(book.close)
                     for sheet in book.worksheets:
                         sheet.reset_dimensions()  # which other programs get wrong
                         is_blank = True

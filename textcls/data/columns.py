@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from textcls.config import Reading
 from textcls.data.dialect import DELIMITERS, LABEL_COLUMNS, TEXT_COLUMNS
 from textcls.data.tables import TableFile
 from textcls.errors import InputError
-from textcls.naming import option
+from textcls.naming import can_be_typed, option
 
 _NUMBERS = {"id", "ids", "idx", "index", "row", "uuid", "guid", "unnamed: 0"}
 
@@ -62,8 +63,8 @@ def choose_text(file: TableFile, columns: Sequence[str], label: str | None) -> t
         )
     longest = max(known or columns, key=lambda name: _mean_length(name, file))
     raise InputError(
-        f"which column is the text? {listing}: say {option('text', longest)}"
-        + (f", or {option('text', *columns[:2])} to join several" if len(columns) > 1 else "")
+        f"which column is the text? {listing}: say {_to_type('text', longest)}"
+        + (f", or {_to_type('text', *columns[:2])} to join several" if len(columns) > 1 else "")
     )
 
 
@@ -94,10 +95,12 @@ def check_there(key: str, wanted: Sequence[str], columns: Sequence[str], listing
 
 def _one_column(file: TableFile) -> str:
     """Return the end of a message on a file of one column: perhaps it is to be split otherwise."""
-    other = next((mark for mark in DELIMITERS if mark in file.columns[0]), None)
-    if file.facts.delimiter is None or other in (None, file.facts.delimiter):
+    name, used = file.columns[0], file.facts.delimiter
+    signs = [*DELIMITERS, *re.findall(r"[^\w\s.\-'\"()#]", name)]
+    other = next((sign for sign in signs if sign in name and can_be_typed(sign)), None)
+    if used is None or other in (None, used):
         return " only: a text and a label are needed"
-    return f" only, by the delimiter {file.facts.delimiter!r}: say {option('delimiter', other)}"
+    return f" only, by the delimiter {used!r}: say {option('delimiter', other)}"
 
 
 def _known_label(reading: Reading, columns: Sequence[str]) -> str | None:
@@ -141,9 +144,14 @@ def _guess(reading: Reading, file: TableFile, columns: Sequence[str]) -> str:
     label = min(likely, key=lambda name: (_mean_length(name, file), name))
     texts = [name for name in rest if name != label]
     if reading.text is not None or not texts:
-        return f": say {option('label', label)}"
+        return f": say {_to_type('label', label)}"
     text = max(texts, key=lambda name: (name.lower() in TEXT_COLUMNS, _mean_length(name, file)))
-    return f": say {option('text', text)} {option('label', label)}"
+    return f": say {_to_type('text', text)} {_to_type('label', label)}"
+
+
+def _to_type(key: str, *names: str) -> str:
+    """Return an option to type, with these columns if they are names and no lines of garbage."""
+    return option(key, *names) if can_be_typed(*names) else option(key, "COLUMN")
 
 
 def _values(column: str, file: TableFile) -> list[str]:

@@ -101,13 +101,17 @@ class DelimitedFile(TableFile):
             facts.notes.append(f"{fields} several lines")
 
     def _fast_then_exact(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        done = yield from self._fast(columns)
+        is_plain = self.dialect.delimiter.isascii()  # pyarrow takes no other
+        done = (yield from self._fast(columns)) if is_plain else 0
         if done is not None:
             yield from self._exact(columns, done)
 
     def _fast(self, columns: Sequence[str]) -> Generator[pa.Table, None, int | None]:
         """Yield rows by pyarrow's reader; return their number where it gave up, else None."""
         quoting, one_column = self.dialect.quoting, len(self.columns) == 1
+        # Names of ours: a file's may hold NUL, at which pyarrow cuts them off.
+        names = [f"{i}" for i in range(len(self.columns))]
+        wanted = list(dict.fromkeys(columns))
         parse = pa.csv.ParseOptions(
             delimiter=self.dialect.delimiter,
             quote_char=False if quoting == "none" else '"',
@@ -118,21 +122,19 @@ class DelimitedFile(TableFile):
         )
         convert = pa.csv.ConvertOptions(
             check_utf8=False,  # the stream has done it
-            column_types=dict.fromkeys(self.columns, pa.string()),
+            column_types=dict.fromkeys(names, pa.string()),
             null_values=[""],
             strings_can_be_null=True,
-            include_columns=list(dict.fromkeys(columns)),
+            include_columns=[names[self.columns.index(name)] for name in wanted],
         )
-        read = pa.csv.ReadOptions(
-            use_threads=False, block_size=BATCH_BYTES, column_names=list(self.columns)
-        )
+        read = pa.csv.ReadOptions(use_threads=False, block_size=BATCH_BYTES, column_names=names)
         with self._stream() as stream:
             stream.skip(self.dialect.skipped)
             file, done = pa.PythonFile(stream, "r"), 0
             try:
                 for batch in pa.csv.open_csv(file, read, parse, convert):
                     if batch.num_rows:
-                        yield pa.table(batch)
+                        yield pa.table(batch).rename_columns(wanted)
                         done += batch.num_rows
             except pa.ArrowException:
                 return done

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from textcls.config import Reading
 from textcls.data.tables import HEAD_ROWS, plural
 from textcls.errors import InputError
-from textcls.naming import option
+from textcls.naming import can_be_typed, option
 
 # Column names that say what they hold. Where exactly one of them is there, it is taken.
 TEXT_COLUMNS = {
@@ -83,10 +83,12 @@ def find_dialect(sample: str, is_all: bool, tabbed: bool, path: Any, reading: Re
     lines = list(io.StringIO(sample, newline=""))
     if not is_all and len(lines) > 1:
         lines.pop()  # cut short
-    start = next((i for i, line in enumerate(lines) if line.strip("\r\n")), len(lines))
+    delimiter = _given_delimiter(reading.delimiter)
+    # Of blank rows, spreadsheets write the delimiters.
+    blank = f'\r\n" \t{delimiter or DELIMITERS}' if reading.header is not False else "\r\n"
+    start = next((i for i, line in enumerate(lines) if line.strip(blank)), len(lines))
     if start and start < len(lines):
         notes.append(f"{plural(start, 'blank line')} at the beginning: passed over")
-    delimiter = reading.delimiter
     said = lines[start].strip('\r\n"') if start < len(lines) else ""
     if said.lower().startswith("sep=") and len(said) == 5:  # Excel's own hint
         delimiter = delimiter or said[4]
@@ -95,7 +97,7 @@ def find_dialect(sample: str, is_all: bool, tabbed: bool, path: Any, reading: Re
         raise InputError(f"{path}: is empty")
     dialect = _best(lines[start:], delimiter, tabbed, reading.quoting)
     usual = "\t" if tabbed else ","
-    if reading.delimiter is None and dialect.delimiter != usual:
+    if delimiter is None and dialect.delimiter != usual:
         names = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma"}
         notes.append(f"delimiter: {names.get(dialect.delimiter, dialect.delimiter)}")
     if reading.quoting is None and dialect.quoting != ("none" if tabbed else "double"):
@@ -106,6 +108,22 @@ def find_dialect(sample: str, is_all: bool, tabbed: bool, path: Any, reading: Re
         first_line=start + 1,
     )
     return _with_columns(dialect, lines[start:], path, reading, notes)
+
+
+def _given_delimiter(value: str | None) -> str | None:
+    """Return the delimiter that the user names, as a character.
+
+    Raises:
+        InputError: it is none.
+    """
+    if value in ("tab", "\\t"):
+        return "\t"
+    if value is not None and (len(value) != 1 or value in '"\r\n'):
+        raise InputError(
+            f"{option('delimiter', value)}: give one character, as in {option('delimiter', ';')}, "
+            f"or the word tab, {option('delimiter', 'tab')}"
+        )
+    return value
 
 
 # --- delimiter and quoting -------------------------------------------------------------------
@@ -186,7 +204,7 @@ def _quoting(lines: Sequence[str], delimiter: str, tabbed: bool) -> Quoting:
 def _is_strict(lines: Sequence[str], dialect: Dialect) -> bool:
     """Say whether every quote that opens a field is closed before a delimiter or line end."""
     try:
-        for _ in dialect.reader(lines[:-1] if len(lines) > 2 else lines, strict=True):
+        for _ in dialect.reader(lines, strict=True):
             pass
     except csv.Error as error:
         return "unexpected end" in str(error) and len(lines) > 2  # the sample's, it may be
@@ -225,7 +243,7 @@ def _with_columns(
             notes.append(f"no header line: the columns are called {columns[0]} to {columns[-1]}")
     else:
         if names is not None and _clean(first) != names:
-            notes.append(f"the first line is a header, {', '.join(first)}: passed over")
+            notes.append(f"the first line is a header, {', '.join(first):.80}: passed over")
         columns = names or column_names(first, notes)
         numbered = [row[0] for row in rest[:2] if len(row) == len(columns) + 1] == ["1", "2"]
         if numbered and names is None:
@@ -257,9 +275,11 @@ def _check_distinct(columns: Sequence[str], path: Any) -> None:
     for name in columns:
         seen[name] += 1
         numbered.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    typed = option("columns", *numbered)
+    mend = f", as in {typed} {option('header', 'true')}" if can_be_typed(*numbered) else ""
     raise InputError(
-        f"{path}: two columns have one name, {twice[0]:.40}: name all columns, as in "
-        f"{option('columns', *numbered)} {option('header', 'true')}"
+        f"{path}: two columns have one name, {twice[0]:.40}: rename one, or name all columns by "
+        f"{option('columns')}{mend}"
     )
 
 

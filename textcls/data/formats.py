@@ -44,7 +44,7 @@ def open_table(path: Path, reading: Reading, errors: Errors = "strict") -> Table
         return TextFolders(path, reading)
     unpacked = Unpacked(path)
     kind, sample = _kind_and_sample(unpacked, reading, errors)
-    if kind in _TEXTUAL and not sample.strip("\r\n"):
+    if kind in _TEXTUAL and not sample.strip(" \t\r\n"):
         raise InputError(f"{path}: is empty")
     if kind == "text":
         kind = _kind_of_text(sample, unpacked, reading)
@@ -90,15 +90,16 @@ def _kind_and_sample(unpacked: Unpacked, reading: Reading, errors: Errors) -> tu
         return "xlsx", ""
     path = unpacked.path
     with unpacked.open() as file:
-        magic = file.read(8)
+        magic = file.read(16)
     if magic.startswith(b"PAR1"):
         return "parquet", ""
     if magic.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
         return "arrow", ""
     for start, kind in (
         (b"%PDF", "a PDF file"), (b"\xd0\xcf\x11\xe0", "an old Excel or Word file"),
-        (b"PK", "an archive"), (b"7z\xbc\xaf", "an archive"), (b"Rar!", "an archive"),
-        (b"SQLite", "a database"), (b"\x80\x04\x95", "a pickle"), (b"\x80\x05\x95", "a pickle"),
+        (b"7z\xbc\xaf", "an archive"), (b"Rar!", "an archive"),
+        (b"SQLite format 3\0", "a database"), (b"\x80\x04\x95", "a pickle"),
+        (b"\x80\x05\x95", "a pickle"),
         (b"\x89PNG", "a picture"), (b"\x7fELF", "a program"), (b"{\\rtf", "a text document"),
     ):  # fmt: skip
         if magic.startswith(start):

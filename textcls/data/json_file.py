@@ -67,7 +67,9 @@ class JsonFile(TableFile):
         )
         head = [row for _, row in islice(self._rows(), HEAD_ROWS)]
         keys = dict.fromkeys(key for row in head for key in row)
-        if head and not keys:
+        if not head:
+            raise InputError(f"{self.path}: has no rows")
+        if not keys:
             raise InputError(f"{self.path}: its first objects are empty: it has no columns")
         self.facts.columns = tuple(islice(keys, _MOST_KEYS))
         values = {key: [_shown(row.get(key)) for row in head] for key in self.columns}
@@ -84,9 +86,9 @@ class JsonFile(TableFile):
                 for name, column in values.items():
                     value = row.get(name)
                     if type(value) is not str:
-                        if isinstance(value, dict | list):
+                        if isinstance(value, dict | list) and name not in self.kept:
                             self._raise_nested(where, name, value)
-                        value = cell(value)
+                        value = _shown(value)
                     column.append(value)
                     size += len(value or "")
                 count += 1
@@ -134,9 +136,11 @@ class JsonFile(TableFile):
                 yield from self._rows_by_line(buffered)
                 return
             text = io.TextIOWrapper(buffered, encoding="utf-8")
-            start = text.read(_PIECE).lstrip()
+            piece = text.read(_PIECE)
+            start = piece.lstrip()
             if start[0] == "[" or _is_sequence(start):
-                for number, value in enumerate(self._values(start, text), 1):
+                blank = piece.count("\n", 0, len(piece) - len(start))
+                for number, value in enumerate(self._values(start, text, blank), 1):
                     yield number, self._checked(value, f"row {number:,}")
             else:
                 yield from enumerate(self._rows_of_object(start + text.read()), 1)
@@ -146,7 +150,7 @@ class JsonFile(TableFile):
             if line.isspace():
                 continue
             try:
-                value = json.loads(line)
+                value = json.loads(str(line, "utf-8"))  # of bytes, json guesses the encoding
             except RecursionError:
                 raise InputError(f"{self.path}: line {number:,}: nested too deeply") from None
             except ValueError as error:
@@ -164,15 +168,22 @@ class JsonFile(TableFile):
             )
         return value
 
-    def _values(self, buffer: str, text: io.TextIOBase) -> Iterator[Any]:
-        """Yield the values of an array, or one after another, as they are read."""
+    def _values(self, buffer: str, text: io.TextIOBase, lines_before: int) -> Iterator[Any]:
+        """Yield the values of an array, or one after another, as they are read.
+
+        Args:
+            buffer: the beginning of the text.
+            text: the rest.
+            lines_before: line ends before the beginning.
+        """
         decode = json.JSONDecoder().raw_decode
         in_array = buffer[0] == "["
         blanks = " \t\r\n," if in_array else " \t\r\n"
-        place, lines_before, ended = int(in_array), 0, False
+        place, ended = int(in_array), False
         while True:
             place = _skip(buffer, place, blanks)
             if in_array and buffer[place : place + 1] == "]":
+                self._check_end(buffer, place + 1, text, lines_before)
                 return
             if ended and not in_array and place == len(buffer):
                 return
@@ -196,6 +207,20 @@ class JsonFile(TableFile):
             piece = text.read(max(_PIECE, len(buffer) - place))
             ended = not piece
             buffer, place = buffer[place:] + piece, 0
+
+    def _check_end(self, buffer: str, place: int, text: io.TextIOBase, lines_before: int) -> None:
+        """Check that nothing but blanks follows the array, which ends at this place."""
+        while not buffer[place:].strip():
+            lines_before += buffer.count("\n")
+            buffer, place = text.read(_PIECE), 0
+            if not buffer:
+                return
+        place += len(buffer[place:]) - len(buffer[place:].lstrip())
+        line = lines_before + buffer.count("\n", 0, place) + 1
+        raise InputError(
+            f"{self.path}: line {line:,}: something follows the array: take it out, or write an "
+            "object on each line"
+        )
 
     def _rows_of_object(self, text: str) -> Iterator[Row]:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,15 +18,17 @@ import pyarrow as pa
 from textcls.errors import InputError, first_line
 from textcls.naming import option
 
-# By the bytes that such a file begins with.
-_COMPRESSIONS = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-}
+# By the bytes that such a file begins with; bzip2's first ones alone could be text.
+_COMPRESSIONS = (
+    (re.compile(rb"\x1f\x8b"), "gzip"),
+    (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), "bzip2"),
+    (re.compile(rb"\xfd7zXZ\x00"), "xz"),
+    (re.compile(rb"\x28\xb5\x2f\xfd"), "zstd"),
+    (re.compile(rb"PK(\x03\x04|\x05\x06)"), "zip"),
+)
 _SUFFIXES = {".gz", ".gzip", ".bz2", ".xz", ".zst", ".zstd", ".zip"}
-_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+# What file managers put beside the files of an archive.
+_NO_MEMBERS = re.compile(r"(^|/)(__MACOSX/|\.|Thumbs\.db$|desktop\.ini$)")
 # UTF-32's before UTF-16's, which begin alike.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -34,7 +37,11 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+# Encodings of many letters alike, of which charset_normalizer guesses the one; the other is the
+# more frequent where both are plausible.
+_COMMONER = {"cp1250": "cp1252", "cp949": "cp932"}
 _PIECE_BYTES = 1 << 20
+_DAMAGED = "its compressed data are damaged, or cut short: copy or download it again"
 # What is looked at to find out how a file is written.
 SAMPLE_BYTES = 1 << 18
 
@@ -61,12 +68,11 @@ class Unpacked:
         if path.exists() and not path.is_file():
             raise InputError(f"{path}: is no regular file: give its lines on standard input")
         with _file_errors(path), path.open("rb") as file:
-            magic = file.read(8)
-        self.compression = next((v for k, v in _COMPRESSIONS.items() if magic.startswith(k)), None)
+            self.compression = compression_of(file.read(16))
         self.name = path.stem if path.suffix.lower() in _SUFFIXES else path.name
         self.is_workbook = False
         self._member = ""
-        if magic.startswith(_ZIP):
+        if self.compression == "zip":
             self._look_into_archive()
 
     def _look_into_archive(self) -> None:
@@ -74,18 +80,18 @@ class Unpacked:
             names = archive.namelist()
             if "[Content_Types].xml" in names:
                 self.is_workbook = "xl/workbook.xml" in names
+                self.compression = None
                 return
-            # macOS puts its own notes beside each file.
             members = [
                 item.filename
                 for item in archive.infolist()
-                if not item.is_dir() and not item.filename.startswith("__MACOSX/")
+                if not item.is_dir() and not _NO_MEMBERS.search(item.filename)
             ]
         if len(members) != 1:
             found = ", ".join(members[:3]) or "nothing"
             more = f" and {len(members) - 3} more" if len(members) > 3 else ""
             raise InputError(f"{self.path}: holds {found:.120}{more}: unpack it and name the files")
-        self.compression, self._member = "zip", members[0]
+        self._member = members[0]
         self.name = Path(members[0]).name
 
     @contextlib.contextmanager
@@ -113,6 +119,11 @@ class Unpacked:
             yield stack.enter_context(file)
 
 
+def compression_of(start: bytes) -> str | None:
+    """Return how data that begin with these bytes are compressed."""
+    return next((name for pattern, name in _COMPRESSIONS if pattern.match(start)), None)
+
+
 @contextlib.contextmanager
 def _file_errors(path: Path) -> Iterator[None]:
     """Report a file that cannot be read, or whose compression is damaged, as an InputError."""
@@ -122,16 +133,15 @@ def _file_errors(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
-    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowInvalid) as error:
-        raise InputError(f"{path}: its compressed data are damaged ({first_line(error)})") from None
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowInvalid):
+        raise InputError(f"{path}: {_DAMAGED}") from None
     except (RuntimeError, NotImplementedError) as error:  # zipfile's: a password, a method
         raise InputError(f"{path}: cannot be unpacked ({first_line(error)})") from None
     except UnicodeError:
         raise
     except OSError as error:
         if error.errno is None:  # gzip's, bz2's and Arrow's complaints about the content
-            reason = first_line(error)
-            raise InputError(f"{path}: its compressed data are damaged ({reason})") from None
+            raise InputError(f"{path}: {_DAMAGED}") from None
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
@@ -164,10 +174,13 @@ class Utf8Stream(io.RawIOBase):
         super().__init__()
         try:
             encoding = codecs.lookup(encoding).name
+            b"".decode(encoding)  # fails for codecs that are not of text, such as base64
         except LookupError:
             raise InputError(f"{option('encoding', encoding)}: there is no such encoding") from None
         self._file, self._path, self._errors = file, path, errors
         start = _read_fully(file, SAMPLE_BYTES)
+        if (compression := compression_of(start)) is not None:
+            raise InputError(f"{path}: holds {compression} data within another archive: unpack it")
         mark = next(((m, name) for m, name in _MARKS if start.startswith(m)), None)
         self.with_mark = mark is not None
         if mark is not None:
@@ -175,10 +188,7 @@ class Utf8Stream(io.RawIOBase):
         elif encoding == "utf-8" and errors == "strict":
             _raise_if_utf16(start, path)
         self.encoding = encoding
-        try:
-            self._decoder = codecs.getincrementaldecoder(encoding)(errors)
-        except (LookupError, TypeError):  # base64 and the like: codecs, but not of text
-            raise InputError(f"{option('encoding', encoding)}: is no encoding of text") from None
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors)
         self._lines = 0
         self._pending = b""  # UTF-8 that is not whole without the next piece
         self._ended = len(start) < SAMPLE_BYTES - 4
@@ -230,6 +240,12 @@ class Utf8Stream(io.RawIOBase):
                 data = data.decode("utf-8", self._errors).encode()
         except UnicodeDecodeError as error:
             self._raise_undecodable(error)
+        except UnicodeError:  # of UTF-16 and UTF-32, which begin with a mark
+            encoding = _working_encoding(self._path, self.encoding)
+            raise InputError(
+                f"{self._path}: is no {self.encoding}, which begins with a byte order mark: "
+                f"say {option('encoding', encoding)}"
+            ) from None
         self._lines += data.count(b"\n")
         return data
 
@@ -293,8 +309,12 @@ def _working_encoding(path: Path, tried: str) -> str:
 
     with Unpacked(path).open() as file:
         start = _read_fully(file, SAMPLE_BYTES)
-    guess = from_bytes(start).best()
-    for name in (guess.encoding if guess is not None else tried, "cp1252", "latin-1"):
+    matches = list(from_bytes(start))
+    plausible = {name for match in matches for name in match.could_be_from_charset}
+    guess = matches[0].encoding if matches else "cp1252"
+    if _COMMONER.get(guess) in plausible:
+        guess = _COMMONER[guess]
+    for name in ("utf-8", guess, "cp1252", "latin-1"):
         if codecs.lookup(name).name == codecs.lookup(tried).name or name == "ascii":
             continue
         decoder = codecs.getincrementaldecoder(name)()

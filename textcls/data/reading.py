@@ -74,6 +74,7 @@ def read_pieces(
         check_there("keep", keep, file.columns, describe_columns(file))
     elif keep:
         raise InputError(f"{path}: is a file of lines: it has no columns to keep")
+    file.kept = frozenset(keep) - set(columns)
     for table in file.batches(tuple(dict.fromkeys((*columns, *keep)))):
         for start in range(0, table.num_rows, BATCH_ROWS):
             batch = table.slice(start, BATCH_ROWS)

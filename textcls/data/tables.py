@@ -58,12 +58,14 @@ class TableFile(ABC):
         columns: its columns by name, in order.
         head: the first rows, at most ``HEAD_ROWS``, with all columns.
         class_names: the label names of columns of numbers, where the file itself gives them.
+        kept: columns that are passed on as they are: their lists and objects as JSON.
         all_labels: every label that rows with several labels name; known once all were read.
     """
 
     facts: FileFacts
     head: pa.Table
     class_names: Mapping[str, list[str]] = {}
+    kept: frozenset[str] = frozenset()
     all_labels: set[str] | None = None
 
     @property
