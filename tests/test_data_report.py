@@ -8,11 +8,13 @@ import pytest
 from huggingface_hub import ModelCard
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import make_config, write_csv, write_files
+from tests.conftest import make_config, shared, write_csv, write_files
 from tests.test_facts import CONFIG, GOOD, LABELS, count
 from textcls import run as running
 from textcls.cli import main
 from textcls.cli.data import configuration
+from textcls.data.checks import find_mistakes
+from textcls.data.prepare import prepare
 from textcls.report.data import as_markdown, log_lines
 
 
@@ -84,10 +86,31 @@ def test_a_run_reports_its_data_everywhere(tmp_path: Path, cache_dir: Path) -> N
         text = shown.tensor_proto.string_val[0].decode()
         card = ModelCard.load(run / "model" / "README.md").text
         for part in (text, card):
+            assert "Text from 'text', label from 'label'." in part
+            assert (
+                "| test | test.csv | csv, delimiter ',', quoting double, utf-8, 42 rows |" in part
+            )
             assert "| test | 42 | 1 |" in part
             assert "| good | 54 | 6 | 21 | 50.0% |" in part
             assert leak in part
     assert "(cached)" in log
+
+
+def test_a_moved_file_is_reported_where_it_is(tmp_path: Path, cache_dir: Path) -> None:
+    write_files(tmp_path)
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        for name in ("train.csv", "test.csv"):
+            (tmp_path / place / name).write_bytes((tmp_path / name).read_bytes())
+        train, test = (tmp_path / place / name for name in ("train.csv", "test.csv"))
+        config = make_config(
+            "data=local", f"data.train={train}", f"data.test={test}", f"cache_dir={cache_dir}",
+            "trainer.epochs=1",
+        )  # fmt: skip
+        running.start(config, tmp_path / place / "run")
+        written = json.loads((tmp_path / place / "run" / "data.json").read_text(encoding="utf-8"))
+        assert [file["path"] for file in written["files"]["train"]] == [str(train)]
+        assert f"validation: 12 rows of {train}, held out by label" in written["notes"]
 
 
 def test_a_warning_is_told_as_one_on_the_terminal(
@@ -97,6 +120,17 @@ def test_a_warning_is_told_as_one_on_the_terminal(
     running.start(config, tmp_path / "run")
     printed = capsys.readouterr().out.splitlines()
     assert any(line.startswith("warning: test has 40 rows: an accuracy") for line in printed)
+
+
+def test_the_mend_for_texts_without_spaces_works_as_printed(
+    cache_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shared("chn_hotel/train.parquet")
+    (warning,) = json.loads(data(path, "--json", capsys=capsys))["warnings"]
+    mend = warning.partition(" use ")[2].split()
+    config = make_config("data=local", f"data.train={path}", *mend)
+    prepared = prepare(config.data, config.tokenizer, cache_dir)
+    assert find_mistakes(prepared.facts, config.tokenizer) == []
 
 
 # --- textcls data ----------------------------------------------------------------------------
@@ -136,7 +170,7 @@ def test_the_command_shows_a_report(tmp_path: Path, capsys: pytest.CaptureFixtur
         path, "--delimiter", ";", "--text-column", "review", "--label-column", "stars",
         capsys=capsys,
     )  # fmt: skip
-    for said in ("text from 'review', label from 'stars'", "日本 text"):
+    for said in ("label from 'stars', not used: 'id'", "delimiter ';'", "日本 text"):
         assert said in printed
     assert "warning: the labels 'Good', 'good' look alike" in printed
     assert "\x1b[1m日" not in printed

@@ -220,11 +220,11 @@ def test_a_good_corpus_has_no_warning() -> None:
         ({"names": ("ｓｐａｍ", "ham", "spam")}, "the labels 'ｓｐａｍ', 'spam' look alike"),
         (
             {"train": [*((t, i % 2) for i, (t, _) in enumerate(GOOD["train"])), ("one", 2)]},
-            "1 of 3 classes have one row in train ('c')",
+            "train has a single row of 1 of 3 classes ('c')",
         ),
         (
             {"test": [(text, label % 2) for text, label in GOOD["test"]]},
-            "test has no row of 1 of 3 classes ('c'): they are not scored there",
+            "test has no row of 1 of 3 classes ('c'): not scored",
         ),
         (
             {"train": [*GOOD["train"], *((t, (i + 1) % 3) for t, i in GOOD["train"][:9])]},

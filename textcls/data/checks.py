@@ -137,16 +137,15 @@ def _classes(facts: dict[str, Any]) -> Iterator[str]:
     single = [name for name, count in train.items() if count == 1]
     if single:
         yield (
-            f"{len(single):,} of {len(train):,} classes have one row in train "
-            f"({_quoted(single)}): too few to learn them"
+            f"train has a single row of {_share(len(single), len(train))} classes "
+            f"({_quoted(single)}): too few to learn from"
         )
-    for split in ("train", "validation", "test"):
-        absent = [name for name, count in splits[split]["by_class"].items() if not count]
+    for split, own in splits.items():
+        absent = [name for name, count in own["by_class"].items() if not count]
         if absent:
-            what = "never learned" if split == "train" else "not scored there"
             yield (
-                f"{split} has no row of {len(absent):,} of {len(train):,} classes "
-                f"({_quoted(absent)}): they are {what}"
+                f"{split} has no row of {_share(len(absent), len(train))} classes "
+                f"({_quoted(absent)}): {'never learned' if split == 'train' else 'not scored'}"
             )
     if splits["train"]["contradicting"] > MANY_CONTRADICTING * splits["train"]["rows"]:
         yield (

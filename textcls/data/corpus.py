@@ -221,7 +221,6 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
             "a classifier needs two classes"
         )
     _cut_missing(config, splits, notes)
-    notes += _lacking(splits, names)
     return Corpus(
         splits["train"],
         splits["validation"],
@@ -253,14 +252,6 @@ def _cut_missing(config: DataConfig, splits: dict[str, Split], notes: list[str])
             )
         splits[split], splits["train"] = splits["train"].cut(held)
         notes.append(f"{split}: {held.sum():,} rows of {where}, held out by label")
-
-
-def _lacking(splits: dict[str, Split], names: Sequence[str]) -> Iterable[str]:
-    """Say how many classes a split has no row of."""
-    for split in SPLITS:
-        lacking = len(names) - len(np.unique(splits[split].labels))
-        if lacking:
-            yield f"{split}: has no row of {plural(lacking, 'class', 'classes')} of {len(names):,}"
 
 
 def _notes(opened: dict[str, list[TableFile]]) -> Iterable[str]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from textcls.data.splits import bytes_of
 from textcls.data.tokens import Int32, Int64, Tokens, integers
 
 Bools = npt.NDArray[np.bool_]
@@ -35,30 +36,12 @@ _MISREAD_FIRST = "Ãã"
 _MISREAD = f"[{_MISREAD_FIRST}][\u0080-\u00aa\u00ac-\u00ba\u00bc-\u00bf]"
 
 
-def letters(chunk: pa.Array) -> tuple[memoryview, Int64]:
-    """Return the bytes of all texts of an Arrow string array, and where each begins and ends.
-
-    Args:
-        chunk: strings ``[num_texts]``; null counts as an empty text.
-
-    Returns:
-        The bytes, and int64 ``[num_texts + 1]`` positions in them. Neither is a copy of the texts,
-        except where some are null.
-    """
-    whole = chunk.fill_null("").cast(pa.large_binary())
-    _, ends, data = whole.buffers()
-    return (
-        memoryview(data or b""),
-        np.frombuffer(ends, np.int64, len(whole) + 1, 8 * whole.offset),
-    )
-
-
 def hash_texts(chunks: Sequence[pa.Array]) -> UInt64:
     """Return a hash of each text, uint64 ``[num_texts]``; null hashes as an empty text."""
     parts = [np.zeros(0, np.uint64)]
     for chunk in chunks:
         for start in range(0, len(chunk), _HASHED_ROWS):
-            data, places = letters(chunk.slice(start, _HASHED_ROWS))
+            data, places = bytes_of(chunk.slice(start, _HASHED_ROWS))
             ends = places.tolist()
             texts = (data[a:b] for a, b in itertools.pairwise(ends))
             hashes = map(xxhash.xxh3_64_intdigest, texts)
@@ -112,12 +95,14 @@ class FactCounter:
             tokens: words, without n-grams.
         """
         lengths = np.diff(tokens.offsets)
+        data, ends = bytes_of(tokens.dictionary)
+        text = data[ends[0] : ends[-1]].tobytes()
         self._facts[split] |= {
             "tokens": len(tokens.codes),
             "lengths": lengths_of(lengths),
             "no_tokens": int(np.count_nonzero(lengths == 0)),
-            "undecoded_tokens": _count(tokens, _UNDECODED, _UNDECODED),
-            "misread_tokens": _count(tokens, _MISREAD, _MISREAD_FIRST),
+            "undecoded_tokens": _count(tokens, text, _UNDECODED, _UNDECODED),
+            "misread_tokens": _count(tokens, text, _MISREAD, _MISREAD_FIRST),
         }
 
     def count_ids(self, split: str, indices: Int32, offsets: Int64, unknown_id: int) -> None:
@@ -241,11 +226,16 @@ def moved(facts: dict[str, Any], old: Sequence[str], new: Sequence[str]) -> dict
     return {**facts, "files": replaced(facts["files"]), "notes": replaced(facts["notes"])}
 
 
-def _count(tokens: Tokens, pattern: str, needs: str) -> int:
-    """Return how many tokens match a pattern; only those with one of the letters ``needs`` can."""
-    data, ends = letters(tokens.dictionary)
-    text = data[ends[0] : ends[-1]].tobytes()
-    # Mostly there are none, and literals are found much faster than a pattern.
+def _count(tokens: Tokens, text: bytes, pattern: str, needs: str) -> int:
+    """Return how many tokens match a pattern.
+
+    Args:
+        tokens: where to look.
+        text: the bytes of their dictionary.
+        pattern: a regular expression.
+        needs: letters; what matches has one of them. Mostly no token has, and then letters are
+            found much faster than a pattern.
+    """
     matches = np.zeros(len(tokens.dictionary), np.bool_)
     for letter in needs:
         if letter.encode() in text:

@@ -27,7 +27,7 @@ from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 5
+FORMAT = 6
 
 
 @dataclass(frozen=True)

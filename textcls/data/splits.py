@@ -15,6 +15,24 @@ from textcls.data.tokens import Int64, booleans
 SPLITS = ("train", "validation", "test")
 
 
+def bytes_of(chunk: pa.Array) -> tuple[memoryview, Int64]:
+    """Return the bytes of all texts of an Arrow string array, and where each begins and ends.
+
+    Args:
+        chunk: strings ``[num_texts]``; null counts as an empty text.
+
+    Returns:
+        The bytes, and int64 ``[num_texts + 1]`` positions in them. Neither is a copy of the texts,
+        except where some are null.
+    """
+    whole = chunk.fill_null("").cast(pa.large_binary())
+    _, ends, data = whole.buffers()
+    return (
+        memoryview(data or b""),
+        np.frombuffer(ends, np.int64, len(whole) + 1, 8 * whole.offset),
+    )
+
+
 @dataclass(frozen=True)
 class Split:
     """Texts and labels of one split.
@@ -43,11 +61,9 @@ class Split:
         rest, letters = xxhash.xxh3_64("\n".join(label_names).encode()), xxhash.xxh3_64()
         rest.update(self.labels.data)
         for chunk in self.chunks:
-            whole = chunk.fill_null("").cast(pa.large_binary())
-            _, ends, data = whole.buffers()
-            ends = np.frombuffer(ends, np.int64, len(whole) + 1, 8 * whole.offset)
+            data, ends = bytes_of(chunk)
             rest.update(np.diff(ends).data)
-            letters.update(memoryview(data or b"")[ends[0] : ends[-1]])
+            letters.update(data[ends[0] : ends[-1]])
         return rest.hexdigest() + letters.hexdigest()
 
     def cut(self, held: npt.NDArray[np.bool_]) -> tuple[Split, Split]:

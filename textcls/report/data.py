@@ -79,11 +79,12 @@ def terminal(
 
 def as_markdown(facts: dict[str, Any], warnings: Sequence[str]) -> str:
     """Return the whole report as Markdown, with the names of files but not where they are."""
-    parts = []
+    parts = ["".join(f"- **Warning**: {markdown.plain(text)}\n" for text in warnings)]
     if facts["files"]:
         rows = [(split, Path(name).name, how) for split, name, how in _file_rows(facts)]
         parts.append(markdown.table(("split", "file", "read as"), rows))
-    parts.append(markdown.plain(_columns(facts)) + ".\n")
+    columns = _columns(facts)
+    parts.append(f"{markdown.plain(columns[0].upper() + columns[1:])}.\n")
     parts.append(markdown.table(_HEADS, _split_rows(facts)))
     parts.append(
         "Duplicates repeat the text of an earlier row of their split; rows in train have a text "
@@ -91,10 +92,8 @@ def as_markdown(facts: dict[str, Any], warnings: Sequence[str]) -> str:
         f"{_explained(facts)}.\n"
     )
     parts.append(markdown.table(("class", *facts["splits"], "share of train"), _class_rows(facts)))
-    said = [*facts["notes"], *(f"warning: {warning}" for warning in warnings)]
-    if said:
-        parts.append("".join(f"- {markdown.plain(visible(sentence))}\n" for sentence in said))
-    return "\n".join(parts)
+    parts.append("".join(f"- {markdown.plain(visible(note))}\n" for note in facts["notes"]))
+    return "\n".join(part for part in parts if part)
 
 
 def _described(file: dict[str, Any]) -> str:
