@@ -104,7 +104,7 @@ def test_all_exports_predict_as_the_classifier(mode: Mode, dim: int, tmp_path: P
     classifier = Classifier(parts)
     expected = classifier.predict_proba(TEXTS)
     bags = classifier.bags(TEXTS)
-    assert (bags.indices == 1).sum() == 3
+    assert not (bags.indices == 1).any()  # "<pad>" in a text is no padding
 
     by_onnx = run_onnx(onnx_session(parts, tmp_path / "m.onnx"), bags.indices, bags.offsets)
     export_torch(parts, tmp_path / "m.pt2")

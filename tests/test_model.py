@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.conftest import make_config
 from tests.test_tokens import config, tokenize
 from textcls import Classifier
 from textcls.config import Mode
@@ -19,7 +20,7 @@ from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.device import to_device
 from textcls.errors import InputError
-from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
+from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
 from textcls.model.folder import ModelParts, save_model
 from textcls.model.pooling import WEIGHT_SCALE
 
@@ -82,6 +83,7 @@ def test_pooling_is_a_loop_over_bags_without_padding(mode: Mode, lists: list[lis
 
 @pytest.mark.parametrize("mode", MODES)
 def test_padding_never_learns(mode: Mode) -> None:
+    torch.manual_seed(0)
     model = EmbeddingBagClassifier(10, 4, 2, mode, padding_id=1)
     model(INDICES, OFFSETS).sum().backward()
     assert not model.embedding.weight[1].any()
@@ -184,11 +186,20 @@ def test_max_tokens_holds_in_serving(tmp_path: Path) -> None:
 
 
 def test_special_tokens_in_a_text_are_not_special() -> None:
-    # "<pad>" in a text is padding to the model: it never contributes, and breaks nothing.
     classifier = Classifier(make_parts())
-    assert classifier.parts.vocabulary.encode(tokenize(["<pad> film"])).tolist()[0] == 1
-    padded, plain = classifier.predict_proba(["<pad> film", "film"])
-    np.testing.assert_array_equal(padded, plain)
+    padded, unknown, other = classifier.predict_proba(["<pad> film", "<unk> film", "zebra film"])
+    np.testing.assert_array_equal(padded, other)
+    np.testing.assert_array_equal(unknown, other)
+
+
+def test_no_bag_has_padding_and_no_new_model_looks_for_any() -> None:
+    """torch's CPU kernel is many times slower where it has to look for it."""
+    vocabulary = Vocabulary.build(tokenize(["a b", "<pad> a <pad>"]))
+    assert vocabulary.encode(tokenize(["<pad> a"])).tolist() == [0, 2]
+    config = make_config().model
+    model = untrained(vocabulary, len(vocabulary), 2, config)
+    assert model.embedding.padding_idx is None
+    assert not model.embedding.weight[:2].any()
 
 
 def test_devices() -> None:

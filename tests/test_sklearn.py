@@ -92,7 +92,7 @@ def test_every_parameter_reaches_the_model() -> None:
     assert (parts.model.embedding.mode, parts.model.embedding.embedding_dim) == ("sum+max", 5)
     assert parts.model.embedding.num_embeddings == len(parts.vocabulary) + 64
     assert parts.model.dropout.p == 0.25
-    assert parts.model.embedding.padding_idx == parts.vocabulary.padding_id
+    assert parts.model.embedding.padding_idx is None
     tokenizer = parts.tokenizer.config
     assert (tokenizer.ngrams, tokenizer.min_freq, tokenizer.max_tokens) == (3, 2, 2)
     assert "film" not in parts.vocabulary.tokens.to_pylist()  # each text's third word

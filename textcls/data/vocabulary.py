@@ -19,8 +19,9 @@ PADDING = "<pad>"
 class Vocabulary:
     """Tokens in the order of their ids: first the specials, then by frequency, then by token.
 
-    The order is that of torchtext's ``Vocab``. Id 0 stands for every unknown token, id 1 for
-    padding, whose embedding is always zero and never counts.
+    The order is that of torchtext's ``Vocab``. Id 0 stands for every unknown token. Id 1 is
+    torchtext's ``<pad>``: bags need no padding, so no text gets it, and its embedding row is
+    never used. The words ``<unk>`` and ``<pad>`` in a text are unknown tokens like any other.
 
     Args:
         tokens: all tokens, those of ``specials`` first.
@@ -125,7 +126,7 @@ class Vocabulary:
     def ids(self, words: pa.Array) -> Int32:
         """Return the ids of Arrow strings, int32; unknown ones get ``unknown_id``."""
         found = self._index.positions(words)
-        return np.where(found < 0, np.int32(self.unknown_id), found)
+        return np.where(found <= self.padding_id, np.int32(self.unknown_id), found)
 
     def encode(self, tokens: Tokens) -> Int32:
         """Return the tokens' ids, int32 ``[num_tokens]``; unknown tokens get ``unknown_id``."""

@@ -100,8 +100,8 @@ def untrained(
     """Return a model to train, its first weights drawn from torch's global generator.
 
     Args:
-        vocabulary: whose padding never counts, and whose ``<unk>`` says nothing at first: with
-            ``min_freq=1`` its row is never learned.
+        vocabulary: whose ``<unk>`` says nothing at first: with ``min_freq=1`` its row is never
+            learned. Nor is that of its ``<pad>``, which no text has.
         num_embeddings: rows, those of hashed n-grams included.
         num_classes: classes to tell apart.
         config: the model's shape.
@@ -111,11 +111,10 @@ def untrained(
         config.dim,
         num_classes,
         config.mode,
-        padding_id=vocabulary.padding_id,
         dropout=config.dropout,
     )
     with torch.no_grad():
-        model.embedding.weight[vocabulary.unknown_id] = 0
+        model.embedding.weight[[vocabulary.unknown_id, vocabulary.padding_id]] = 0
     return model
 
 

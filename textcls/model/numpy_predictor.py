@@ -31,7 +31,7 @@ BLOCK_TEXTS = 1_000
 BLOCK_CHARACTERS = 1 << 20
 # A token of a weighted sum weighs 1 + WEIGHT_SCALE * what it learned.
 WEIGHT_SCALE = 0.3
-UNKNOWN_ID = 0
+UNKNOWN_ID, PADDING_ID = 0, 1
 # Halves of characters, which Python strings may hold, and no UTF-8 text does.
 SURROGATES = re.compile("[\ud800-\udfff]")
 # What a line may begin with in fastText's format: it is no part of the text.
@@ -65,14 +65,14 @@ class Predictor:
         tensors = read_safetensors(folder / "model.safetensors")
         self.label_names: list[str] = read_json(folder / "labels.json")
         self.mode: str = config["model"]["mode"]
-        self.padding_id: int | None = config["model"]["padding_id"]
         self.split = splitter(config["tokenizer"]["name"], folder / "tokenizer.json")
         self.max_tokens: int | None = config["tokenizer"]["max_tokens"]
         self.ngrams: int = config["tokenizer"]["ngrams"]
         self.buckets: int | None = config["tokenizer"]["buckets"]
         self.kept_buckets = tensors.get("embedding.buckets")
         names = read_json(folder / "vocabulary.json")["tokens"]
-        self.ids = {name: i for i, name in enumerate(names)}
+        # Bags have no padding: "<pad>" in a text is a word that the vocabulary does not have.
+        self.ids = {name: UNKNOWN_ID if i == PADDING_ID else i for i, name in enumerate(names)}
         # An n-gram of n words is named by them, joined by spaces. One of a word with a space of its
         # own has more of these, so that it is not looked for.
         self.ids_by_spaces: dict[int, dict[str, int]] = {n: {} for n in range(1, self.ngrams)}
@@ -137,8 +137,6 @@ class Predictor:
             in_one_text = text[: len(found)] == text[n - 1 :]
             grid[: len(found), n - 1] = np.where(in_one_text, found, -1)
         there = grid >= 0
-        if self.padding_id is not None:
-            there &= grid != self.padding_id
         ends = np.concatenate([[0], np.cumsum(there.sum(1))])[np.cumsum(lengths)]
         return grid[there], ends
 

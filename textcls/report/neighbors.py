@@ -23,7 +23,7 @@ def query_vector(classifier: Classifier, query: str) -> tuple[Tensor, set[int]]:
     """
     vocabulary = classifier.parts.vocabulary
     ids = set(classifier.bags([query]).indices.tolist())
-    if not ids - {vocabulary.unknown_id, vocabulary.padding_id}:
+    if not ids - {vocabulary.unknown_id}:
         raise InputError(f"'{query}': the model knows none of its tokens")
     return torch.from_numpy(classifier.embed([query])[0]), ids
 

@@ -61,7 +61,6 @@ class _Model:
         token_weights: float32 ``[num_embeddings]`` of ``weighted_sum``, else None.
         linear: float32 ``[num_classes, pooled_dim]``.
         bias: float32 ``[num_classes]``.
-        padding_id: the row that never counts, if any.
         tokenizer: how texts are split.
         classifier: None for the example.
     """
@@ -74,7 +73,6 @@ class _Model:
     token_weights: Float32 | None
     linear: Float32
     bias: Float32
-    padding_id: int | None
     tokenizer: TokenizerConfig
     classifier: Classifier | None = None
 
@@ -128,7 +126,6 @@ def _model_of(name: str, classifier: Classifier) -> _Model:
         token_weights=weights,
         linear=linear.weight.detach().float().cpu().numpy(),
         bias=linear.bias.detach().float().cpu().numpy(),
-        padding_id=embedding.padding_idx,
         tokenizer=parts.tokenizer.config,
         classifier=classifier,
     )
@@ -144,7 +141,6 @@ def _example() -> _Model:
         token_weights=None,
         linear=np.array(list(_EXAMPLE_LINEAR.values()), np.float32),
         bias=np.zeros(2, np.float32),
-        padding_id=None,
         tokenizer=TokenizerConfig("basic_english", min_freq=1, max_size=None, max_tokens=None),
     )
 
@@ -209,7 +205,6 @@ def _describe(model: _Model, first: int, more: list[int]) -> dict[str, Any]:
         "ngrams": model.tokenizer.ngrams,
         "maxTokens": model.tokenizer.max_tokens,
         "unknown": Vocabulary.unknown_id,
-        "padding": model.padding_id,
         "example": model.classifier is None,
         "kept": first,
         "more": more,
