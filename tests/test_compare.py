@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,27 @@ def test_the_interval_is_students() -> None:
     assert (low + high) / 2 == pytest.approx(0.25)
     assert high - 0.25 == pytest.approx(2.364624 * error)  # the table's t for 7 degrees, 0.975
     assert p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    (low, high), same_p = statistics.difference_over_rows(differences, family=10)
+    assert high - 0.25 == pytest.approx(4.029337 * error)  # the table's t for 7 degrees, 0.9975
+    assert low == pytest.approx(0.25 - 4.029337 * error)
+    assert same_p == p
     assert statistics.difference_over_rows(np.zeros(9)) == ((0, 0), 1)
     assert statistics.difference_over_rows(np.ones(9)) == ((1, 1), 1e-12)
+
+
+def test_intervals_that_are_shown_together_hold_together() -> None:
+    """Six pairs of equals: all intervals have the 0 in at least 95 % of the trials."""
+    rng = np.random.default_rng(0)
+    alone = together = 0
+    for _ in range(400):
+        scores = rng.normal(size=(4, 200))
+        gaps = [a - b for a, b in combinations(scores, 2)]
+        for family in (1, len(gaps)):
+            found = [statistics.difference_over_rows(gap, family)[0] for gap in gaps]
+            hold = all(low <= 0 <= high for low, high in found)
+            alone, together = alone + (hold and family == 1), together + (hold and family > 1)
+    assert alone < 0.85 * 400
+    assert together >= 0.93 * 400  # 0.95, and the chance of 400 trials
 
 
 def test_the_p_value_over_seeds() -> None:
@@ -433,6 +453,9 @@ def test_of_many_settings_the_best_by_validation_are_compared(
     finding = finding_of(tmp_path / "runs")
     assert [s.name for s in finding.others] == ["dim=2", "dim=1"]
     assert len(finding.pairs) == 28
+    for pair in finding_of(tmp_path / "runs", "loss").pairs:
+        gaps = pair.worse.losses - pair.better.losses
+        assert pair.interval == statistics.difference_over_rows(gaps, 28)[0]
     text = shown([tmp_path / "runs"], tmp_path / "out")
     assert "not compared" in text
     assert "The best 8 of 10 settings by validation are compared" in text

@@ -50,7 +50,8 @@ class Pair:
     Attributes:
         better: the one with the better mean on the test rows.
         lead: by how much, 0 or more.
-        interval: 95 % confidence interval of the lead over other texts.
+        interval: confidence interval of the lead over other texts, at 95 % for the intervals of
+            all pairs together.
         p_texts: of the lead being chance in the choice of texts, corrected for the number of pairs.
             Of accuracy by :func:`sign_flip_p`, of the others by Student's t.
         p_seeds: of it being chance in the choice of seeds, corrected as well; None where there are
@@ -125,7 +126,8 @@ def findings(dataset: Dataset, metric: str) -> dict[str, Finding]:
     result = {}
     for name in METRICS:
         compared = tuple(_best_first(chosen, name, "test"))
-        pairs = [_pair(*two, name, by_row) for two in combinations(compared, 2)]
+        family = math.comb(len(compared), 2)
+        pairs = [_pair(*two, name, by_row, family) for two in combinations(compared, 2)]
         texts, seeds = holm([p.p_texts for p in pairs]), holm([p.p_seeds for p in pairs])
         corrected = tuple(
             replace(pair, p_texts=p_texts, p_seeds=p_seeds)
@@ -140,17 +142,19 @@ def _best_first(settings: Sequence[Setting], metric: str, split: str) -> list[Se
     return sorted(settings, key=lambda setting: sign * setting.scores(metric, split).mean())
 
 
-def _pair(better: Setting, worse: Setting, metric: str, by_row: dict[str, Float64]) -> Pair:
-    """Return the pair with p-values as they are, for one pair."""
+def _pair(
+    better: Setting, worse: Setting, metric: str, by_row: dict[str, Float64], family: int
+) -> Pair:
+    """Return the pair with p-values as for it alone, and an interval as one of a family."""
     scores, others = better.scores(metric), worse.scores(metric)
     if metric == "accuracy":
         whole = whole_differences(better.right, len(scores), worse.right, len(others))
-        interval, _ = difference_over_rows(whole / math.lcm(len(scores), len(others)))
+        interval, _ = difference_over_rows(whole / math.lcm(len(scores), len(others)), family)
         p_texts = sign_flip_p(whole)
     elif metric == "macro_f1":
-        interval, p_texts = difference_over_rows(by_row[better.name] - by_row[worse.name])
+        interval, p_texts = difference_over_rows(by_row[better.name] - by_row[worse.name], family)
     else:
-        interval, p_texts = difference_over_rows(worse.losses - better.losses)
+        interval, p_texts = difference_over_rows(worse.losses - better.losses, family)
     p_seeds = seeds_p(scores, better.seeds, others, worse.seeds)
     lead = abs(float(scores.mean() - others.mean()))
     return Pair(better, worse, lead, interval, p_texts, p_seeds)

@@ -86,19 +86,25 @@ def whole_differences(right: Int64, seeds: int, others_right: Int64, others: int
     return right * (unit // seeds) - others_right * (unit // others)
 
 
-def difference_over_rows(differences: Float64) -> tuple[tuple[float, float], float]:
-    """Return the 95 % confidence interval of a mean over rows, and the p-value of it being 0.
+def difference_over_rows(
+    differences: Float64, family: int = 1
+) -> tuple[tuple[float, float], float]:
+    """Return the confidence interval of a mean over rows, and the p-value of it being 0.
+
+    The interval is one of a family that is shown together: that any of them misses what it is of
+    has a chance of at most 0.05, by Bonferroni's correction. The p-value is that of the one mean.
 
     Student's t, at home with hundreds of rows whatever their distribution.
 
     Args:
         differences: float64 ``[num_rows]``, by row.
+        family: how many intervals are shown together.
     """
     mean = float(differences.mean())
     if len(differences) < 2 or np.ptp(differences) < NOTHING:  # no spread: nothing to estimate from
         return (mean, mean), 1.0 if abs(mean) < NOTHING else NOTHING
     result = stats.ttest_1samp(differences, 0)
-    interval = result.confidence_interval(0.95)
+    interval = result.confidence_interval(1 - LEVEL / family)
     return (float(interval.low), float(interval.high)), float(max(result.pvalue, NOTHING))
 
 
