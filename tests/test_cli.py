@@ -619,7 +619,7 @@ def test_names_do_not_speak_to_the_terminal(
         (["RUN", "test.csv", "--encoding", "klingon"], "klingon: there is no such encoding"),
         (["RUN", "-", "--encoding", "klingon"], "klingon: there is no such encoding"),
         (["RUN", "test.csv", "--out", "folder.csv"], "folder.csv: Is a directory"),
-        (["RUN", "test.csv", "--delimiter", ";;"], "';;' is no delimiter"),
+        (["RUN", "test.csv", "--delimiter", ";;"], "a delimiter is one character"),
         (["RUN", "test.csv", "--threshold", "nan"], "nan is no number"),
         (["RUN", "empty.jsonl"], "empty.jsonl: is empty"),
     ],

@@ -173,6 +173,9 @@ def test_how_a_csv_is_read_is_null_or_said() -> None:
     assert (reading.header, reading.quoting) == (False, "none")
     with pytest.raises(InputError, match=r"data\.quoting=single: input should be 'double'"):
         make_config("data.quoting=single")
+    assert make_config("data.delimiter=tab").data.delimiter == "\t"
+    with pytest.raises(InputError, match=r"data\.delimiter=ab: a delimiter is one character"):
+        make_config("data.delimiter=ab")
     older = make_config().to_dict()
     del older["data"]["header"], older["data"]["quoting"]
     assert parse(older) == make_config()

@@ -9,7 +9,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.dataclasses import dataclass
 
 from textcls.errors import InputError
@@ -35,14 +42,19 @@ Names = Annotated[
 ]
 
 
-def _one_character(value: object) -> object:
-    value = "\t" if value == "\\t" else value  # as a shell leaves it
-    if isinstance(value, str) and (len(value) != 1 or value in '"\r\n'):
-        raise ValueError(f"data.delimiter={value!r}: give one character, as in data.delimiter=';'")
+def one_character(value: str) -> str:
+    r"""Return a delimiter; a tab may be written ``\t`` or ``tab``.
+
+    Raises:
+        ValueError: it is no single character, or one that cannot delimit.
+    """
+    value = "\t" if value in ("\\t", "tab") else value
+    if len(value) != 1 or value in '"\r\n':
+        raise ValueError("a delimiter is one character, such as ';', or the word tab")
     return value
 
 
-Delimiter = Annotated[str, BeforeValidator(_one_character)]
+Delimiter = Annotated[str, AfterValidator(one_character)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Size = Annotated[int, Field(ge=0)]
@@ -402,7 +414,7 @@ def _describe_all(error: ValidationError, prefix: str = "") -> str:
 
 def _describe(item: dict[str, Any], prefix: str = "") -> str:
     message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "value_error":
+    if item["type"] == "value_error" and len(item["loc"]) < 2:  # of a group, not of a key in it
         return message
     # Steps into a union are numbers or type names, not keys of ours: the first two name the key.
     key = prefix + ".".join(str(part) for part in item["loc"][:2])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
-from textcls.config import Reading
+from textcls.config import Quoting, Reading, one_character
+from textcls.naming import command_names
 from textcls.sizes import parse_size
 
 PROGRAM = "textcls"
@@ -25,16 +27,17 @@ _READING = tuple(field.name for field in dataclasses.fields(Reading))
 
 
 def _delimiter(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    value = "\t" if value == "\\t" else value
-    if value is not None and (len(value) != 1 or value in '"\r\n'):
-        raise click.BadParameter(f"{value!r} is no delimiter: give one character, such as ';'")
-    return value
+    try:
+        return None if value is None else one_character(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _names(
     context: click.Context, option: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:
-    return None if value is None else tuple(value.split(","))
+    """Take names apart as the fields of a csv: one that holds a comma can be quoted."""
+    return None if value is None else tuple(next(csv.reader([value]), ()))
 
 
 def number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
@@ -45,7 +48,10 @@ def number(context: click.Context, option: click.Parameter, value: float | None)
 
 
 def with_reading(labelled: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a verb the options that say how a file is read, those given as one dict, ``given``."""
+    """Give a verb the options that say how a file is read, those given as one dict, ``given``.
+
+    In messages that come while it runs, options have the names that they have here.
+    """
     options = [
         click.option(
             "--text-column", "text", metavar="NAME", multiple=True,
@@ -58,6 +64,14 @@ def with_reading(labelled: bool) -> Callable[[Callable[..., None]], Callable[...
         click.option(
             "--delimiter", metavar="CHARACTER", callback=_delimiter,
             help="Between the fields of a csv.",
+        ),
+        click.option(
+            "--header/--no-header", default=None,
+            help="Whether the first line of a csv names the columns.",
+        ),
+        click.option(
+            "--quoting", type=click.Choice(get_args(Quoting)),
+            help="How fields of a csv are quoted; none: quotes are ordinary characters.",
         ),
         click.option("--encoding", help="Of the file, such as latin-1.  [default: utf-8]"),
     ]  # fmt: skip
@@ -74,7 +88,8 @@ def with_reading(labelled: bool) -> Callable[[Callable[..., None]], Callable[...
         @functools.wraps(verb)
         def gathered(**values: Any) -> None:
             reading = {name: values.pop(name) for name in _READING if name in values}
-            verb(given={k: v for k, v in reading.items() if v not in (None, ())}, **values)
+            with command_names():
+                verb(given={k: v for k, v in reading.items() if v not in (None, ())}, **values)
 
         for option in reversed(options):
             gathered = option(gathered)
