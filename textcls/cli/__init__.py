@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import os
-import re
 import sys
 from collections.abc import Sequence
 
@@ -59,18 +58,13 @@ def cli() -> None:
     """
 
 
-def _told(error: Exception) -> tuple[int, str]:
-    """Tell an error in one line; options of training by their names here."""
+def _status_and_line(error: Exception) -> tuple[int, str]:
+    """Return the exit status that an error comes to, and its one line."""
     if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
         more = f" ({context.command_path} --help tells more)" if context else ""
         return 2, error.format_message() + more
-    status, message = status_and_reason(error)
-    message = message.replace("data.train=", "")
-    message = message.replace("data.text=[COLUMN,COLUMN] to join several", "several to join them")
-    message = re.sub(r"\bdata\.(text|label)\b=?", r"--\1-column ", message)
-    message = re.sub(r"\bdata\.(\w+)=?", lambda key: f"--{key[1].replace('_', '-')} ", message)
-    return status, message
+    return status_and_reason(error)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Interrupted as error:
             status, message = error.exit_status, str(error)
         except Exception as error:
-            status, message = _told(error)
+            status, message = _status_and_line(error)
     if received.signum is not None and status != 128 + received.signum:
         stopped = Interrupted(received.signum)
         status, message = stopped.exit_status, str(stopped)
