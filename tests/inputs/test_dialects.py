@@ -17,6 +17,7 @@ from tests.inputs.cases import (
     Case,
     check,
     csv_text,
+    data_config,
     plain_text,
     read,
     reads,
@@ -63,12 +64,7 @@ DELIMITERS = [
             fill={"delimiter": "~"}),
     reads("tab, said as people type it", plain_text(PLAIN, "text\tlabel", "\t"),
           delimiter="\\t"),
-    refused("two bars said", plain_text(PLAIN, "text||label", "||"), r"data\.delimiter",
-            delimiter="||"),
-    refused("no delimiter said", plain_text(), r"data\.delimiter", delimiter=""),
     reads("a letter beyond ASCII said", plain_text(PLAIN, "text§label", "§"), delimiter="§"),
-    refused("a quote said", plain_text(), r"data\.delimiter", delimiter='"'),
-    refused("a line end said", plain_text(), r"data\.delimiter", delimiter="\n"),
 ]  # fmt: skip
 
 QUOTES = [
@@ -143,6 +139,12 @@ TABS = [
 @pytest.mark.parametrize("case", DELIMITERS)
 def test_delimiters(case: Case, tmp_path: Path) -> None:
     check(case, tmp_path)
+
+
+@pytest.mark.parametrize("value", ["||", "", '"', "\n", "\r"])
+def test_a_delimiter_is_one_character(value: str) -> None:
+    with pytest.raises(ValueError, match=r"data\.delimiter.*one character"):
+        data_config(delimiter=value)
 
 
 @pytest.mark.parametrize("case", QUOTES)

@@ -75,7 +75,7 @@ def describe_columns(file: TableFile) -> str:
         return f"{file.facts.path} has the column {columns[0]:.60}"
     more = f" and {len(columns) - 12} more" if len(columns) > 12 else ""
     shown = ", ".join(f"{column:.30}" for column in columns[:12])
-    return f"{file.facts.path} has the columns {shown:.160}{more}"
+    return f"{file.facts.path} has the columns {shown:.100}{more}"
 
 
 def check_there(key: str, wanted: Sequence[str], columns: Sequence[str], listing: str) -> None:
@@ -146,7 +146,9 @@ def _guess(reading: Reading, file: TableFile, columns: Sequence[str]) -> str:
     if reading.text is not None or not texts:
         return f": say {_to_type('label', label)}"
     text = max(texts, key=lambda name: (name.lower() in TEXT_COLUMNS, _mean_length(name, file)))
-    return f": say {_to_type('text', text)} {_to_type('label', label)}"
+    if not can_be_typed(text, label):
+        text = label = "COLUMN"
+    return f": say {option('text', text)} {option('label', label)}"
 
 
 def _to_type(key: str, *names: str) -> str:

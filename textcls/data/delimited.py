@@ -7,6 +7,7 @@ everywhere, which the tests check, and only the latter knows line numbers.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import io
@@ -130,6 +131,8 @@ class DelimitedFile(TableFile):
         read = pa.csv.ReadOptions(use_threads=False, block_size=BATCH_BYTES, column_names=names)
         with self._stream() as stream:
             stream.skip(self.dialect.skipped)
+            if stream.peek()[0].startswith(codecs.BOM_UTF8):
+                return 0  # a character of the first row's, which pyarrow would drop
             file, done = pa.PythonFile(stream, "r"), 0
             try:
                 for batch in pa.csv.open_csv(file, read, parse, convert):

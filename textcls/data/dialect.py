@@ -83,7 +83,7 @@ def find_dialect(sample: str, is_all: bool, tabbed: bool, path: Any, reading: Re
     lines = list(io.StringIO(sample, newline=""))
     if not is_all and len(lines) > 1:
         lines.pop()  # cut short
-    delimiter = _given_delimiter(reading.delimiter)
+    delimiter = reading.delimiter
     # Of blank rows, spreadsheets write the delimiters.
     blank = f'\r\n" \t{delimiter or DELIMITERS}' if reading.header is not False else "\r\n"
     start = next((i for i, line in enumerate(lines) if line.strip(blank)), len(lines))
@@ -108,22 +108,6 @@ def find_dialect(sample: str, is_all: bool, tabbed: bool, path: Any, reading: Re
         first_line=start + 1,
     )
     return _with_columns(dialect, lines[start:], path, reading, notes)
-
-
-def _given_delimiter(value: str | None) -> str | None:
-    """Return the delimiter that the user names, as a character.
-
-    Raises:
-        InputError: it is none.
-    """
-    if value in ("tab", "\\t"):
-        return "\t"
-    if value is not None and (len(value) != 1 or value in '"\r\n'):
-        raise InputError(
-            f"{option('delimiter', value)}: give one character, as in {option('delimiter', ';')}, "
-            f"or the word tab, {option('delimiter', 'tab')}"
-        )
-    return value
 
 
 # --- delimiter and quoting -------------------------------------------------------------------

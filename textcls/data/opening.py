@@ -41,6 +41,8 @@ _MARKS = (
 # more frequent where both are plausible.
 _COMMONER = {"cp1250": "cp1252", "cp949": "cp932"}
 _PIECE_BYTES = 1 << 20
+# Before and after a byte that is not of the encoding, so much is looked at to guess another.
+_GUESSED_BYTES = 1 << 14
 _DAMAGED = "its compressed data are damaged, or cut short: copy or download it again"
 # What is looked at to find out how a file is written.
 SAMPLE_BYTES = 1 << 18
@@ -173,8 +175,8 @@ class Utf8Stream(io.RawIOBase):
     ) -> None:
         super().__init__()
         try:
+            b"".decode(encoding)  # fails for codecs that are not of text, such as base64, too
             encoding = codecs.lookup(encoding).name
-            b"".decode(encoding)  # fails for codecs that are not of text, such as base64
         except LookupError:
             raise InputError(f"{option('encoding', encoding)}: there is no such encoding") from None
         self._file, self._path, self._errors = file, path, errors
@@ -241,7 +243,7 @@ class Utf8Stream(io.RawIOBase):
         except UnicodeDecodeError as error:
             self._raise_undecodable(error)
         except UnicodeError:  # of UTF-16 and UTF-32, which begin with a mark
-            encoding = _working_encoding(self._path, self.encoding)
+            encoding = _working_encoding(self._path, self.encoding, piece)
             raise InputError(
                 f"{self._path}: is no {self.encoding}, which begins with a byte order mark: "
                 f"say {option('encoding', encoding)}"
@@ -253,7 +255,9 @@ class Utf8Stream(io.RawIOBase):
         before = error.object[: error.start].decode(self.encoding, "ignore")
         line = self._lines + before.count("\n") + 1
         value = error.object[error.start]
-        encoding = _working_encoding(self._path, self.encoding)
+        start = error.object.rfind(b"\n", 0, max(0, error.start - _GUESSED_BYTES)) + 1
+        sample = error.object[start : error.start + _GUESSED_BYTES]
+        encoding = _working_encoding(self._path, self.encoding, sample)
         raise InputError(
             f"{self._path}: line {line:,} is not {self.encoding} (byte 0x{value:02x}): "
             f"name its encoding, as in {option('encoding', encoding)}"
@@ -303,13 +307,17 @@ def _raise_if_utf16(start: bytes, path: Path) -> None:
             raise InputError(f"{path}: is {name}, without a mark: say {option('encoding', name)}")
 
 
-def _working_encoding(path: Path, tried: str) -> str:
-    """Return the most plausible encoding by which all of the file can be decoded."""
+def _working_encoding(path: Path, tried: str, sample: bytes) -> str:
+    """Return the most plausible encoding by which all of the file can be decoded.
+
+    Args:
+        path: the file.
+        tried: the encoding that it is not of.
+        sample: bytes around one that shows that, from which the encoding is guessed.
+    """
     from charset_normalizer import from_bytes
 
-    with Unpacked(path).open() as file:
-        start = _read_fully(file, SAMPLE_BYTES)
-    matches = list(from_bytes(start))
+    matches = list(from_bytes(sample))
     plausible = {name for match in matches for name in match.could_be_from_charset}
     guess = matches[0].encoding if matches else "cp1252"
     if _COMMONER.get(guess) in plausible:
