@@ -168,28 +168,26 @@ def test_the_demo_needs_nothing_but_the_command(run_train: Run, tmp_path: Path) 
 # --- interruption ------------------------------------------------------------------------------
 
 
-def test_a_warm_run_imports_nothing_slow(
-    files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path
-) -> None:
+def test_a_run_imports_nothing_slow(files: list[str], tmp_path: Path) -> None:
     """Each of these takes longer to import than most trainings take; see CONTRIBUTING."""
     slow = ("torch._dynamo", "sklearn", "scipy", "datasets", "pandas", "torchtext")
-    assert run_train(*files, "trainer.epochs=1", "run_dir=first").returncode == 0
     code = (
         "import atexit, runpy, sys\n"
         f"tell = lambda: print('imported:', *(n for n in {slow} if n in sys.modules))\n"
         f"atexit.register(tell); runpy.run_path({str(PROJECT / 'train.py')!r}, None, '__main__')"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code, *files, "trainer.epochs=1", "run_dir=second"],
-        cwd=tmp_path,
-        env=train_environment(cache_dir) | {"PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "(cached)" in result.stdout
-    assert result.stdout.splitlines()[-1] == "imported:"
+    for is_warm in (False, True):
+        result = subprocess.run(
+            [sys.executable, "-c", code, *files, "trainer.epochs=1", f"run_dir=run-{is_warm}"],
+            cwd=tmp_path,
+            env=train_environment(tmp_path / "cache") | {"PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        assert ("(cached)" in result.stdout) == is_warm
+        assert result.stdout.splitlines()[-1] == "imported:"
 
 
 @pytest.mark.parametrize(

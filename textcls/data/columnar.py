@@ -84,19 +84,19 @@ class ArrowFile(TableFile):
 
             def tables(columns: list[str], rows: int) -> Iterator[pa.Table]:
                 for batch in file.iter_batches(rows, columns=columns, use_threads=False):
-                    yield pa.table(batch)
+                    yield pa.Table.from_batches([batch])
 
             return file.schema_arrow, tables
         with contextlib.suppress(pa.ArrowInvalid):
             file = pa.ipc.open_file(source)
             batches = (file.get_batch(i) for i in range(file.num_record_batches))
             return file.schema, lambda columns, _: (
-                pa.table(batch).select(columns) for batch in batches
+                pa.Table.from_batches([batch]).select(columns) for batch in batches
             )
         source.seek(0)
         stream = pa.ipc.open_stream(source)
         return stream.schema, lambda columns, _: (
-            pa.table(batch).select(columns) for batch in stream
+            pa.Table.from_batches([batch]).select(columns) for batch in stream
         )
 
 

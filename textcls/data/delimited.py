@@ -137,7 +137,7 @@ class DelimitedFile(TableFile):
             try:
                 for batch in pa.csv.open_csv(file, read, parse, convert):
                     if batch.num_rows:
-                        yield pa.table(batch).rename_columns(wanted)
+                        yield pa.Table.from_batches([batch]).rename_columns(wanted)
                         done += batch.num_rows
             except pa.ArrowException:
                 return done

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from textcls.data.splits import bytes_of
-from textcls.data.tokens import Int32, Int64, Tokens, integers
+from textcls.data.tokens import Int32, Int64, Tokens, as_numpy, integers
 
 Bools = npt.NDArray[np.bool_]
 UInt64 = npt.NDArray[np.uint64]
@@ -53,8 +53,8 @@ def are_empty(chunks: Sequence[pa.Array]) -> Bools:
     """Say which texts are null or hold nothing but white space: bool ``[num_texts]``."""
     parts = [np.zeros(0, np.bool_)]
     for chunk in chunks:
-        blank = pc.or_(pc.equal(pc.binary_length(chunk), 0), pc.utf8_is_space(chunk))
-        parts.append(blank.fill_null(True).to_numpy(zero_copy_only=False))
+        is_nothing = as_numpy(pc.binary_length(chunk), null=0) == 0
+        parts.append(is_nothing | as_numpy(pc.utf8_is_space(chunk), null=True))
     return np.concatenate(parts)
 
 
@@ -158,8 +158,8 @@ def _compare(splits: Mapping[str, _Texts], num_classes: int) -> dict[str, dict[s
     before: dict[str, tuple[Int64, Int64]] = {}
     for split, texts in splits.items():
         numbers = pc.index_in(_as_arrow(texts.hashes), value_set=repeated)
-        rows = np.flatnonzero(numbers.is_valid().to_numpy(zero_copy_only=False))
-        number = numbers.drop_null().to_numpy().astype(np.int64)
+        rows = np.flatnonzero(as_numpy(numbers.is_valid()))
+        number = as_numpy(numbers.drop_null()).astype(np.int64)
         pair = number * num_classes + texts.labels[rows]
         pairs = np.unique(pair)
         num_labels = np.bincount(pairs // num_classes, minlength=len(repeated))
@@ -240,8 +240,8 @@ def _count(tokens: Tokens, text: bytes, pattern: str, needs: str) -> int:
     for letter in needs:
         if letter.encode() in text:
             found = pc.match_substring(tokens.dictionary, letter)
-            matches |= found.to_numpy(zero_copy_only=False)
+            matches |= as_numpy(found)
     candidates = np.flatnonzero(matches)
     names = tokens.dictionary.take(integers(candidates))
-    wrong = candidates[pc.match_substring_regex(names, pattern).to_numpy(zero_copy_only=False)]
+    wrong = candidates[as_numpy(pc.match_substring_regex(names, pattern))]
     return int(tokens.counts()[wrong].sum()) if len(wrong) else 0

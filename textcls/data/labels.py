@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from textcls.config import Reading
 from textcls.data.columnar import as_strings
 from textcls.data.tables import plural
-from textcls.data.tokens import Int64, strings
+from textcls.data.tokens import Int64, as_numpy, strings
 from textcls.errors import InputError
 from textcls.naming import option
 
@@ -60,14 +60,14 @@ class LabelReader:
             InputError: a label that is no text, or that has no name.
         """
         try:
-            encoded = as_strings(labels).combine_chunks().dictionary_encode()
+            encoded = as_strings(labels).combine_chunks().dictionary_encode("encode")
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise InputError(
                 f"{place(0)}: column '{self._column}' holds {labels.type}, not one label a row"
             ) from None
         values = encoded.dictionary.to_pylist()
-        codes = np.asarray(encoded.indices.fill_null(len(values)), np.int64)
-        found = [self._code(value, codes, i, place) for i, value in enumerate([*values, None])]
+        codes = as_numpy(encoded.indices).astype(np.int64)
+        found = [self._code(value, codes, i, place) for i, value in enumerate(values)]
         changed = np.array([is_changed for _, is_changed in found])
         self.normalised += int(changed[codes].sum())
         self._codes.append(np.array([code for code, _ in found], np.int64)[codes])
@@ -150,8 +150,8 @@ class LabelReader:
             InputError: a row has no label, or one that is not among them.
         """
         codes = self.codes(place)
-        classes = pc.index_in(strings(self.distinct), value_set=strings(names)).fill_null(_MISSING)
-        labels = np.asarray(classes, np.int64)[codes] if len(codes) else codes
+        classes = pc.index_in(strings(self.distinct), value_set=strings(names))
+        labels = as_numpy(classes, null=_MISSING).astype(np.int64)[codes] if len(codes) else codes
         unknown = np.flatnonzero(labels == _MISSING)
         if len(unknown):
             row = int(unknown[0])

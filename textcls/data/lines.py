@@ -15,7 +15,7 @@ from textcls.config import Reading
 from textcls.data.delimited import Errors
 from textcls.data.opening import Unpacked, Utf8Stream
 from textcls.data.tables import BATCH_BYTES, BATCH_ROWS, HEAD_ROWS, FileFacts, TableFile, plural
-from textcls.data.tokens import booleans, large_strings, strings
+from textcls.data.tokens import as_numpy, booleans, large_strings, strings
 from textcls.errors import InputError
 
 LABEL_PREFIX = "__label__"
@@ -73,8 +73,8 @@ class FastTextFile(TableFile):
             pc.utf8_trim_whitespace(pc.struct_field(parts, "labels")), r"\s*__label__"
         )
         # The split of "__label__a __label__b" begins with an empty string, before the first label.
-        lengths = pc.list_value_length(labels).to_numpy()
-        blank = pc.equal(pc.utf8_trim_whitespace(lines), "").to_numpy(zero_copy_only=False)
+        lengths = as_numpy(pc.list_value_length(labels))
+        blank = as_numpy(pc.equal(pc.utf8_trim_whitespace(lines), ""))
         bad = np.flatnonzero((lengths < 2) & ~blank)
         if len(bad):
             raise InputError(

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from textcls.config import TokenizerConfig
-from textcls.data.tokens import Index, Int32, Int64, Tokens, integers, offsets_of
+from textcls.data.tokens import Index, Int32, Int64, Tokens, as_numpy, integers, offsets_of
 from textcls.data.vocabulary import Vocabulary
 
 Bools = npt.NDArray[np.bool_]
@@ -241,7 +241,7 @@ def count_ngrams(tokens: Tokens, longest: int, min_freq: int) -> tuple[pa.Array,
     spaced = pc.match_substring(tokens.dictionary, " ")
     if pc.any(spaced).as_py():
         numbers = np.arange(len(spaced), dtype=np.int32)
-        numbers[spaced.to_numpy(zero_copy_only=False)] = -1
+        numbers[as_numpy(spaced)] = -1
         words = numbers[words]
     follows = _follows(tokens.offsets)
     beginnings, names = words, tokens.dictionary
@@ -303,11 +303,11 @@ def _levels_of(names: pa.Array, longest: int) -> tuple[Index, list[tuple[Index, 
     node is only the beginning of an n-gram among ``names``, its id is -1; so is one id more, at the
     end.
     """
-    at = np.flatnonzero(pc.match_substring(names, " ").to_numpy(zero_copy_only=False))
+    at = np.flatnonzero(as_numpy(pc.match_substring(names, " ")))
     split = pc.split_pattern(names.take(integers(at)), " ")
     encoded = split.flatten().dictionary_encode()
-    words = encoded.indices.to_numpy()
-    starts = split.offsets.to_numpy().astype(np.int64)
+    words = as_numpy(encoded.indices)
+    starts = as_numpy(split.offsets).astype(np.int64)
     lengths = np.diff(starts)
     starts = starts[:-1]
     nodes = words[starts]
@@ -317,7 +317,7 @@ def _levels_of(names: pa.Array, longest: int) -> tuple[Index, list[tuple[Index, 
         at, starts, lengths = at[here], starts[here], lengths[here]
         keys = nodes[here].astype(np.int64) << 32 | words[starts + length - 1]
         numbered = integers(keys).dictionary_encode()
-        nodes = numbered.indices.to_numpy()
+        nodes = as_numpy(numbered.indices)
         ids = np.full(len(numbered.dictionary) + 1, -1, np.int32)
         ids[nodes[lengths == length]] = at[lengths == length]
         levels.append((Index(numbered.dictionary), ids))

@@ -14,7 +14,7 @@ from textcls.data.columns import describe_columns
 from textcls.data.delimited import DelimitedFile
 from textcls.data.labels import LabelReader
 from textcls.data.tables import TableFile, plural
-from textcls.data.tokens import booleans
+from textcls.data.tokens import Int64, booleans
 from textcls.errors import InputError
 
 Place = Callable[[int], str]
@@ -79,14 +79,10 @@ class RowReader:
         before: int,
     ) -> int:
         if isinstance(file, DelimitedFile) and file.dialect.header:
-            repeats = np.flatnonzero(
-                np.logical_and.reduce(
-                    [pc.equal(table[c], c).fill_null(False).to_numpy() for c in table.column_names]
-                )
-            )
+            repeats = _header_rows(table, label_column)
             if len(repeats):
                 self._dropped += (repeats + before + len(self._dropped)).tolist()
-                table = table.filter(booleans(np.isin(np.arange(len(table)), repeats, invert=True)))
+                table = table.filter(booleans(~np.isin(np.arange(len(table)), repeats)))
 
         def place(row: int) -> str:
             return self.place(before + row)
@@ -103,6 +99,15 @@ class RowReader:
         at = int(np.searchsorted(self._starts, row, side="right")) - 1
         file = self._files[at]
         return f"{file.facts.path}: {file.locate(row - self._starts[at])}"
+
+
+def _header_rows(table: pa.Table, label_column: str) -> Int64:
+    """Return the numbers of rows whose every field is the name of its column, int64 ``[n]``."""
+    # (pyarrow would import pandas to compare with a value of Python's: only where that may be.)
+    if label_column not in pc.unique(table.column(label_column)).to_pylist():
+        return np.zeros(0, np.int64)
+    same = [pc.fill_null(pc.equal(table[name], name), False) for name in table.column_names]
+    return np.flatnonzero(np.logical_and.reduce([column.to_numpy() for column in same]))
 
 
 def join_columns(

@@ -25,7 +25,7 @@ def bytes_of(chunk: pa.Array) -> tuple[memoryview, Int64]:
         The bytes, and int64 ``[num_texts + 1]`` positions in them. Neither is a copy of the texts,
         except where some are null.
     """
-    whole = chunk.fill_null("").cast(pa.large_binary())
+    whole = (chunk.fill_null("") if chunk.null_count else chunk).cast(pa.large_binary())
     _, ends, data = whole.buffers()
     return (
         memoryview(data or b""),

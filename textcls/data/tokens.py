@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +75,7 @@ def blocks(chunks: list[pa.Array]) -> Iterator[pa.Array]:
     """
     while chunks:
         chunk = chunks.pop(0)
-        ends = np.cumsum(pc.fill_null(pc.binary_length(chunk), 0).to_numpy(zero_copy_only=False))
+        ends = np.cumsum(as_numpy(pc.binary_length(chunk), null=0))
         start = 0
         while start < len(chunk):
             before = int(ends[start - 1]) if start else 0
@@ -117,15 +118,15 @@ class Index:
             found = [places.get(value, -1) for value in values.to_pylist()]
             return np.array(found, np.int32)
         if 4 * len(values) > len(self.among):
-            at: Int32 = pc.fill_null(pc.index_in(values, value_set=self.among), -1).to_numpy()
+            at: Int32 = as_numpy(pc.index_in(values, value_set=self.among), null=-1)
             return at
         # Look for the values among ours, rather than make a hash table of all of ours to look into.
         encoded = values.dictionary_encode()
         which = pc.index_in(self.among, value_set=encoded.dictionary)
-        there = np.flatnonzero(which.is_valid().to_numpy(zero_copy_only=False))
+        there = np.flatnonzero(as_numpy(which.is_valid()))
         of_distinct = np.full(len(encoded.dictionary), -1, np.int32)
-        of_distinct[which.drop_null().to_numpy()] = there
-        codes: Int32 = encoded.indices.to_numpy()
+        of_distinct[as_numpy(which.drop_null())] = there
+        codes: Int32 = as_numpy(encoded.indices)
         return of_distinct[codes]
 
     @cached_property
@@ -162,7 +163,7 @@ def join_blocks(parts: list[tuple[pa.DictionaryArray, Int64]]) -> Tokens:
         array, _ = parts.pop()
         start = stop - len(array)
         if len(array.dictionary):
-            codes[start:stop] = common.pop().indices.to_numpy()[array.indices.to_numpy()]
+            codes[start:stop] = as_numpy(common.pop().indices)[as_numpy(array.indices)]
         stop = start
     return Tokens(codes, dictionary, offsets)
 
@@ -197,11 +198,33 @@ def booleans(values: npt.NDArray[np.bool_]) -> pa.BooleanArray:
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
 
 
+def as_numpy(array: pa.Array, null: Any = None) -> npt.NDArray[Any]:
+    """Return an Arrow array of numbers or truth values as a NumPy array, mostly without a copy.
+
+    (The array's own ``to_numpy`` imports pandas, which takes half a second.)
+
+    Args:
+        array: of a fixed width.
+        null: stands for null, where there is any.
+    """
+    data = array.buffers()[1] or b""
+    if pa.types.is_boolean(array.type):
+        bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+        values: npt.NDArray[Any] = bits[array.offset : array.offset + len(array)].view(np.bool_)
+    else:
+        dtype = np.dtype(array.type.to_pandas_dtype())
+        values = np.frombuffer(data, dtype, len(array), array.offset * dtype.itemsize)
+    if array.null_count:
+        values = np.where(as_numpy(array.is_valid()), values, null).astype(values.dtype)
+    return values
+
+
 # --- basic_english ---------------------------------------------------------------------------
 
 _SPACE, _WORD, _LONE, _ROW_END = range(4)
 # No byte of UTF-8 text has this value, so that it can stand between rows.
 _END = b"\xff"
+_END_SCALAR = large_strings([_END]).cast(pa.large_binary()).cast(pa.binary())[0]
 # Each byte's class. Bytes of 0x80 and above belong to non-ASCII characters, which are all parts
 # of words once the non-ASCII white space is gone.
 _CLASS = np.full(256, _WORD, np.uint8)
@@ -237,7 +260,7 @@ def basic_english(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
     Returns:
         The tokens, dictionary-encoded, and int64 ``[len(texts)]`` tokens per text.
     """
-    rows = pc.fill_null(texts, "")
+    rows = pc.fill_null(texts, "") if texts.null_count else texts
     wide = pc.invert(pc.string_is_ascii(rows))
     rows = rows.cast(pa.binary())  # no copy; the end mark is no text
     if pc.any(wide).as_py():
@@ -305,7 +328,10 @@ def _small(tokens: pa.DictionaryArray) -> pa.DictionaryArray:
 
 def _joined(rows: pa.BinaryArray) -> bytes:
     """Return the rows end to end, each followed by the end mark."""
-    joined = pc.binary_join(pa.ListArray.from_arrays([0, len(rows)], rows), _END)
+    ends = np.array([0, len(rows)], np.int32)
+    buffers = [None, pa.py_buffer(ends)]
+    as_list = pa.Array.from_buffers(pa.list_(rows.type), 1, buffers, children=[rows])
+    joined = pc.binary_join(as_list, _END_SCALAR)
     text: bytes = joined[0].as_buffer().to_pybytes()
     return text + _END
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.data.tokens import Index, Int32, Int64, Tokens, look_up, strings
+from textcls.data.tokens import Index, Int32, Int64, Tokens, as_numpy, integers, look_up, strings
 
 UNKNOWN = "<unk>"
 PADDING = "<pad>"
@@ -99,21 +99,21 @@ class Vocabulary:
             # A word that holds a space may be named as an n-gram is: one row for both.
             new = pc.invert(pc.is_in(more[0], value_set=names))
             names = pa.concat_arrays([names, more[0].filter(new)])
-            counts = np.append(counts, more[1][new.to_numpy(zero_copy_only=False)])
+            counts = np.append(counts, more[1][as_numpy(new)])
         is_special = pc.is_in(names, value_set=strings(specials))
-        wanted = (counts >= max(min_freq, 1)) & ~is_special.to_numpy(zero_copy_only=False)
+        wanted = (counts >= max(min_freq, 1)) & ~as_numpy(is_special)
         candidates = np.flatnonzero(wanted)
         order = pc.sort_indices(
             pa.table(
                 {
-                    "count": counts[candidates],
-                    "token": names.take(pa.array(candidates)),
+                    "count": integers(counts[candidates]),
+                    "token": names.take(integers(candidates)),
                 }
             ),
             sort_keys=[("count", "descending"), ("token", "ascending")],
         )
-        chosen = candidates[order.to_numpy()][:max_size]
-        kept = names.take(pa.array(chosen))
+        chosen = candidates[as_numpy(order)][:max_size]
+        kept = names.take(integers(chosen))
         words = chosen[chosen < len(tokens.dictionary)]  # an n-gram left out is no unknown token
         special_counts = np.zeros(len(specials), np.int64)
         special_counts[cls.unknown_id] = len(tokens.codes) - counts[words].sum()
