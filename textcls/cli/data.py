@@ -55,7 +55,7 @@ def data(
             whole = facts | {"warnings": warnings, "first_rows": rows}
             click.echo(json.dumps(whole, ensure_ascii=False))
         else:
-            Console().print(terminal(facts, warnings, first_rows))
+            Console().print(terminal(facts, warnings, first_rows), crop=False)
 
 
 def configuration(

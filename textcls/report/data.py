@@ -55,7 +55,7 @@ def log_lines(facts: dict[str, Any]) -> list[str]:
 def terminal(
     facts: dict[str, Any], warnings: Sequence[str], first_rows: Sequence[tuple[str, str]]
 ) -> RenderableType:
-    """Return the whole report for a terminal.
+    """Return the whole report for a terminal; to be printed with ``crop=False``.
 
     Args:
         facts: see :class:`textcls.data.prepare.Prepared`.
@@ -72,9 +72,14 @@ def terminal(
     if first_rows:
         rows = [(label, text[:SHOWN_TEXT]) for label, text in first_rows]
         parts.append(_rich(("label", "text of the first rows of train"), rows, numbers=False))
-    parts += [Text(visible(note)) for note in facts["notes"]]
-    parts += [Text(f"warning: {warning}", style="yellow") for warning in warnings]
+    parts += [_sentence(visible(note)) for note in facts["notes"]]
+    parts += [_sentence(f"warning: {warning}", "yellow") for warning in warnings]
     return Group(*parts)
+
+
+def _sentence(text: str, style: str = "") -> Text:
+    """Return a line that is not broken, so that what it says to type can be copied."""
+    return Text(text, style, no_wrap=True, overflow="ignore")
 
 
 def as_markdown(facts: dict[str, Any], warnings: Sequence[str]) -> str:
