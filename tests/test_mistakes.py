@@ -44,6 +44,10 @@ WRONG: list[tuple[list[str], str]] = [
     (["--cfg", "foo"], "--cfg foo: choose job, hydra or all"),
     (["--multirun=3"], "--multirun takes no value"),
     (["--cfg"], "--cfg needs a value after it"),
+    (["--info=foo"], "--info=foo: choose one of all, config"),
+    (["run_dir="], "run_dir= names no folder: write run_dir=FOLDER, or leave it out"),
+    (["resume="], "resume= names no folder"),
+    (["~seed=4"], "The value of 'seed' is 1 and not 4"),
     # No such option.
     (["trainer.epoch=3"], "there is no option 'trainer.epoch': did you mean trainer.epochs=3?"),
     (["mode=max"], "did you mean model.mode=max?"),
@@ -64,7 +68,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["optimizer=sgd", "optimizer.betas=[0,0]"], "belongs to optimizer=adam or optimizer=adamw"),
     (["tune.seconds=3"], "tune.seconds=3 is for a search: add tune=default"),
     (["+seed=3"], "+seed: it is there already: write seed=3"),
-    (["+data=imdb"], "+data: there is one already: write data=imdb"),
+    (["+data=imdb"], "+data: it is there already: write data=imdb"),
     # No such choice.
     (["data=x.csv"], "to train on a file, write data.train=x.csv"),
     (["data=gone/my file.csv"], "to train on a file, write 'data.train=gone/my file.csv'"),
@@ -76,6 +80,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["hydra/launcher=foo"], "choose one of basic"),
     (["model=null"], "model=null: choose one of embedding_bag"),
     (["data="], "data=: choose one of ag_news"),
+    (["data.train=imdb"], "there is no such file: did you mean data=imdb?"),
     (["~data"], "every run needs data"),
     (["model=[a]"], "choose one of embedding_bag"),
     (["-m", "data=imdb,imbd"], "did you mean data=imdb?"),

@@ -430,7 +430,7 @@ def test_a_bad_search_is_refused_before_any_work(
     assert "tune.space.model.dim: 0: " in one_line(result)
     assert not (tmp_path / "search").exists()
     result = run_train("tune.seconds=60")
-    assert "tune=default brings the options" in one_line(result)
+    assert "tune.seconds=60 is for a search: add tune=default" in one_line(result)
     result = run_train("-m", *files, *TINY, "seed=1,2")
     assert result.returncode == 2
     assert "leave out -m" in one_line(result)

@@ -110,6 +110,8 @@ def _split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             flags.append(value)
         elif name in ("-i", "--info") and rest and rest[0] in _INFO:
             flags.append(rest.pop(0))
+        elif name == "--info" and equals and word.partition("=")[2] not in _INFO:
+            raise InputError(f"{word}: choose one of {', '.join(_INFO)}")
     return flags, words
 
 
@@ -146,6 +148,8 @@ def _checked(word: str, argument: Argument) -> Argument:
             raise InputError(f"{word}: every run needs {key}: leave this out, or choose another")
         if argument.value in ("", "null") or (argument.value or "").startswith(("[", "{")):
             raise InputError(f"{word}: choose one of {', '.join(choices(key))}")
+    if key in ("run_dir", "resume") and not argument.value:
+        raise InputError(f"{word} names no folder: write {key}=FOLDER, or leave it out")
     return argument
 
 
@@ -166,6 +170,12 @@ def _implied(given: Sequence[Argument], files: Sequence[Any]) -> list[str]:
     naming = [a for a in given if a.key in _NAME_CORPUS and a.value not in (None, "null")]
     if not naming or any(a.key == "data" or a.key.startswith("data@") for a in given):
         return []
+    for argument in naming:
+        if argument.value in choices("data") and not os.path.lexists(argument.value):
+            raise InputError(
+                f"{argument.key}={argument.value}: there is no such file: did you mean "
+                f"data={argument.value}?"
+            )
     for file in files:
         swept = _hydra_part(file, "sweeper", "params")
         if isinstance(swept, dict) and "data" in swept:

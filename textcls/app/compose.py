@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from textcls.app.mistakes import told_of
+from textcls.app.mistakes import message_of
 from textcls.app.weights import weights_by_label
 from textcls.config import Config, TuneConfig, parse, parse_tuning
 from textcls.errors import InputError
@@ -62,4 +62,4 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
     try:
         return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
-        raise InputError(told_of(error, [])) from None
+        raise InputError(message_of(error, [])) from None

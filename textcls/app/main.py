@@ -25,7 +25,7 @@ from yaml import YAMLError
 
 from textcls.app.arguments import prepare
 from textcls.app.compose import to_config, to_tuning
-from textcls.app.mistakes import told_of
+from textcls.app.mistakes import message_of
 from textcls.app.overrides import unquoted
 from textcls.config import Config
 from textcls.errors import (
@@ -57,7 +57,7 @@ def job(cfg: DictConfig) -> None:
     """Do one run, or one of a sweep; a sweep goes on past one that fails.
 
     Raises:
-        SystemExit: it failed and was told. (Of an ``Exception`` Hydra would tell in its own way.)
+        SystemExit: it failed, and the message is printed. (Hydra itself prints an ``Exception``.)
         Interrupted: a signal came.
     """
     try:
@@ -101,7 +101,7 @@ def _one_of_sweep(cfg: DictConfig) -> None:
 
 
 def _rest_of_run(cfg: DictConfig, beside_others: bool) -> None:
-    """Do what is left of this run; a failure is told, and recorded in its folder."""
+    """Do what is left of this run; a failure is printed, and recorded in its folder."""
     if cfg.resume is not None:
         raise InputError("resume= goes on with a run or sweep by itself: leave out -m")
     if cfg.get("tune") is not None:
@@ -150,7 +150,7 @@ def _folder_of_one(cfg: DictConfig, config: Config, kind: str) -> Path:
 
 def _status_and_reason(error: Exception, arguments: Sequence[str]) -> tuple[int, str]:
     if isinstance(error, HydraException | OmegaConfBaseException | YAMLError):
-        return 2, told_of(error, arguments)
+        return 2, message_of(error, arguments)
     return status_and_reason(error)
 
 
@@ -174,8 +174,8 @@ def main(arguments: Sequence[str]) -> int:
         except BrokenPipeError:  # of --help | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = 128 + signal.SIGPIPE
-        except SystemExit as told:
-            status = int(told.code or 0)
+        except SystemExit as ended:
+            status = int(ended.code or 0)
         except Interrupted as error:
             status, message = error.exit_status, str(error)
         except BrokenExecutor:  # a launcher's, at the death of one of its processes

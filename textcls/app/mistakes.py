@@ -1,7 +1,7 @@
 """What is wrong with a command line, in terms of its options: one line that says how to mend it.
 
-Hydra's and OmegaConf's own messages are for those who write configs. Here they are told by what
-was typed.
+Hydra's and OmegaConf's own messages are for those who write configs. Here they are put in terms of
+what was typed.
 """
 
 from __future__ import annotations
@@ -55,20 +55,20 @@ def no_option(key: str, value: str, word: str = "") -> str:
         word: the whole argument.
     """
     word = word or f"{key}={value}"
-    told = f"{_clip(word)}: there is no option '{_clip(key)}'"
+    fault = f"{_clip(word)}: there is no option '{_clip(key)}'"
     if os.path.exists(word):
-        return f"{told}: to train on a file, write {_typed('data.train', word)}"
+        return f"{fault}: to train on a file, write {_typed('data.train', word)}"
     if key.startswith("trainer.class_weights."):
         label = key.removeprefix("trainer.class_weights.")
-        return f"{told}: write {_typed('trainer.class_weights', f'{{{label}: {value}}}')}"
+        return f"{fault}: write {_typed('trainer.class_weights', f'{{{label}: {value}}}')}"
     if key in OPTIONS:
         return _not_composed(key, value)
     meant = _meant(key, value)
     if not meant:
-        return f"{told}: see --help"
+        return f"{fault}: see --help"
     if len(meant) == 1:
-        return f"{told}: did you mean {_typed(meant[0], value)}?"
-    return f"{told}: did you mean {', '.join(meant[:-1])} or {meant[-1]}?"
+        return f"{fault}: did you mean {_typed(meant[0], value)}?"
+    return f"{fault}: did you mean {', '.join(meant[:-1])} or {meant[-1]}?"
 
 
 def _not_composed(key: str, value: str) -> str:
@@ -102,23 +102,23 @@ def _meant(key: str, value: str) -> list[str]:
 
 def no_choice(group: str, name: str, options: Sequence[str] = ()) -> str:
     """Say what to choose from in a config group, where there is no choice of that name."""
-    told = f"{group}={_clip(name)}: there is no such choice"
+    fault = f"{group}={_clip(name)}: there is no such choice"
     if group == "data" and _is_data(name):
-        return f"{told}: to train on a file, write {_typed('data.train', name)}"
+        return f"{fault}: to train on a file, write {_typed('data.train', name)}"
     if group == "hydra/launcher" and name in PLUGINS:
         extra = PLUGINS[name]
         return f"launcher={extra} needs another package: pip install 'textcls[{extra}]'"
     known = [option for option in options if option != "base"] or list(choices(group))
     near = difflib.get_close_matches(name.lower(), known, 1)
     if near:
-        return f"{told}: did you mean {group}={near[0]}?"
+        return f"{fault}: did you mean {group}={near[0]}?"
     meant = [option for option in options_with_choice(name) if option.startswith(f"{group}.")]
     if meant:
-        return f"{told}: did you mean {meant[0]}={name}?"
-    return f"{told}: choose one of {', '.join(known)}"
+        return f"{fault}: did you mean {meant[0]}={name}?"
+    return _clip(f"{fault}: choose one of {', '.join(known)}", 280)
 
 
-def told_of(error: BaseException, arguments: Sequence[str]) -> str:
+def message_of(error: BaseException, arguments: Sequence[str]) -> str:
     """Return what Hydra or OmegaConf found wrong, in one line.
 
     Args:
@@ -136,12 +136,16 @@ def told_of(error: BaseException, arguments: Sequence[str]) -> str:
         return no_choice(*_group_and_name(found[1]))
     if found := re.match(r"Could not override '(.*)'\.", text):
         return no_option(found[1], typed.get(found[1], ""))
-    if found := re.match(r"Could not append to config\. An item is already at '(.*)'", text):
-        return f"+{found[1]}: it is there already: write {_typed(found[1], typed[found[1]])}"
-    if found := re.match(r"Multiple values for (\S+)\.", text):
-        return f"+{found[1]}: there is one already: write {_typed(found[1], typed[found[1]])}"
+    already = (
+        r"Could not append to config\. An item is already at '(.*)'|Multiple values for (\S+)\."
+    )
+    if found := re.match(already, text):
+        key = found[1] or found[2]
+        return f"+{key}: it is there already: write {_typed(key, typed.get(key, 'VALUE'))}"
     if found := re.match(r"Could not delete from config\. '(.*)' does not exist", text):
         return no_option(found[1], "", f"~{found[1]}")
+    if found := re.match(r"Could not delete from config\. The value of '(.*)' is", text):
+        return f"~{found[1]}: {text.removeprefix('Could not delete from config. ')}"
     if found := re.match(r"Error merging override (.*)", text):
         return f"{_clip(found[1])}: {_clip(str(error.__cause__).splitlines()[0], 200)}"
     # Hydra and OmegaConf put the reason first and where it is in the lines after it.

@@ -16,7 +16,7 @@ _HEADER = ("label", "weight")
 
 
 def weights_by_label(value: str) -> dict[str, float] | str:
-    """Return what a string given for the class weights stands for.
+    """Return the class weights that a string means.
 
     Args:
         value: ``balanced``, which is returned, an object of JSON, or a file: .json or .yaml with a

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import click
 
 from textcls import __version__
 from textcls.cli.options import PROGRAM
-from textcls.errors import Interrupted, status_and_reason, tell
+from textcls.errors import Interrupted, print_any_character, status_and_reason, tell
 from textcls.training.signals import raising
 
 # Each is a module of this package with a click command of the same name.
@@ -74,8 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdin = open(os.devnull)  # noqa: SIM115
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may not have every character
-        sys.stdout.reconfigure(errors="replace")
+    print_any_character()
     with raising() as received:
         try:
             # Without standalone_mode click raises, and telling is ours; --help gives a status.
