@@ -455,7 +455,7 @@ def test_a_file_that_is_named_is_the_corpus(run_train: Run, tmp_path: Path) -> N
     result = run_train("data.train=größe (1), it's.csv", "trainer.epochs=1", "run_dir=~/run",
                        env={"HOME": str(tmp_path)})  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert "test: 10 bags" in result.stdout
+    assert "test: 10 rows of größe (1), it's.csv" in result.stdout
     assert "run_dir=~" not in result.stdout
 
 
