@@ -68,7 +68,7 @@ def _of_command(key: str, values: Sequence[str]) -> str:
         return shlex.join(values) or "FILE"
     if key == "header":
         return "--no-header" if values == ["false"] else "--header"
-    if key in ("columns", "label_names") and values:
+    if key in ("columns", "label_names", "keep") and values:
         row = io.StringIO()
         csv.writer(row, lineterminator="").writerow(values)
         return f"{name} {shlex.quote(row.getvalue())}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import click
 
@@ -30,8 +33,34 @@ VERBS = (
 )
 
 
+# What a shell shows of a program that writes to a pipe whose reader is gone, as ``head`` is after
+# its lines.
+NO_READER = 128 + signal.SIGPIPE
+
+
+@contextlib.contextmanager
+def _closed_pipe() -> Iterator[None]:
+    """End with ``NO_READER`` at a closed pipe; click and rich would end with 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(NO_READER) from None
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise click.exceptions.Exit(NO_READER) from None
+        raise
+
+
 class _Verbs(click.Group):
     """Imports a verb's module when the verb is asked for."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _closed_pipe():  # --help writes here
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _closed_pipe():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(VERBS)
@@ -67,7 +96,10 @@ def _status_and_line(error: Exception) -> tuple[int, str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status: 0 done, 2 bad input, 130 or 143 interrupted, 1 anything else."""
+    """Return the exit status.
+
+    0 done, 2 bad input, 130 or 143 interrupted, 141 nobody reads what is written, 1 anything else.
+    """
     status, message = 0, ""
     if sys.stdin is None:  # closed, as by <&-
         sys.stdin = open(os.devnull)  # noqa: SIM115
@@ -82,9 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         except SystemExit as done:  # the shell completion ends so
             status = int(done.code or 0)
-        except BrokenPipeError:  # whoever read has seen enough: | head
+        except BrokenPipeError:  # what is still in the buffer must not raise again at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            status = 1  # as click has it
+            status = NO_READER
         except Interrupted as error:
             status, message = error.exit_status, str(error)
         except Exception as error:

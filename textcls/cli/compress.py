@@ -27,8 +27,8 @@ from textcls.errors import InputError
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
-    help="Labelled file to judge by.  [default: the run's validation split]",
+    type=click.Path(),
+    help="Labelled file, or quoted pattern, to judge by.  [default: the run's validation split]",
 )
 @with_reading(labelled=True)
 def compress(
@@ -36,7 +36,7 @@ def compress(
     out: Path,
     max_size: int | None,
     max_loss: float | None,
-    data: Path | None,
+    data: str | None,
     given: dict[str, Any],
 ) -> None:
     """Make a model small, within a size or a loss of accuracy.

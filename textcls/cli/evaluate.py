@@ -15,7 +15,7 @@ from textcls.errors import InputError
 
 @click.command()
 @MODEL
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path())
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -25,7 +25,7 @@ from textcls.errors import InputError
 @DEVICE
 def evaluate(
     model: Path,
-    file: Path,
+    file: str,
     out: Path | None,
     given: dict[str, Any],
     device: str,
@@ -33,8 +33,8 @@ def evaluate(
     """Score a model on a labelled file.
 
     Shows precision, recall and F1 by class and the confusion matrix. FILE is csv, tsv, json, jsonl,
-    parquet or fastText's .txt (__label__x text), compressed or not, or a folder of datasets'
-    save_to_disk.
+    parquet or fastText's .txt (__label__x text), compressed or not, a quoted pattern of several, or
+    a folder of datasets' save_to_disk.
     """
     if out is not None and any((out / name).exists() for name in ("config.yaml", "config.json")):
         raise InputError(f"--out {out}: is a run or a model: name another folder")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from textcls.cli.options import DEVICE, MODEL, with_reading
 from textcls.cli.shared import load, reading_of
 from textcls.errors import visible
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @click.command()
@@ -18,8 +23,8 @@ from textcls.errors import visible
 @click.option(
     "--in",
     "file",
-    type=click.Path(path_type=Path),
-    help="Find the nearest texts of this file, rather than tokens.",
+    type=click.Path(),
+    help="Find the nearest texts of this file, or quoted pattern, rather than tokens.",
 )
 @click.option("-k", default=10, type=click.IntRange(1), show_default=True, help="How many.")
 @click.option(
@@ -34,7 +39,7 @@ from textcls.errors import visible
 def neighbors(
     model: Path,
     query: str,
-    file: Path | None,
+    file: str | None,
     k: int,
     min_count: int,
     given: dict[str, Any],
@@ -51,6 +56,7 @@ def neighbors(
     from rich.table import Table
     from rich.text import Text
 
+    from textcls.data.paths import find_files
     from textcls.data.reading import read_texts
     from textcls.report.neighbors import nearest_texts, nearest_tokens, query_vector
 
@@ -63,10 +69,25 @@ def neighbors(
         for token, count, cosine in nearest_tokens(classifier, vector, k, min_count, own):
             table.add_row(f"{cosine:.3f}", f"{count:,}", Text(visible(token)))
     else:
+        files = find_files(file, "in")
         for head in ("cosine", "row"):
             table.add_column(head, justify="right", no_wrap=True, min_width=6)
+        if len(files) > 1:
+            table.add_column("file", overflow="fold")
         table.add_column("text", overflow="ellipsis", no_wrap=True)
-        texts = read_texts(file, reading_of(classifier, given), classifier.parts.reading)
-        for row, found, cosine in nearest_texts(classifier, vector, texts, k):
-            table.add_row(f"{cosine:.3f}", f"{row:,}", Text(visible(" ".join(found.split()))))
+        reading, usual = reading_of(classifier, given), classifier.parts.reading
+        starts = [0]  # the number of rows before each file
+
+        def pieces() -> Iterator[pa.Array]:
+            for path in files:
+                starts.append(starts[-1])
+                for texts in read_texts(path, reading, usual):
+                    starts[-1] += len(texts)
+                    yield texts
+
+        for row, found, cosine in nearest_texts(classifier, vector, pieces(), k):
+            at = bisect.bisect_left(starts, row) - 1
+            names = [Text(visible(str(files[at])))] if len(files) > 1 else []
+            text = Text(visible(" ".join(found.split())))
+            table.add_row(f"{cosine:.3f}", f"{row - starts[at]:,}", *names, text)
     Console().print(table)

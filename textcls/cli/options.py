@@ -33,7 +33,7 @@ def _delimiter(context: click.Context, option: click.Parameter, value: str | Non
         raise click.BadParameter(str(error)) from None
 
 
-def _names(
+def names(
     context: click.Context, option: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:
     """Take names apart as the fields of a csv: one that holds a comma can be quoted."""
@@ -58,7 +58,7 @@ def with_reading(labelled: bool) -> Callable[[Callable[..., None]], Callable[...
             help="Where the text is; of several, they are joined.",
         ),
         click.option(
-            "--columns", metavar="A,B,…", callback=_names,
+            "--columns", metavar="A,B,…", callback=names,
             help="Names of the columns of a csv without a header.",
         ),
         click.option(
@@ -79,7 +79,7 @@ def with_reading(labelled: bool) -> Callable[[Callable[..., None]], Callable[...
         options += [
             click.option("--label-column", "label", metavar="NAME", help="Where the label is."),
             click.option(
-                "--label-names", metavar="A,B,…", callback=_names,
+                "--label-names", metavar="A,B,…", callback=names,
                 help="Names of the labels 0, 1, …, where the file has numbers.",
             ),
         ]  # fmt: skip

@@ -10,26 +10,28 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from textcls.cli.options import DEVICE, MODEL, number, with_reading
+from textcls.cli.options import DEVICE, MODEL, names, number, with_reading
 from textcls.cli.shared import load, reading_of
-from textcls.errors import InputError
+from textcls.config import Reading
+from textcls.errors import InputError, visible
+from textcls.naming import option
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from textcls.data.reading import Piece
 
 
 @click.command()
 @MODEL
-@click.argument(
-    "files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path, allow_dash=True)
-)
+@click.argument("patterns", nargs=-1, metavar="[FILE]...", type=click.Path(allow_dash=True))
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="File to write (.csv, .jsonl, .parquet)."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File to write: .csv, .tsv, .jsonl (also .gz, .bz2, .zst) or .parquet.",
 )
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["csv", "jsonl", "parquet"]),
+    type=click.Choice(["csv", "tsv", "jsonl", "parquet"]),
     help="Of the output.  [default: by --out's name, else csv]",
 )
 @click.option(
@@ -48,57 +50,69 @@ if TYPE_CHECKING:
     metavar="P",
     help="Leave labels less probable than P empty.",
 )
+@click.option(
+    "--keep",
+    metavar="A,B,…",
+    callback=names,
+    help="Columns of the input to write before the labels; all: all but the text.",
+)
 @click.option("--probabilities", is_flag=True, help="Add a column for each class.")
 @with_reading(labelled=False)
 @DEVICE
 def predict(
     model: Path,
-    files: tuple[Path, ...],
+    patterns: tuple[str, ...],
     out: Path | None,
     format_: str | None,
     top: int,
     threshold: float,
+    keep: tuple[str, ...] | None,
     probabilities: bool,
     given: dict[str, Any],
     device: str,
 ) -> None:
     """Label texts: one row out for each row in, in order.
 
-    FILE is csv, tsv, json, jsonl, parquet (compressed or not), or .txt with a text on each line;
-    without one, or for "-", lines are read from standard input. Texts are read, labelled and
-    written piece by piece, so that no file is too large.
+    FILE is csv, tsv, json, jsonl, parquet (compressed or not), or .txt with a text on each line, or
+    a quoted pattern of several, 'new/**/*.csv'; without one, or for "-", lines are read from
+    standard input. Texts are read, labelled and written piece by piece, so that no file is too
+    large.
     """
     classifier = load(model, device)
     import pyarrow.compute as pc
 
-    from textcls.data.reading import read_lines, read_texts
-    from textcls.report.predictions import PredictionWriter, format_by_name
+    from textcls.data.paths import find_files
+    from textcls.report.predictions import PredictionWriter, compression_by_name, format_by_name
 
-    reading, usual = reading_of(classifier, given), classifier.parts.reading
     format_ = format_ or ("csv" if out is None else format_by_name(out))
+    compression = None if out is None or format_ == "parquet" else compression_by_name(out)
+    files = [
+        file
+        for pattern in patterns or ("-",)
+        for file in ([Path("-")] if pattern == "-" else find_files(pattern, "train"))
+    ]
     for file in files:
-        if str(file) != "-" and not file.exists():
-            raise InputError(f"{file}: there is no such file")
         if out is not None and out.exists() and file.exists() and file.samefile(out):
             raise InputError(f"--out {out}: is one of the files to read")
-
-    def pieces() -> Iterator[pa.Array]:
-        for file in files or (Path("-"),):
-            if str(file) == "-":
-                yield from read_lines(sys.stdin.buffer, reading.encoding)
-            else:
-                yield from read_texts(file, reading, usual)
-
-    names, undecoded = classifier.label_names, 0
+    reading = reading_of(classifier, given)
+    kept = None if keep == ("all",) else tuple(dict.fromkeys(keep or ()))
+    label_names, undecoded = classifier.label_names, 0
     with (
-        _output(out) as target,
-        PredictionWriter(target, format_, names, top, threshold, probabilities) as writer,
+        _output(out, compression) as target,
+        PredictionWriter(target, format_, label_names, top, threshold, probabilities) as writer,
         _counted(out is not None) as count,
     ):
-        for texts in pieces():
-            writer.write(classifier.predict_proba(texts))
-            count(len(texts))
-            undecoded += pc.sum(pc.match_substring(texts, "\ufffd")).as_py() or 0
+        for file in files:
+            for piece in _pieces(file, reading, classifier.parts.reading, kept):
+                writer.write(classifier.predict_proba(piece.texts), piece.kept, str(file))
+                count(len(piece.texts))
+                undecoded += pc.sum(pc.match_substring(piece.texts, "\ufffd")).as_py() or 0
+    for column, renamed in writer.renamed.items():
+        click.echo(
+            f"note: the input's column {visible(column)} is written as {visible(renamed)}: "
+            f"{visible(column)} is what the model says",
+            err=True,
+        )
     if undecoded:
         click.echo(
             f"note: {undecoded:,} texts hold U+FFFD, which stands for bytes that are no "
@@ -107,9 +121,28 @@ def predict(
         )
 
 
+def _pieces(
+    file: Path, reading: Reading, usual: Reading, keep: tuple[str, ...] | None
+) -> Iterator[Piece]:
+    """Yield the rows of a file, or the lines of standard input."""
+    import pyarrow as pa
+
+    from textcls.data.reading import Piece, read_lines, read_pieces
+
+    if str(file) != "-":
+        yield from read_pieces(file, reading, usual, keep)
+        return
+    if keep:
+        raise InputError(f"{option('keep', *keep)}: lines on standard input have no columns")
+    for texts in read_lines(sys.stdin.buffer, reading.encoding):
+        yield Piece(texts, pa.table({}))
+
+
 @contextlib.contextmanager
-def _output(out: Path | None) -> Iterator[BinaryIO]:
+def _output(out: Path | None, compression: str | None) -> Iterator[BinaryIO]:
     """Yield standard output, or a file that is there whole or not at all."""
+    import pyarrow as pa
+
     from textcls.files import whole_file
 
     if out is None:
@@ -117,7 +150,11 @@ def _output(out: Path | None) -> Iterator[BinaryIO]:
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(out) as scratch, scratch.open("wb") as file:
-        yield file
+        if compression is None:
+            yield file
+            return
+        with pa.CompressedOutputStream(file, compression) as packed:
+            yield packed
 
 
 @contextlib.contextmanager

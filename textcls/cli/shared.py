@@ -41,15 +41,15 @@ def reading_of(classifier: Classifier, given: dict[str, Any]) -> Reading:
     return dataclasses.replace(usual, **{"text": None, "label": None, "label_names": None} | given)
 
 
-def labelled_bags(classifier: Classifier, file: Path, given: dict[str, Any]) -> tuple[Bags, str]:
-    """Return a labelled file as bags of the model's token ids, and where they come from."""
+def labelled_bags(classifier: Classifier, pattern: str, given: dict[str, Any]) -> tuple[Bags, str]:
+    """Return labelled files as bags of the model's token ids, and where they come from."""
     import pyarrow as pa
     import torch
 
     from textcls.data.reading import read_labelled
 
     reading, usual = reading_of(classifier, given), classifier.parts.reading
-    split = read_labelled(str(file), reading, usual, classifier.label_names)
+    split = read_labelled(pattern, reading, usual, classifier.label_names)
     texts = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in split.chunks])
     bags = dataclasses.replace(classifier.bags(texts), labels=torch.from_numpy(split.labels))
     return bags, split.where

@@ -85,10 +85,12 @@ class JsonFile(TableFile):
             for where, row in rows:
                 for name, column in values.items():
                     value = row.get(name)
-                    if type(value) is not str:
-                        if isinstance(value, dict | list) and name not in self.kept:
+                    if name in self.kept:
+                        value = None if value is None else json.dumps(value, ensure_ascii=False)
+                    elif type(value) is not str:
+                        if isinstance(value, dict | list):
                             self._raise_nested(where, name, value)
-                        value = _shown(value)
+                        value = cell(value)
                     column.append(value)
                     size += len(value or "")
                 count += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import dataclasses
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from textcls.config import Reading
 from textcls.data.columns import check_there, choose_columns, choose_text, describe_columns
 from textcls.data.dialect import LABEL_COLUMNS
 from textcls.data.formats import open_folder, open_table, open_texts
+from textcls.data.json_file import JsonFile
 from textcls.data.labels import LabelReader
 from textcls.data.lines import LinesFile, without_labels
 from textcls.data.paths import find_files
@@ -28,6 +29,8 @@ from textcls.naming import option
 
 # Of a stream of lines, so much is read at one go, where so much is there.
 _PIECE_BYTES = 1 << 20
+# Metadata of a field.
+JSON = {"textcls": "json"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,8 @@ class Piece:
 
     Attributes:
         texts: Arrow strings, null where a row has no text.
-        kept: the other columns that were asked for, with as many rows.
+        kept: the other columns that were asked for, with as many rows. A field whose metadata are
+            ``JSON`` holds values as JSON writes them.
     """
 
     texts: pa.Array
@@ -75,11 +79,23 @@ def read_pieces(
     elif keep:
         raise InputError(f"{path}: is a file of lines: it has no columns to keep")
     file.kept = frozenset(keep) - set(columns)
+    marks = dict.fromkeys(file.kept, JSON) if isinstance(file, JsonFile) else {}
+    rows = 0
     for table in file.batches(tuple(dict.fromkeys((*columns, *keep)))):
         for start in range(0, table.num_rows, BATCH_ROWS):
             batch = table.slice(start, BATCH_ROWS)
             texts = join_columns(batch, columns).combine_chunks()
-            yield Piece(texts, batch.select(list(keep)))
+            yield Piece(texts, _marked(batch.select(list(keep)), marks))
+        rows += table.num_rows
+    if not rows:  # the columns are there nevertheless
+        nothing = file.head.slice(0, 0).select(list(keep))
+        yield Piece(large_strings([]), _marked(nothing, marks))
+
+
+def _marked(table: pa.Table, marks: Mapping[str, Mapping[str, str]]) -> pa.Table:
+    """Give fields their metadata."""
+    fields = [field.with_metadata(marks.get(field.name)) for field in table.schema]
+    return table.cast(pa.schema(fields)) if marks else table
 
 
 def read_texts(path: Path, reading: Reading, usual: Reading) -> Iterator[pa.Array]:

@@ -58,7 +58,7 @@ class TableFile(ABC):
         columns: its columns by name, in order.
         head: the first rows, at most ``HEAD_ROWS``, with all columns.
         class_names: the label names of columns of numbers, where the file itself gives them.
-        kept: columns that are passed on as they are: their lists and objects as JSON.
+        kept: columns that are passed on as they are: those of a JSON file as JSON writes values.
         all_labels: every label that rows with several labels name; known once all were read.
     """
 

@@ -1,11 +1,12 @@
-"""Predictions as csv, jsonl or parquet: a row for each text, written as it comes."""
+"""Predictions as csv, tsv, jsonl or parquet: a row for each text, written as it comes."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,20 +16,36 @@ import pyarrow.parquet
 
 from textcls.errors import InputError
 from textcls.model.classifier import Float32, top
+from textcls.report.kept import arrow_column, arrow_field, cells, json_values
 
-FORMATS = ("csv", "jsonl", "parquet")
+FORMATS = ("csv", "tsv", "jsonl", "parquet")
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 
 
 def format_by_name(path: Path) -> str:
-    """Return the format that a file's name asks for.
+    """Return the format that a file's name asks for, compressed or not.
 
     Raises:
         InputError: it asks for none of ours.
     """
-    suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in FORMATS:
-        raise InputError(f"--out {path}: name it .csv, .jsonl or .parquet")
-    return suffix
+    suffix = (path.with_suffix("") if compression_by_name(path) else path).suffix.lower()
+    found = suffix.removeprefix(".")
+    if found == "parquet" and compression_by_name(path):
+        raise InputError(
+            f"--out {shlex.quote(str(path))}: a Parquet file is packed already: name it .parquet"
+        )
+    if found not in FORMATS:
+        raise InputError(
+            f"--out {shlex.quote(str(path))}: name it .csv, .tsv, .jsonl or .parquet, or say which "
+            "it is, as in --format csv"
+        )
+    return found
+
+
+def compression_by_name(path: Path) -> str | None:
+    """Return the compression that a file's name asks for, as pyarrow names it."""
+    return _COMPRESSIONS.get(path.suffix.lower())
 
 
 class PredictionWriter:
@@ -36,7 +53,8 @@ class PredictionWriter:
 
     The columns are ``label``, ``probability``; then ``label_2``, ``probability_2``, … for more than
     one label; then, where all probabilities are wanted, ``p(NAME)`` for each class. Labels that are
-    less probable than the threshold are empty (null), and so are their probabilities.
+    less probable than the threshold are empty (null), and so are their probabilities. Columns of
+    the input that are kept come first; one that has the name of ours is put as ``input_NAME``.
 
     Use as a context manager: leaving it completes the file.
 
@@ -47,6 +65,10 @@ class PredictionWriter:
         labels: so many labels a text; fewer where there are fewer classes.
         threshold: the least probability of a label.
         probabilities: give those of all classes as well.
+
+    Attributes:
+        renamed: kept columns that have another name in the output, and that name; known once the
+            first rows are written.
     """
 
     def __init__(
@@ -69,37 +91,79 @@ class PredictionWriter:
             fields += [(f"label{end}", pa.string()), (f"probability{end}", pa.float32())]
         if probabilities:
             fields += [(f"p({name})", pa.float32()) for name in label_names]
-        self.schema = pa.schema(fields)
+        self.schema = pa.schema(fields)  # of what is ours; then also of what is kept
+        self.renamed: dict[str, str] = {}
+        self._kept: pa.Schema | None = None
         self._file = file
         self._parquet: pa.parquet.ParquetWriter | None = None
-        self._begun = False
 
     def __enter__(self) -> PredictionWriter:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._begin()  # without a row there are still columns
+        if kind is None and self._kept is None:
+            self._begin(pa.schema([]))  # without a row there are still columns
         if self._parquet is not None:  # its end says where everything is
             self._parquet.close()
 
-    def _begin(self) -> None:
+    def _begin(self, kept: pa.Schema) -> pa.Schema:
         """Write what comes before the first row; not before there is one, or there will be none."""
-        if self._begun:
-            return
-        self._begun = True
+        self._kept = kept
+        taken = {*self.schema.names, *kept.names}
+        for name in kept.names:
+            if name in self.schema.names:
+                new = f"input_{name}"
+                while new in taken:
+                    new = f"input_{new}"
+                taken.add(new)
+                self.renamed[name] = new
+        fields = [arrow_field(field, self.renamed.get(field.name, field.name)) for field in kept]
+        self.schema = pa.schema([*fields, *self.schema])
         if self.format == "parquet":
             self._parquet = pa.parquet.ParquetWriter(self._file, self.schema)
-        elif self.format == "csv":
+        elif self.format in _DELIMITERS:
             self._write_csv([self.schema.names])
+        return kept
 
-    def write(self, probabilities: Float32) -> None:
+    def write(self, probabilities: Float32, kept: pa.Table | None = None, where: str = "") -> None:
         """Write the rows of some texts.
 
         Args:
             probabilities: float32 ``[num_texts, num_classes]``.
+            kept: columns of the input with as many rows, as of
+                :class:`~textcls.data.reading.Piece`; the same columns each time.
+            where: the input, for messages.
+
+        Raises:
+            InputError: the input has other columns than the one before it.
         """
-        self._begin()
+        kept = pa.table({}) if kept is None else kept
+        first = self._begin(kept.schema) if self._kept is None else self._kept
+        if set(kept.column_names) != set(first.names):
+            raise InputError(
+                f"{where}: keeps the columns {_listing(kept.schema)}, the file before it "
+                f"{_listing(first)}: name those that all files have, as in --keep id"
+            )
+        theirs = [(kept.column(name), kept.schema.field(name)) for name in first.names]
+        ours = self._columns(probabilities)
+        if self._parquet is not None:
+            of_schema = zip(theirs, self.schema, strict=False)
+            columns = [arrow_column(*pair, field.type, where) for pair, field in of_schema]
+            self._parquet.write_table(pa.table([*columns, *ours], schema=self.schema))
+        elif self.format in _DELIMITERS:
+            texts = [*(cells(*pair) for pair in theirs), *(_shown(column, "") for column in ours)]
+            self._write_csv(zip(*texts, strict=True))
+        else:
+            values = [json_values(*pair) for pair in theirs]
+            values += [_shown(column, None) for column in ours]
+            lines = [
+                json.dumps(dict(zip(self.schema.names, row, strict=True)), ensure_ascii=False)
+                for row in zip(*values, strict=True)
+            ]
+            self._file.write("".join(f"{line}\n" for line in lines).encode())
+        self._file.flush()
+
+    def _columns(self, probabilities: Float32) -> list[pa.Array]:
         classes, values = top(probabilities, self.labels)
         columns = []
         for rank in range(self.labels):
@@ -108,26 +172,17 @@ class PredictionWriter:
             columns.append(pa.array(values[:, rank], mask=left_out))
         if self.probabilities:
             columns += [pa.array(np.ascontiguousarray(column)) for column in probabilities.T]
-        if self._parquet is not None:
-            self._parquet.write_table(pa.table(columns, schema=self.schema))
-        elif self.format == "csv":
-            self._write_csv(self._rows(columns, ""))
-        else:
-            names = self.schema.names
-            lines = [
-                json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False)
-                for row in self._rows(columns, None)
-            ]
-            self._file.write("".join(f"{line}\n" for line in lines).encode())
-        self._file.flush()
-
-    def _rows(self, columns: Sequence[pa.Array], missing: Any) -> Iterator[tuple[Any, ...]]:
-        return zip(*[_shown(column, missing) for column in columns], strict=True)
+        return columns
 
     def _write_csv(self, rows: Any) -> None:
         text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        csv.writer(text, delimiter=_DELIMITERS[self.format], lineterminator="\n").writerows(rows)
         self._file.write(text.getvalue().encode())
+
+
+def _listing(schema: pa.Schema) -> str:
+    more = f" and {len(schema) - 8} more" if len(schema) > 8 else ""
+    return f"{', '.join(schema.names[:8]) or 'none':.80}{more}"
 
 
 def _shown(column: pa.Array, missing: Any) -> list[Any]:
