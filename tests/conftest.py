@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -21,6 +21,9 @@ from textcls.config import Config
 from textcls.data.bags import Bags
 
 PROJECT = Path(__file__).resolve().parents[1]
+if TYPE_CHECKING:
+    from textcls import Classifier
+
 SHARED = PROJECT.parent / "shared" / "data"
 # Small OpenMP regions on few, busy cores are slower with several threads than with one.
 torch.set_num_threads(1)
@@ -153,6 +156,24 @@ def write_files(folder: Path) -> list[str]:
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
     return write_files(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """A run folder, for tests that only read it; its files are beside it."""
+    from textcls import run
+
+    folder = tmp_path_factory.mktemp("trained")
+    config = make_config(*write_files(folder), f"cache_dir={cache_dir}", "trainer.epochs=3")
+    run.start(config, folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def classifier(trained: Path) -> Classifier:
+    from textcls import Classifier
+
+    return Classifier.load(trained)
 
 
 def python_calls(function: Callable[[], Any]) -> int:
