@@ -165,7 +165,8 @@ def test_parquet_keeps_its_types(
     day = datetime.datetime(2024, 2, 29, 12, 30)
     table = pa.table({
         "id": [1, None], "text": ["superb", "dull"], "day": [day, None], "f": [1.0, float("nan")],
-        "tags": [["a"], None], "none": pa.nulls(2), "kind": pa.array(["k", "l"]).dictionary_encode(),
+        "tags": [["a"], None], "none": pa.nulls(2),
+        "kind": pa.array(["k", "l"]).dictionary_encode(),
     })  # fmt: skip
     parquet.write_table(table, tmp_path / "a.parquet")
     keep = ["--keep", "all"]
