@@ -56,8 +56,23 @@ def test_a_reader_that_goes_away_is_no_fault_to_tell(trained: Path, cache_dir: P
             time.sleep(0.01)
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-        assert process.wait() == 1
+        assert process.wait() == 141
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("arguments", [["inspect", "RUN"], ["inspect", "RUN", "--json"], ["-h"]])
+def test_a_pipe_that_nobody_reads_is_no_fault_to_tell(
+    arguments: list[str], trained: Path, cache_dir: Path
+) -> None:
+    # By rich, by click within a verb, by click before one.
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "textcls", *[str(trained) if a == "RUN" else a for a in arguments]],
+        env=train_environment(cache_dir), stdout=writer, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_an_output_that_is_no_file_is_written_to_as_it_is(
@@ -175,7 +190,7 @@ def test_names_do_not_speak_to_the_terminal(
         (["RUN", "FOLDER"], "is a folder: name the files in it"),
         (["RUN", "test.csv", "--text-column", "x"], "--text-column x: there is no such column"),
         (["RUN", "two.csv"], r"is the text\? .*say --text-column one, or "),
-        (["RUN", "test.csv", "--out", "x.xml"], "--out x.xml: name it .csv, .jsonl or .parquet"),
+        (["RUN", "test.csv", "--out", "x.xml"], "--out x.xml: name it .csv, .tsv, .jsonl or .parquet"),
         (["RUN", "test.csv", "--out", "test.csv"], "--out .*test.csv: is one of the files to read"),
         (["RUN", "test.csv", "--threshold", "2"], "Invalid value for '--threshold'"),
         (["RUN", "test.csv", "--device", "cuda:99"], "device=cuda:99: is not to be had here"),

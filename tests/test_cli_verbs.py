@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.command import ODD, as_texts, textcls
+from tests.command import ODD, as_texts, complaint, textcls
 from textcls import Classifier
 from textcls.model.embedding_bag import logits_of
 
@@ -100,6 +100,40 @@ def test_the_nearest_texts_of_a_file(
     assert "\x1b" not in "".join(rows)  # a text does not speak to the terminal
 
 
+def test_a_pattern_is_evaluated_as_one(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("new/deep").mkdir(parents=True)
+    for name, text in (("new/a.csv", "superb"), ("new/deep/b.csv", "dull")):
+        Path(name).write_text(f"text,label\n{text},good\n")
+    shown = textcls(capfd, "evaluate", trained, "new/**/*.csv")
+    assert "accuracy 0.5000" in shown
+    judged = ["--data", "new/**/*.csv", "--max-size", "7kB", "--out", "small"]
+    assert "chosen" in textcls(capfd, "compress", trained, *judged)
+    for arguments in (
+        ["evaluate", trained, "no/*.csv"],
+        ["neighbors", trained, "x", "--in", "no/*.csv"],
+        ["compress", trained, "--data", "no/*.csv", "--out", "new2"],
+    ):
+        assert "there is no such file" in complaint(capfd, *arguments)
+
+
+def test_the_nearest_texts_of_several_files(
+    trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("awful\nsuperb\n")
+    Path("b.txt").write_text("")
+    Path("c.txt").write_text("superb\ncold\n")
+    printed = textcls(capfd, "neighbors", trained, "superb", "--in", "*.txt", "-k", 2)
+    rows = [line.split()[1:] for line in printed.splitlines() if line.strip()]
+    assert rows[0] == ["row", "file", "text"]
+    assert rows[2:] == [["2", "a.txt", "superb"], ["1", "c.txt", "superb"]]
+
+
 # --- explain, export, compress ----------------------------------------------------------------
 
 
@@ -144,18 +178,18 @@ def test_compress_writes_a_model_that_every_verb_takes(
     trained: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     small = tmp_path / "small"
-    printed = textcls(capfd, "compress", trained, "--out", small, "--max-size", "5kB")
+    printed = textcls(capfd, "compress", trained, "--out", small, "--max-size", "7kB")
     assert "chosen" in printed
     figures = json.loads((small / "compression.json").read_text(encoding="utf-8"))
     size = sum(path.stat().st_size for path in (small / "model").iterdir())
-    assert size == figures["chosen"]["bytes"] <= 5_000
+    assert size == figures["chosen"]["bytes"] <= 7_000
     assert figures["chosen"] in figures["curve"]
     assert (small / "compression.png").read_bytes().startswith(b"\x89PNG")
     evaluated = textcls(capfd, "evaluate", small, trained.parent / "test.csv")
     assert "test.csv accuracy 1.0000" in evaluated
     card = (small / "model" / "README.md").read_text(encoding="utf-8")
     assert "## Compressed" in card
-    assert "--max-size 5kB" in card
+    assert "--max-size 7kB" in card
     # Judged by a file, it needs no run.
     judged = ["--data", trained.parent / "test.csv", "--out", tmp_path / "smaller"]
     assert "chosen" in textcls(capfd, "compress", small, *judged)
