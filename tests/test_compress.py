@@ -38,7 +38,8 @@ from textcls.model.compress import (
     shrink,
 )
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
-from textcls.model.folder import CODEBOOKS, CODES, INT8, SCALE, ModelParts, load_model, save_model
+from textcls.model.folder import ModelParts, load_model, save_model
+from textcls.model.table import CODEBOOKS, CODES, INT8, SCALE
 from textcls.report.shrinkage import best, curve_picture, curve_table
 
 MODES: tuple[Mode, ...] = get_args(Mode)

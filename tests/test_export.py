@@ -35,8 +35,9 @@ from textcls.model import export as export_module
 from textcls.model import numpy_predictor
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.export import IR_VERSION, OPSET, export_numpy, export_onnx, export_torch
-from textcls.model.folder import ModelParts, dequantize, load_model
+from textcls.model.folder import ModelParts, load_model
 from textcls.model.numpy_predictor import Predictor, basic_english
+from textcls.model.table import dequantize
 
 Float32 = npt.NDArray[np.float32]
 

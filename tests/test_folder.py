@@ -21,19 +21,10 @@ from textcls.config import Mode
 from textcls.data.ngrams import num_embeddings
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
-from textcls.errors import InputError
+from textcls.errors import InputError, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.folder import (
-    CODEBOOKS,
-    CODES,
-    INT8,
-    SCALE,
-    WEIGHTS,
-    ModelParts,
-    dequantize,
-    load_model,
-    save_model,
-)
+from textcls.model.folder import WEIGHTS, ModelParts, load_model, save_model, save_weights
+from textcls.model.table import CODEBOOKS, CODES, INT8, SCALE, dequantize
 
 TEXTS = ["Good, good film!", "bad film", "a good good bad thing"]
 DIM = 4
@@ -108,6 +99,20 @@ def test_the_table_is_what_the_format_says() -> None:
     assert parts.quantized is not None
     expected_table = parts.quantized[INT8].numpy() * parts.quantized[SCALE].numpy()
     np.testing.assert_array_equal(parts.model.embedding.weight.numpy(), expected_table)
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -2e9])
+def test_what_could_not_be_read_is_not_written(wrong: float, tmp_path: Path) -> None:
+    parts = make_parts()
+    save_model(parts, tmp_path / "model")
+    before = (tmp_path / "model" / WEIGHTS).read_bytes()
+    parts.model.linear.bias[1] = wrong
+    message = r"linear\.bias is not finite, or beyond 1e\+09"
+    with pytest.raises(TextclsError, match=message):
+        save_model(parts, tmp_path / "model")
+    with pytest.raises(TextclsError, match=message):
+        save_weights(parts.model, tmp_path / "model" / WEIGHTS)
+    assert (tmp_path / "model" / WEIGHTS).read_bytes() == before
 
 
 def test_a_folder_of_format_1_is_read(tmp_path: Path) -> None:

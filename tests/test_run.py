@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import make_config, with_options, write_files
 from textcls import run
 from textcls.config import Config
+from textcls.errors import TextclsError
 from textcls.files import read_epochs
 
 
@@ -51,6 +52,14 @@ def test_the_best_epoch_is_found_by_its_number(
     resumed = run.resume(folder)
     assert resumed["best_epoch"] == whole["best_epoch"]
     assert resumed["validation"] == whole["validation"]
+
+
+def test_weights_that_could_not_be_read_again_end_the_run(config: Config, tmp_path: Path) -> None:
+    config = with_options(config, "optimizer", name="sgd", lr=1e13)
+    with pytest.raises(TextclsError, match=r"is not finite, or beyond 1e\+09: lower optimizer.lr"):
+        run.start(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    assert not (tmp_path / "run" / "model").exists()
 
 
 def test_a_finished_run_keeps_no_checkpoint(

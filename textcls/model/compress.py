@@ -37,18 +37,9 @@ from textcls.data.tokens import integers
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
-from textcls.model.folder import (
-    CENTROIDS,
-    CODEBOOKS,
-    CODES,
-    INT8,
-    SCALE,
-    TABLE,
-    ModelParts,
-    dequantize,
-    save_model,
-)
+from textcls.model.folder import ModelParts, save_model
 from textcls.model.pooling import WEIGHT_SCALE
+from textcls.model.table import CENTROIDS, CODEBOOKS, CODES, INT8, SCALE, TABLE, dequantize
 
 # How a table is stored; the number of a product quantization is how many numbers share a byte.
 Kind = Literal["float32", "int8", "pq2", "pq4", "pq8"]

@@ -25,25 +25,28 @@ from textcls.data.ngrams import num_embeddings
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import Int32
 from textcls.data.vocabulary import Vocabulary
-from textcls.errors import InputError, first_line
+from textcls.errors import InputError, TextclsError, first_line
 from textcls.files import filled_folder, whole_file
 from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.table import (
+    BUCKETS,
+    CENTROIDS,
+    CODEBOOKS,
+    CODES,
+    INT8,
+    LARGEST_WEIGHT,
+    QUANTIZED,
+    SCALE,
+    TABLE,
+    beyond_measure,
+    dequantize,
+)
 
 FORMAT = 2
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 # All that a model folder may hold.
 FILES = ("config.json", "labels.json", "vocabulary.json", "tokenizer.json", WEIGHTS, CARD)
-# The table of a model, or in its place a quantized one; and the buckets that have rows.
-TABLE = "embedding.weight"
-INT8, SCALE = "embedding.int8", "embedding.scale"
-CODES, CODEBOOKS = "embedding.codes", "embedding.codebooks"
-QUANTIZED = (INT8, SCALE, CODES, CODEBOOKS)
-BUCKETS = "embedding.buckets"
-# Rows of a codebook: as many as a byte can name.
-CENTROIDS = 256
-# No trained weight comes near it, and sums of products of such weights stay finite.
-LARGEST_WEIGHT = 1e9
 
 _T = TypeVar("_T")
 _strict = ConfigDict(extra="forbid", strict=True)
@@ -73,30 +76,6 @@ class ModelParts:
     card: str | None = None
     quantized: Mapping[str, Tensor] | None = None
     reading: Reading = Reading()  # noqa: RUF009  # it is frozen
-
-
-def dequantize(tensors: Mapping[str, Tensor]) -> Tensor:
-    """Return the table that stored tensors stand for, float32 ``[num_embeddings, embedding_dim]``.
-
-    Args:
-        tensors: by name, one of
-
-            - ``embedding.weight``: the table;
-            - ``embedding.int8``, int8 ``[num_embeddings, embedding_dim]``, with
-              ``embedding.scale``, float32 ``[embedding_dim]``: their product is the table;
-            - ``embedding.codes``, uint8 ``[num_embeddings, M]``, with ``embedding.codebooks``,
-              float32 ``[M, 256, embedding_dim / M]``: a row is ``codebooks[m, codes[m]]`` for
-              m = 0 to M - 1, one after another.
-    """
-    if INT8 in tensors:
-        return tensors[INT8] * tensors[SCALE]
-    if CODES in tensors:
-        codes, codebooks = tensors[CODES], tensors[CODEBOOKS]
-        return codebooks[torch.arange(len(codebooks)), codes.int()].flatten(1)
-    return tensors[TABLE]
-
-
-# --- writing ---------------------------------------------------------------------------------
 
 
 def save_model(parts: ModelParts, folder: Path) -> None:
@@ -144,6 +123,12 @@ def save_weights(model: EmbeddingBagClassifier, path: Path) -> None:
 
 
 def _save(state: Mapping[str, Tensor], path: Path) -> None:
+    name = beyond_measure(state)
+    if name is not None:  # no model could be read from it
+        raise TextclsError(
+            f"{path.name}: {name} is not finite, or beyond {LARGEST_WEIGHT:g}: lower optimizer.lr "
+            "or set trainer.clip_norm=1"
+        )
     with whole_file(path, synced=True) as scratch:
         safetensors.torch.save_file(
             {name: tensor.contiguous().cpu() for name, tensor in state.items()}, scratch
@@ -329,11 +314,9 @@ def _read_weights(path: Path, config: _Config, vocabulary: Vocabulary) -> dict[s
         # Copied: what is mapped would change with the file.
         tensors = {name: file.get_tensor(name).clone() for name in found}
     tensors[TABLE] = dequantize(tensors)
-    for name in (TABLE, "linear.weight", "linear.bias", "embedding.weighing"):
-        if name in tensors:
-            low, high = tensors[name].aminmax()
-            if not (low >= -LARGEST_WEIGHT and high <= LARGEST_WEIGHT):  # nor is NaN
-                raise ValueError(f"{path.name}: {name} is not finite, or beyond all measure")
+    wrong = beyond_measure(tensors)
+    if wrong is not None:
+        raise ValueError(f"{path.name}: {wrong} is not finite, or beyond all measure")
     if BUCKETS in tensors:
         buckets, limit = tensors[BUCKETS], config.tokenizer.buckets or 0
         if ((buckets < 0) | (buckets >= limit)).any() or (buckets[1:] <= buckets[:-1]).any():
