@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -277,6 +278,36 @@ def test_a_broken_tokenizer_file_is_said(tmp_path: object) -> None:
         file.write("{}")
     with pytest.raises(InputError, match=r"is no usable tokenizer.json"):
         Tokenizer(config("file", file=path))
+
+
+def test_few_blocks_are_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of large_string are copies: all of them would be the corpus once more."""
+    made, done, most = [0], [0], [0]
+    real = tokenizer_module.blocks
+
+    def counted(chunks: list[pa.Array]) -> Iterator[pa.Array]:
+        for block in real(chunks):
+            made[0] += 1
+            most[0] = max(most[0], made[0] - done[0])
+            yield block
+
+    def cut(self: Tokenizer, block: pa.Array) -> object:
+        time.sleep(0.001)
+        try:
+            return real_cut(self, block)
+        finally:
+            done[0] += 1
+
+    real_cut = Tokenizer._cut
+    monkeypatch.setattr(tokenizer_module, "blocks", counted)
+    monkeypatch.setattr(tokenizer_module, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(Tokenizer, "_cut", cut)
+    monkeypatch.setattr("textcls.data.tokens.BLOCK_ROWS", 10)
+    texts = pa.array(["a lovely film " * 50] * 2000, pa.large_string())
+    tokens = Tokenizer(config())(pa.chunked_array([texts]))
+    assert len(tokens.codes) == 2000 * 150
+    assert made[0] == 200
+    assert most[0] <= 12
 
 
 # --- vocabulary ------------------------------------------------------------------------------

@@ -19,16 +19,19 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def made_ahead(make: Callable[[_In], _Out], items: Iterable[_In], ahead: int = 2) -> Iterator[_Out]:
-    """Yield ``make(item)`` for each item in turn, made by one thread that stays a little ahead.
+def made_ahead(
+    make: Callable[[_In], _Out], items: Iterable[_In], ahead: int = 2, threads: int = 1
+) -> Iterator[_Out]:
+    """Yield ``make(item)`` for each item in turn, made by threads that stay a little ahead.
 
     Args:
-        make: is called in the thread; what it raises is raised here.
-        items: its arguments.
+        make: is called in a thread; what it raises is raised here.
+        items: its arguments; each is asked for only when there is room for its result.
         ahead: so many results, beside the one that is yielded, are made or being made.
+        threads: how many there are.
     """
     waiting: deque[Future[_Out]] = deque()
-    pool = ThreadPoolExecutor(1, thread_name_prefix="made-ahead")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="made-ahead")
     try:
         for item in items:
             waiting.append(pool.submit(make, item))

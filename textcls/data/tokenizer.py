@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from textcls.config import TokenizerConfig
-from textcls.data.threads import usable_cpus
+from textcls.data.threads import made_ahead, usable_cpus
 from textcls.data.tokens import (
     BLOCK_BYTES,
     Int64,
@@ -91,8 +90,9 @@ class Tokenizer:
         # have threads of their own.
         if not is_own or sum(chunk.nbytes for chunk in chunks) <= BLOCK_BYTES:
             return join_blocks([self._cut(block) for block in blocks(chunks)])
-        with ThreadPoolExecutor(usable_cpus()) as pool:
-            return join_blocks(list(pool.map(self._cut, blocks(chunks))))
+        # A few blocks at a time: some are copies of their texts, which are not to be there twice.
+        cpus = usable_cpus()
+        return join_blocks(list(made_ahead(self._cut, blocks(chunks), 4 * cpus, cpus)))
 
     def _cut(self, block: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
         return truncate(*self._split(block), self.config.max_tokens)
