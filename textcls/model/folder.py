@@ -114,22 +114,22 @@ def save_model(parts: ModelParts, folder: Path) -> None:
             (scratch / "tokenizer.json").write_text(parts.tokenizer.json, encoding="utf-8")
         if parts.card is not None:
             (scratch / CARD).write_text(parts.card, encoding="utf-8")
-        _save(state, scratch / WEIGHTS)
+        _save(state, scratch / WEIGHTS, synced=False)  # the whole folder is
 
 
 def save_weights(model: EmbeddingBagClassifier, path: Path) -> None:
     """Write the weights alone, whole or not at all."""
-    _save(model.state_dict(), path)
+    _save(model.state_dict(), path, synced=True)
 
 
-def _save(state: Mapping[str, Tensor], path: Path) -> None:
+def _save(state: Mapping[str, Tensor], path: Path, synced: bool) -> None:
     name = beyond_measure(state)
     if name is not None:  # no model could be read from it
         raise TextclsError(
             f"{path.name}: {name} is not finite, or beyond {LARGEST_WEIGHT:g}: lower optimizer.lr "
             "or set trainer.clip_norm=1"
         )
-    with whole_file(path, synced=True) as scratch:
+    with whole_file(path, synced) as scratch:
         safetensors.torch.save_file(
             {name: tensor.contiguous().cpu() for name, tensor in state.items()}, scratch
         )
