@@ -283,7 +283,7 @@ def test_a_broken_tokenizer_file_is_said(tmp_path: object) -> None:
 def test_few_blocks_are_there_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those of large_string are copies: all of them would be the corpus once more."""
     made, done, most = [0], [0], [0]
-    real = tokenizer_module.blocks
+    real = tokens_module.blocks
 
     def counted(chunks: list[pa.Array]) -> Iterator[pa.Array]:
         for block in real(chunks):
