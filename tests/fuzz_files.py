@@ -32,6 +32,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -232,7 +233,7 @@ def _unlike_csv(path: Path, content: bytes, corpus: Corpus) -> str | None:
     (facts,) = corpus.files["train"]
     if facts.format != "csv" or facts.compression or facts.delimiter is None:
         return None
-    style = {"double": {}, "none": {"quoting": csv.QUOTE_NONE},
+    style: dict[str, dict[str, Any]] = {"double": {}, "none": {"quoting": csv.QUOTE_NONE},
              "backslash": {"escapechar": "\\", "doublequote": False}}  # fmt: skip
     text = content.decode(facts.encoding or "utf-8").removeprefix("\ufeff")
     rows = _python_rows(text, facts.delimiter, **style[facts.quoting or "double"])
@@ -264,11 +265,11 @@ def _refused_in_vain(path: Path, content: bytes, error: InputError) -> str | Non
     return f"refused in vain: {error}" if len(classes) > 1 else None
 
 
-def _python_rows(text: str, delimiter: str, **style: object) -> list[list[str]] | None:
+def _python_rows(text: str, delimiter: str, **style: Any) -> list[list[str]] | None:
     try:
         reader = csv.reader(
             io.StringIO(text, newline=""), delimiter=delimiter, strict=True, **style
-        )  # type: ignore[call-overload]
+        )
         return [row for row in reader if row]
     except csv.Error:
         return None
@@ -345,7 +346,7 @@ def supervise(kind: str, numbers: range) -> Iterator[tuple[int, str]]:
 
 def main() -> int:
     """Fuzz one format, or all; print what failed, and write those files to ``--keep``."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--format", choices=[*SEEDS, "all"], default="all")
     parser.add_argument("--count", type=int, default=1_000)
     parser.add_argument("--start", type=int, default=0)

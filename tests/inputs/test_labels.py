@@ -23,7 +23,8 @@ from tests.inputs.cases import (
     refused,
     rows_of,
 )
-from textcls.data.corpus import Corpus, Source, stratified_cut
+from textcls.data.corpus import Corpus, Source
+from textcls.data.splits import stratified_cut
 
 NFC, NFD = unicodedata.normalize("NFC", "Größe"), unicodedata.normalize("NFD", "Größe")
 

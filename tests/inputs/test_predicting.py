@@ -14,7 +14,8 @@ import pytest
 
 from tests.inputs.cases import MANY, ROWS, check_message, csv_text, jsonl_text, plain_text
 from textcls.config import Reading
-from textcls.data.reading import Piece, find_files, read_lines, read_pieces, read_texts
+from textcls.data.paths import find_files
+from textcls.data.reading import Piece, read_lines, read_pieces, read_texts
 from textcls.errors import InputError
 
 USUAL = Reading(text=("text",), label="label")
@@ -174,7 +175,7 @@ def test_patterns_name_their_option(tmp_path: Path) -> None:
     ],
 )
 def test_lines_of_a_stream(content: bytes, expected: list[str]) -> None:
-    stream = io.BufferedReader(io.BytesIO(content))  # type: ignore[arg-type]
+    stream = io.BufferedReader(io.BytesIO(content))
     assert [t for piece in read_lines(stream, "utf-8") for t in piece.to_pylist()] == expected
 
 

@@ -62,10 +62,10 @@ def choose_text(file: TableFile, columns: Sequence[str], label: str | None) -> t
             f"{'name it' if columns else 'name another label'}, as in {option('text', 'COLUMN')}"
         )
     longest = max(known or columns, key=lambda name: _mean_length(name, file))
-    raise InputError(
-        f"which column is the text? {listing}: say {_to_type('text', longest)}"
-        + (f", or {_to_type('text', *columns[:2])} to join several" if len(columns) > 1 else "")
-    )
+    join = ""
+    if len(columns) > 1 and can_be_typed(both := option("text", *columns[:2])):
+        join = f", or {both} to join several"
+    raise InputError(f"which column is the text? {listing}: say {_to_type('text', longest)}{join}")
 
 
 def describe_columns(file: TableFile) -> str:
@@ -151,9 +151,9 @@ def _guess(reading: Reading, file: TableFile, columns: Sequence[str]) -> str:
     return f": say {option('text', text)} {option('label', label)}"
 
 
-def _to_type(key: str, *names: str) -> str:
-    """Return an option to type, with these columns if they are names and no lines of garbage."""
-    return option(key, *names) if can_be_typed(*names) else option(key, "COLUMN")
+def _to_type(key: str, name: str) -> str:
+    """Return an option to type, with this column if it is a name and no line of something else."""
+    return option(key, name if can_be_typed(name) else "COLUMN")
 
 
 def _values(column: str, file: TableFile) -> list[str]:

@@ -23,6 +23,7 @@ from textcls.data.tables import (
     cell,
     plural,
     strings,
+    whole,
 )
 from textcls.errors import InputError
 
@@ -71,9 +72,11 @@ class JsonFile(TableFile):
             raise InputError(f"{self.path}: has no rows")
         if not keys:
             raise InputError(f"{self.path}: its first objects are empty: it has no columns")
-        self.facts.columns = tuple(islice(keys, _MOST_KEYS))
-        values = {key: [_shown(row.get(key)) for row in head] for key in self.columns}
-        self.head = pa.table({key: strings(column)[0] for key, column in values.items()})
+        # A key may hold half a character, which a column's name cannot.
+        self._keys = {whole(key): key for key in islice(keys, _MOST_KEYS)}
+        self.facts.columns = tuple(self._keys)
+        values = {name: [_shown(row.get(key)) for row in head] for name, key in self._keys.items()}
+        self.head = pa.table({name: strings(column)[0] for name, column in values.items()})
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield all rows; see :class:`TableFile`."""
@@ -84,7 +87,7 @@ class JsonFile(TableFile):
             count = size = 0
             for where, row in rows:
                 for name, column in values.items():
-                    value = row.get(name)
+                    value = row.get(self._keys[name])
                     if name in self.kept:
                         value = None if value is None else json.dumps(value, ensure_ascii=False)
                     elif type(value) is not str:

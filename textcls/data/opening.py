@@ -175,9 +175,9 @@ class Utf8Stream(io.RawIOBase):
     ) -> None:
         super().__init__()
         try:
-            b"".decode(encoding)  # fails for codecs that are not of text, such as base64, too
+            b"x".decode(encoding, "ignore")  # fails for codecs that are not of text as well
             encoding = codecs.lookup(encoding).name
-        except LookupError:
+        except (LookupError, ValueError):
             raise InputError(f"{option('encoding', encoding)}: there is no such encoding") from None
         self._file, self._path, self._errors = file, path, errors
         start = _read_fully(file, SAMPLE_BYTES)

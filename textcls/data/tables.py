@@ -101,14 +101,18 @@ def strings(values: Sequence[str | None]) -> tuple[pa.LargeStringArray, int]:
         try:
             encoded.append((value or "").encode())
         except UnicodeEncodeError:
-            whole = (value or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            encoded.append(whole.encode())
+            encoded.append(whole(value or "").encode())
             mended += 1
     array = large_strings(encoded)
     there = np.packbits(np.array([v is not None for v in values], np.bool_), bitorder="little")
     _, ends, data = array.buffers()
     # (pa.array would import pandas to ask what the values are.)
     return pa.Array.from_buffers(array.type, len(array), [pa.py_buffer(there), ends, data]), mended
+
+
+def whole(text: str) -> str:
+    """Return a text with U+FFFD for halves of characters (lone surrogates)."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def cell(value: Any) -> str | None:
