@@ -39,7 +39,7 @@ def option(key: str, *values: str) -> str:
 
 def can_be_typed(*values: str) -> bool:
     """Say whether values, of a file that may hold anything, are worth printing as what to type."""
-    return sum(map(len, values)) <= 60 and all(visible(value) == value for value in values)
+    return sum(map(len, values)) <= 40 and all(visible(value) == value for value in values)
 
 
 @contextlib.contextmanager

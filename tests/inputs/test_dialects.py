@@ -143,7 +143,7 @@ def test_delimiters(case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["||", "", '"', "\n", "\r"])
 def test_a_delimiter_is_one_character(value: str) -> None:
-    with pytest.raises(ValueError, match=r"data\.delimiter.*one character"):
+    with pytest.raises(ValueError, match="one character"):
         data_config(delimiter=value)
 
 

@@ -134,14 +134,6 @@ def test_classes_of_one_row_stay_in_train(fraction: float, tmp_path: Path) -> No
     assert not classes(corpus, "test") & {"c2", "c3"}
 
 
-def test_the_classes_that_a_split_lacks_are_counted(tmp_path: Path) -> None:
-    corpus = cut(tmp_path / "train.csv", [100, 100, 1, 1, 1, 2])
-    check_notes(corpus.notes, r"test\b.*\b3\b.*class")
-    check_notes(corpus.notes, r"validation\b.*\b4\b.*class")
-    full = cut(tmp_path / "train.csv", [100, 100])
-    assert not any("lack" in note for note in full.notes)
-
-
 def test_two_rows_are_too_few(tmp_path: Path) -> None:
     path = tmp_path / "train.csv"
     path.write_text("text,label\na,x\nb,y\n")

@@ -63,8 +63,8 @@ def choose_text(file: TableFile, columns: Sequence[str], label: str | None) -> t
         )
     longest = max(known or columns, key=lambda name: _mean_length(name, file))
     join = ""
-    if len(columns) > 1 and can_be_typed(both := option("text", *columns[:2])):
-        join = f", or {both} to join several"
+    if len(columns) > 1 and can_be_typed(*columns[:2]) and len(listing) < 160:
+        join = f", or {option('text', *columns[:2])} to join several"
     raise InputError(f"which column is the text? {listing}: say {_to_type('text', longest)}{join}")
 
 
