@@ -65,8 +65,9 @@ def _sheet() -> bytes:
     import openpyxl
 
     book = openpyxl.Workbook()
+    sheet = book.create_sheet(index=0)
     for row in (("text", "label"), *ROWS):
-        book.active.append(row)
+        sheet.append(row)
     stream = io.BytesIO()
     book.save(stream)
     return stream.getvalue()

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pytest
 from pyarrow import parquet
 
+from tests.command import ODD, as_texts
 from tests.conftest import make_config, shared
-from tests.test_cli import ODD, as_texts
 from textcls import Classifier, cli
 from textcls.model.export import export_numpy, export_onnx
 from textcls.run import start
