@@ -140,7 +140,7 @@ def test_the_hub_out_of_reach_names_the_way_out(monkeypatch: pytest.MonkeyPatch)
         Source(make_config("data=imdb").data)
     message = str(caught.value)
     assert "stanfordnlp/imdb" in message
-    assert "python train.py data=local data.train=FILE data.test=FILE" in message
+    assert "python train.py data.train=FILE data.test=FILE" in message
     assert "\n" not in message
 
 

@@ -250,6 +250,13 @@ def test_nothing_of_the_demo_is_left_when_a_file_is_named() -> None:
         composed("data.test=mine.csv")
 
 
+def test_a_demo_corpus_takes_no_other_train_file() -> None:
+    """Its test split would be scored, which says nothing of the user's file."""
+    with pytest.raises(InputError, match=r"leave it out to train on data\.train=mine\.csv"):
+        prepare(["data=reviews", "data.train=mine.csv"])
+    assert prepare(["data=reviews", "data.test=mine.csv"]) == ["data=reviews", "data.test=mine.csv"]
+
+
 def test_an_experiment_with_corpora_of_its_own_takes_no_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="trains on corpora of its own: leave out one of the two"):
         prepare(["experiment=probes", "data.train=mine.csv"])

@@ -374,7 +374,7 @@ def test_a_missing_file_gets_one_line(run_train: Run) -> None:
 def test_the_unreachable_hub_gets_one_line(run_train: Run) -> None:
     result = run_train("data=imdb")
     assert result.returncode == 2
-    assert "python train.py data=local data.train=FILE" in one_line(result)
+    assert "python train.py data.train=FILE" in one_line(result)
 
 
 def test_null_texts_are_said(files: list[str], run_train: Run, tmp_path: Path) -> None:

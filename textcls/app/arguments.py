@@ -165,9 +165,17 @@ def _implied(given: Sequence[Argument], files: Sequence[Any]) -> list[str]:
     """Return ``data=local`` where files are named and no corpus is chosen.
 
     Raises:
-        InputError: files are named, and a chosen config sweeps over corpora.
+        InputError: a train file is named beside a corpus that has its own, whose test split would
+            be scored; or files are named, and a chosen config sweeps over corpora.
     """
     naming = [a for a in given if a.key in _NAME_CORPUS and a.value not in (None, "null")]
+    chosen = next((a.value for a in given if a.key == "data" and a.value), "local")
+    train = next((a.value for a in naming if a.key == "data.train"), None)
+    if train is not None and any("train" in file and "source" not in file for file in files):
+        raise InputError(
+            f"data={chosen} has files of its own: leave it out to train on "
+            f"{shlex.quote(f'data.train={train}')}"
+        )
     if not naming or any(a.key == "data" or a.key.startswith("data@") for a in given):
         return []
     for argument in naming:

@@ -13,7 +13,6 @@ import pyarrow as pa
 
 from textcls.cli.options import with_reading
 from textcls.config import DataConfig, Reading, TokenizerConfig
-from textcls.naming import command_names
 
 # How many rows of train are shown.
 FIRST_ROWS = 5
@@ -47,9 +46,8 @@ def data(
 
     for file in files:
         config, tokenizer = configuration(file, validation, test, given)
-        with command_names():
-            facts, first_rows = read(config, tokenizer)
-            warnings = find_mistakes(facts, tokenizer)
+        facts, first_rows = read(config, tokenizer)
+        warnings = find_mistakes(facts, tokenizer)
         if as_json:
             rows = [{"label": label, "text": text} for label, text in first_rows]
             whole = facts | {"warnings": warnings, "first_rows": rows}

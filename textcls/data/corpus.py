@@ -26,6 +26,7 @@ from textcls.data.splits import SPLITS, Split, stratified_cut
 from textcls.data.tables import FileFacts, TableFile, plural
 from textcls.errors import InputError, first_line
 from textcls.naming import option
+from textcls.program import train_command
 
 log = logging.getLogger("textcls")
 
@@ -188,7 +189,7 @@ def _load_from_hub(config: DataConfig) -> dict[str, Any]:
         raise InputError(
             f"data.repo={config.repo}: cannot be loaded from the hub ({reason}). "
             "With no way to the hub, use local files: "
-            "python train.py data=local data.train=FILE data.test=FILE"
+            f"{train_command()} data.train=FILE data.test=FILE"
         ) from None
 
 
