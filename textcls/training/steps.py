@@ -75,7 +75,8 @@ def weight_of_batch(weights: Tensor) -> Tensor:
     Infinity where they sum to 0, as their classes weigh nothing: loss and gradient are 0 then.
     """
     total = weights.sum()
-    return torch.where(total > 0, total, torch.inf)
+    # Not torch.where, which copies its number to the device: no graph of a GPU may hold that.
+    return total.masked_fill(total <= 0, torch.inf)
 
 
 class Steps:
