@@ -39,8 +39,8 @@ import pyarrow.parquet as pq
 
 from tests.inputs.cases import check_message, csv_text, data_config, jsonl_text
 from textcls.config import Reading
-from textcls.data.corpus import Corpus, Source
-from textcls.data.reading import read_texts
+from textcls.corpus.corpus import Corpus, Source
+from textcls.corpus.reading import read_texts
 from textcls.errors import InputError
 
 ROWS = [

@@ -18,7 +18,7 @@ from tests.conftest import WORDS, make_config
 from textcls import Classifier
 from textcls import run as running
 from textcls.config import Reading
-from textcls.data.reading import read_lines, read_texts
+from textcls.corpus.reading import read_lines, read_texts
 
 
 def write_odd(folder: Path, kind: str) -> Path:

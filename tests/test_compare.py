@@ -27,7 +27,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tests.conftest import PROJECT, make_config, one_line, train_environment, write_csv
 from textcls import cli
 from textcls.config import Config
-from textcls.data.corpus import Source
+from textcls.corpus.corpus import Source
 from textcls.errors import InputError
 from textcls.report import statistics
 from textcls.report.analysis import Finding, findings, in_words

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import make_config, shared, with_options
 from textcls.config import DataConfig
-from textcls.data.corpus import Corpus, Source
-from textcls.data.splits import Split, stratified_cut
+from textcls.corpus.corpus import Corpus, Source
+from textcls.corpus.splits import Split, stratified_cut
 from textcls.errors import InputError
 
 Write = Callable[..., str]
@@ -140,7 +140,7 @@ def test_the_hub_out_of_reach_names_the_way_out(monkeypatch: pytest.MonkeyPatch)
         Source(make_config("data=imdb").data)
     message = str(caught.value)
     assert "stanfordnlp/imdb" in message
-    assert "python train.py data.train=FILE data.test=FILE" in message
+    assert "data.train=FILE data.test=FILE" in message
     assert "\n" not in message
 
 

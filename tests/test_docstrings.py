@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from textcls.data import docstrings
-from textcls.data.docstrings import fingerprint, read_docstrings, source_files
+from textcls.corpus import docstrings
+from textcls.corpus.docstrings import fingerprint, read_docstrings, source_files
 
 MARK = "imported.txt"
 ALPHA = f'''"""The first module of alpha speaks about itself."""
@@ -220,7 +220,7 @@ def test_callers_need_no_main_guard(tmp_path: Path) -> None:
     root = write(tmp_path, {"pkg.py": module(*texts_of("pkg", 3))})
     script = (
         "from pathlib import Path\n"
-        "from textcls.data import docstrings\n"
+        "from textcls.corpus import docstrings\n"
         "docstrings._WORTH_CHILDREN = 0\n"
         f"print(docstrings.read_docstrings(1, roots=[Path({str(root)!r})]).num_rows)\n"
     )

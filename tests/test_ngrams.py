@@ -289,7 +289,7 @@ def test_a_run_with_ngrams_is_served_as_it_was_tested(
     model = classifier.parts.model
     assert model.embedding.num_embeddings == prepared.num_embeddings
     in_run = logits_of(model, prepared.test).softmax(1).numpy()
-    from textcls.data.corpus import Source
+    from textcls.corpus.corpus import Source
 
     texts = Source(found.data).read().test.texts.to_pylist()
     np.testing.assert_array_equal(classifier.predict_proba(texts), in_run)

@@ -16,6 +16,7 @@ from torchtext.data.utils import get_tokenizer
 from torchtext.vocab import Vocab
 
 from tests.conftest import shared
+from textcls.arrow import Int64
 from textcls.config import TokenizerConfig
 from textcls.data import tokenizer as tokenizer_module
 from textcls.data import tokens as tokens_module
@@ -160,7 +161,7 @@ def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -
     used = set()
     split = tokens_module.basic_english
 
-    def watched(block: pa.Array) -> tuple[pa.DictionaryArray, tokens_module.Int64]:
+    def watched(block: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
         used.add(threading.get_ident())
         return split(block)
 

@@ -30,7 +30,7 @@ from tests.conftest import (
 )
 from textcls import Classifier
 from textcls.config import parse
-from textcls.data.corpus import Source
+from textcls.corpus.corpus import Source
 from textcls.files import read_epochs
 
 

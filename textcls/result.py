@@ -16,9 +16,9 @@ from rich.text import Text
 from torch import Tensor
 
 from textcls.config import Config
+from textcls.corpus.splits import SPLITS
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
-from textcls.data.splits import SPLITS
 from textcls.files import FINISHED, read_epochs, whole_file, write_whole
 from textcls.model.card import model_card, of_run
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of

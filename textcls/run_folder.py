@@ -13,8 +13,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from textcls.config import CIRCUMSTANCES, Config, flatten
-from textcls.data.paths import absolute
-from textcls.data.splits import SPLITS
+from textcls.corpus.paths import absolute
+from textcls.corpus.splits import SPLITS
 from textcls.environment import environment
 from textcls.errors import BusyError, InputError, TakenError
 from textcls.files import FINISHED, SEARCH, write_whole

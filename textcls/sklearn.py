@@ -38,6 +38,7 @@ except ImportError as error:
         f"pip install 'textcls[sklearn]' ({error})"
     ) from None
 
+from textcls.arrow import Int64
 from textcls.config import (
     Mode,
     ModelConfig,
@@ -49,7 +50,6 @@ from textcls.config import (
 from textcls.data.bags import Bags
 from textcls.data.ngrams import Encoder, build_vocabulary, num_embeddings
 from textcls.data.tokenizer import Tokenizer
-from textcls.data.tokens import Int64
 from textcls.errors import Interrupted, TextclsError
 from textcls.model.classifier import Classifier, Float32, to_arrow
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained

@@ -12,9 +12,9 @@ from benchmarks.peers import timed
 def textcls(path: str) -> dict[str, Any]:
     """Read it as preparation does: format and dialect found out, labels numbered, rows checked."""
     from textcls.config import Reading
-    from textcls.data.columns import choose_columns
-    from textcls.data.formats import open_table
-    from textcls.data.rows import RowReader
+    from textcls.corpus.columns import choose_columns
+    from textcls.corpus.formats import open_table
+    from textcls.corpus.rows import RowReader
 
     times: dict[str, Any] = {}
     with timed(times, "seconds_of_work"):

@@ -21,8 +21,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from tests.conftest import make_config
 from textcls.config import DataConfig, Reading
-from textcls.data.corpus import Corpus, Source
-from textcls.data.reading import read_texts
+from textcls.corpus.corpus import Corpus, Source
+from textcls.corpus.reading import read_texts
 from textcls.errors import InputError, visible
 
 Row = tuple[str, str]

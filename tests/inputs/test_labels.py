@@ -23,8 +23,8 @@ from tests.inputs.cases import (
     refused,
     rows_of,
 )
-from textcls.data.corpus import Corpus, Source
-from textcls.data.splits import stratified_cut
+from textcls.corpus.corpus import Corpus, Source
+from textcls.corpus.splits import stratified_cut
 
 NFC, NFD = unicodedata.normalize("NFC", "Größe"), unicodedata.normalize("NFD", "Größe")
 

@@ -14,8 +14,8 @@ import pytest
 
 from tests.inputs.cases import MANY, ROWS, check_message, csv_text, jsonl_text, plain_text
 from textcls.config import Reading
-from textcls.data.paths import find_files
-from textcls.data.reading import Piece, read_lines, read_pieces, read_texts
+from textcls.corpus.paths import find_files
+from textcls.corpus.reading import Piece, read_lines, read_pieces, read_texts
 from textcls.errors import InputError
 
 USUAL = Reading(text=("text",), label="label")

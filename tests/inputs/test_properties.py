@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests import fuzz_files
 from tests.inputs.cases import Row, check_message, read, rows_of
-from textcls.data.labels import normalise
+from textcls.corpus.labels import normalise
 from textcls.errors import InputError
 
 csv.field_size_limit(2**31 - 1)

@@ -81,7 +81,7 @@ def read(
     config: DataConfig, tokenizer: TokenizerConfig
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return the facts of a corpus, and label and text of its first rows."""
-    from textcls.data.corpus import Source
+    from textcls.corpus.corpus import Source
     from textcls.data.prepare import write_bags
 
     corpus = Source(config).read()

@@ -56,8 +56,8 @@ def neighbors(
     from rich.table import Table
     from rich.text import Text
 
-    from textcls.data.paths import find_files
-    from textcls.data.reading import read_texts
+    from textcls.corpus.paths import find_files
+    from textcls.corpus.reading import read_texts
     from textcls.report.neighbors import nearest_texts, nearest_tokens, query_vector
 
     vector, own = query_vector(classifier, query)

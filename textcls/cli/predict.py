@@ -17,7 +17,7 @@ from textcls.errors import InputError, visible
 from textcls.naming import option
 
 if TYPE_CHECKING:
-    from textcls.data.reading import Piece
+    from textcls.corpus.reading import Piece
 
 
 @click.command()
@@ -81,7 +81,7 @@ def predict(
     classifier = load(model, device)
     import pyarrow.compute as pc
 
-    from textcls.data.paths import find_files
+    from textcls.corpus.paths import find_files
     from textcls.report.predictions import PredictionWriter, compression_by_name, format_by_name
 
     format_ = format_ or ("csv" if out is None else format_by_name(out))
@@ -127,7 +127,7 @@ def _pieces(
     """Yield the rows of a file, or the lines of standard input."""
     import pyarrow as pa
 
-    from textcls.data.reading import Piece, read_lines, read_pieces
+    from textcls.corpus.reading import Piece, read_lines, read_pieces
 
     if str(file) != "-":
         yield from read_pieces(file, reading, usual, keep)

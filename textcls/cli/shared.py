@@ -35,7 +35,7 @@ def load(model: Path, device: str) -> Classifier:
 def reading_of(classifier: Classifier, given: dict[str, Any]) -> Reading:
     """Return how a file is read: as the options say, else as the model's own files were.
 
-    (The columns of these are only looked for: see :mod:`textcls.data.corpus`.)
+    (The columns of these are only looked for: see :mod:`textcls.corpus.corpus`.)
     """
     usual = classifier.parts.reading
     return dataclasses.replace(usual, **{"text": None, "label": None, "label_names": None} | given)
@@ -46,7 +46,7 @@ def labelled_bags(classifier: Classifier, pattern: str, given: dict[str, Any]) -
     import pyarrow as pa
     import torch
 
-    from textcls.data.reading import read_labelled
+    from textcls.corpus.reading import read_labelled
 
     reading, usual = reading_of(classifier, given), classifier.parts.reading
     split = read_labelled(pattern, reading, usual, classifier.label_names)

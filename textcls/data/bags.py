@@ -176,7 +176,7 @@ class Bags:
             rows: int64 ``[n]`` of bag numbers, ``0 <= row < len(self)``, on the bags' device.
         """
         if self.device.type == "cpu":
-            from textcls.data.tokens import integers  # brings Arrow, which a GPU does without
+            from textcls.arrow import integers  # brings Arrow, which a GPU does without
 
             taken = self._as_binary.take(integers(rows.numpy()))
             _, ends, data = taken.buffers()

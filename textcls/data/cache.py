@@ -20,7 +20,7 @@ from typing import IO, Any, TypeVar
 from filelock import BaseFileLock, FileLock, Timeout
 from safetensors import SafetensorError
 
-from textcls.data.paths import hash_file
+from textcls.corpus.paths import hash_file
 from textcls.errors import TextclsError
 from textcls.files import whole_folder
 from textcls.sizes import size_in_words

@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from textcls.data.splits import bytes_of
-from textcls.data.tokens import Int32, Int64, Tokens, as_numpy, integers
+from textcls.arrow import Int32, Int64, as_numpy, integers
+from textcls.corpus.splits import bytes_of
+from textcls.data.tokens import Tokens
 
 Bools = npt.NDArray[np.bool_]
 UInt64 = npt.NDArray[np.uint64]

@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of
 from textcls.config import TokenizerConfig
-from textcls.data.tokens import Index, Int32, Int64, Tokens, as_numpy, integers, offsets_of
+from textcls.data.tokens import Index, Tokens
 from textcls.data.vocabulary import Vocabulary
 
 Bools = npt.NDArray[np.bool_]

@@ -16,12 +16,12 @@ import safetensors.numpy
 import safetensors.torch
 
 from textcls.config import DataConfig, TokenizerConfig
+from textcls.corpus.corpus import Corpus, Source
+from textcls.corpus.splits import SPLITS
 from textcls.data.bags import Bags
 from textcls.data.cache import Manifest, find_or_make, name_of, write_json
-from textcls.data.corpus import Corpus, Source
 from textcls.data.facts import FactCounter, moved
 from textcls.data.ngrams import Encoder, build_vocabulary, num_embeddings
-from textcls.data.splits import SPLITS
 from textcls.data.tokenizer import Tokenizer, versions
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from textcls.arrow import Int64
 from textcls.config import TokenizerConfig
 from textcls.data.threads import made_ahead, usable_cpus
 from textcls.data.tokens import (
     BLOCK_BYTES,
-    Int64,
     Tokens,
     are_few,
     basic_english,

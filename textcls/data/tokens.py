@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-Int32 = npt.NDArray[np.int32]
-Int64 = npt.NDArray[np.int64]
+from textcls.arrow import Int32, Int64, as_numpy, booleans, large_strings, offsets_of, strings
 
 # Small enough that a block's arrays stay in the processor's cache, and that the allocator keeps
 # their memory rather than ask the kernel anew; large enough that the fixed cost of some forty NumPy
@@ -59,13 +57,6 @@ class Tokens:
             words[self.codes[start:stop]].tolist()
             for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True)
         ]
-
-
-def offsets_of(lengths: npt.NDArray[np.integer]) -> Int64:
-    """Return int64 ``[n + 1]`` offsets for ``[n]`` lengths."""
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
 
 
 def blocks(chunks: list[pa.Array]) -> Iterator[pa.Array]:
@@ -166,57 +157,6 @@ def join_blocks(parts: list[tuple[pa.DictionaryArray, Int64]]) -> Tokens:
             codes[start:stop] = as_numpy(common.pop().indices)[as_numpy(array.indices)]
         stop = start
     return Tokens(codes, dictionary, offsets)
-
-
-def strings(values: Sequence[str]) -> pa.StringArray:
-    """Return Python strings as an Arrow array (``pa.array`` would import pandas to ask of it)."""
-    encoded = [value.encode() for value in values]
-    offsets = offsets_of(np.fromiter(map(len, encoded), np.int64, len(encoded)))
-    if offsets[-1] > np.iinfo(np.int32).max:
-        raise ValueError("too many characters for one array of strings")
-    return pa.StringArray.from_buffers(
-        len(encoded), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(b"".join(encoded))
-    )
-
-
-def large_strings(values: Sequence[bytes]) -> pa.LargeStringArray:
-    """Return UTF-8 texts as an Arrow array with room for more than 2 GB."""
-    offsets = offsets_of(np.fromiter(map(len, values), np.int64, len(values)))
-    return pa.LargeStringArray.from_buffers(
-        len(values), pa.py_buffer(offsets), pa.py_buffer(b"".join(values))
-    )
-
-
-def integers(values: Int64) -> pa.Int64Array:
-    """Return int64 values as an Arrow array over the same memory; see :func:`strings` for why."""
-    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
-
-
-def booleans(values: npt.NDArray[np.bool_]) -> pa.BooleanArray:
-    """Return truth values as an Arrow array; see :func:`strings` for why."""
-    bits = np.packbits(values, bitorder="little")
-    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(bits)])
-
-
-def as_numpy(array: pa.Array, null: Any = None) -> npt.NDArray[Any]:
-    """Return an Arrow array of numbers or truth values as a NumPy array, mostly without a copy.
-
-    (The array's own ``to_numpy`` imports pandas, which takes half a second.)
-
-    Args:
-        array: of a fixed width.
-        null: stands for null, where there is any.
-    """
-    data = array.buffers()[1] or b""
-    if pa.types.is_boolean(array.type):
-        bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
-        values: npt.NDArray[Any] = bits[array.offset : array.offset + len(array)].view(np.bool_)
-    else:
-        dtype = np.dtype(array.type.to_pandas_dtype())
-        values = np.frombuffer(data, dtype, len(array), array.offset * dtype.itemsize)
-    if array.null_count:
-        values = np.where(as_numpy(array.is_valid()), values, null).astype(values.dtype)
-    return values
 
 
 # --- basic_english ---------------------------------------------------------------------------

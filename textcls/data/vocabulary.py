@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.data.tokens import Index, Int32, Int64, Tokens, as_numpy, integers, look_up, strings
+from textcls.arrow import Int32, Int64, as_numpy, integers, strings
+from textcls.data.tokens import Index, Tokens, look_up
 
 UNKNOWN = "<unk>"
 PADDING = "<pad>"

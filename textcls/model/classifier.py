@@ -15,9 +15,9 @@ import pyarrow as pa
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 
+from textcls.arrow import large_strings
 from textcls.data.bags import Bags
 from textcls.data.ngrams import Encoder
-from textcls.data.tokens import large_strings
 from textcls.device import to_device
 from textcls.errors import InputError, first_line
 from textcls.model.card import model_card

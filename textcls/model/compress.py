@@ -31,9 +31,9 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from textcls.arrow import integers
 from textcls.config import Mode
 from textcls.data.bags import Bags
-from textcls.data.tokens import integers
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of

@@ -20,10 +20,10 @@ from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from textcls.arrow import Int32
 from textcls.config import Fraction, Mode, PositiveInt, Reading, TokenizerConfig
 from textcls.data.ngrams import num_embeddings
 from textcls.data.tokenizer import Tokenizer
-from textcls.data.tokens import Int32
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, TextclsError, first_line
 from textcls.files import filled_folder, whole_file

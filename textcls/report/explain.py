@@ -16,8 +16,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from textcls.arrow import Int32
 from textcls.data.tokenizer import Tokenizer
-from textcls.data.tokens import Int32
 from textcls.errors import InputError, visible
 from textcls.model.classifier import Classifier
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from textcls.data.reading import JSON
+from textcls.corpus.reading import JSON
 from textcls.errors import InputError
 
 

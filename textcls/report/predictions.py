@@ -131,7 +131,7 @@ class PredictionWriter:
         Args:
             probabilities: float32 ``[num_texts, num_classes]``.
             kept: columns of the input with as many rows, as of
-                :class:`~textcls.data.reading.Piece`; the same columns each time.
+                :class:`~textcls.corpus.reading.Piece`; the same columns each time.
             where: the input, for messages.
 
         Raises:

@@ -19,8 +19,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from textcls import __version__
+from textcls.arrow import strings
 from textcls.config import TokenizerConfig
-from textcls.data.tokens import strings
 from textcls.data.vocabulary import Vocabulary
 from textcls.model.classifier import Classifier
 from textcls.model.pooling import WEIGHT_SCALE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from textcls.data.corpus import Source
+from textcls.corpus.corpus import Source
 from textcls.errors import InputError
 from textcls.report.study import Dataset, Int64, Setting
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from textcls.config import Reading
-from textcls.data.columnar import ArrowFile, DatasetTable, Workbook
-from textcls.data.delimited import DelimitedFile, Errors
-from textcls.data.json_file import JsonFile
-from textcls.data.lines import LABEL_PREFIX, FastTextFile, LinesFile, TextFolders, class_files
-from textcls.data.opening import Unpacked, Utf8Stream
-from textcls.data.tables import TableFile
+from textcls.corpus.columnar import ArrowFile, DatasetTable, Workbook
+from textcls.corpus.delimited import DelimitedFile, Errors
+from textcls.corpus.json_file import JsonFile
+from textcls.corpus.lines import LABEL_PREFIX, FastTextFile, LinesFile, TextFolders, class_files
+from textcls.corpus.opening import Unpacked, Utf8Stream
+from textcls.corpus.tables import TableFile
 from textcls.errors import InputError, first_line
 from textcls.naming import option
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from textcls.config import Reading
-from textcls.data.tables import HEAD_ROWS, plural
+from textcls.corpus.tables import HEAD_ROWS, plural
 from textcls.errors import InputError
 from textcls.naming import can_be_typed, option
 

@@ -12,18 +12,18 @@ from typing import Any
 
 import pyarrow as pa
 
+from textcls.arrow import large_strings
 from textcls.config import Reading
-from textcls.data.columns import check_there, choose_columns, choose_text, describe_columns
-from textcls.data.dialect import LABEL_COLUMNS
-from textcls.data.formats import open_folder, open_table, open_texts
-from textcls.data.json_file import JsonFile
-from textcls.data.labels import LabelReader
-from textcls.data.lines import LinesFile, without_labels
-from textcls.data.paths import find_files
-from textcls.data.rows import RowReader, join_columns
-from textcls.data.splits import Split
-from textcls.data.tables import BATCH_ROWS, TableFile
-from textcls.data.tokens import large_strings
+from textcls.corpus.columns import check_there, choose_columns, choose_text, describe_columns
+from textcls.corpus.dialect import LABEL_COLUMNS
+from textcls.corpus.formats import open_folder, open_table, open_texts
+from textcls.corpus.json_file import JsonFile
+from textcls.corpus.labels import LabelReader
+from textcls.corpus.lines import LinesFile, without_labels
+from textcls.corpus.paths import find_files
+from textcls.corpus.rows import RowReader, join_columns
+from textcls.corpus.splits import Split
+from textcls.corpus.tables import BATCH_ROWS, TableFile
 from textcls.errors import InputError
 from textcls.naming import option
 
@@ -131,7 +131,7 @@ def read_labelled(
         label_names: the model's: every label must be one of them.
 
     Raises:
-        InputError: as of :class:`textcls.data.corpus.Source`, and for a label that the model does
+        InputError: as of :class:`textcls.corpus.corpus.Source`, and for a label that the model does
             not know.
     """
     paths = find_files(pattern, "train")

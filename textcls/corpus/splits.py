@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from textcls.data.tokens import Int64, booleans
+from textcls.arrow import Int64, booleans
 
 SPLITS = ("train", "validation", "test")
 

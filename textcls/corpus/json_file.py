@@ -12,17 +12,17 @@ from typing import Any
 import pyarrow as pa
 
 from textcls.config import Reading
-from textcls.data.delimited import Errors
-from textcls.data.opening import Unpacked, Utf8Stream
-from textcls.data.tables import (
+from textcls.corpus.delimited import Errors
+from textcls.corpus.opening import Unpacked, Utf8Stream
+from textcls.corpus.tables import (
     BATCH_BYTES,
     BATCH_ROWS,
     HEAD_ROWS,
     FileFacts,
     TableFile,
     cell,
+    nullable_strings,
     plural,
-    strings,
     whole,
 )
 from textcls.errors import InputError
@@ -76,7 +76,7 @@ class JsonFile(TableFile):
         self._keys = {whole(key): key for key in islice(keys, _MOST_KEYS)}
         self.facts.columns = tuple(self._keys)
         values = {name: [_shown(row.get(key)) for row in head] for name, key in self._keys.items()}
-        self.head = pa.table({name: strings(column)[0] for name, column in values.items()})
+        self.head = pa.table({name: nullable_strings(column)[0] for name, column in values.items()})
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield all rows; see :class:`TableFile`."""
@@ -110,7 +110,7 @@ class JsonFile(TableFile):
             )
 
     def _strings(self, values: Sequence[str | None]) -> pa.Array:
-        array, mended = strings(values)
+        array, mended = nullable_strings(values)
         self._surrogates += mended
         return array
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from textcls.config import Reading
-from textcls.data.dialect import DELIMITERS, LABEL_COLUMNS, TEXT_COLUMNS
-from textcls.data.tables import TableFile
+from textcls.corpus.dialect import DELIMITERS, LABEL_COLUMNS, TEXT_COLUMNS
+from textcls.corpus.tables import TableFile
 from textcls.errors import InputError
 from textcls.naming import can_be_typed, option
 

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from textcls.arrow import Int64, booleans
 from textcls.config import Reading
-from textcls.data.columnar import as_strings
-from textcls.data.columns import describe_columns
-from textcls.data.delimited import DelimitedFile
-from textcls.data.labels import LabelReader
-from textcls.data.tables import TableFile, plural
-from textcls.data.tokens import Int64, booleans
+from textcls.corpus.columnar import as_strings
+from textcls.corpus.columns import describe_columns
+from textcls.corpus.delimited import DelimitedFile
+from textcls.corpus.labels import LabelReader
+from textcls.corpus.tables import TableFile, plural
 from textcls.errors import InputError
 
 Place = Callable[[int], str]

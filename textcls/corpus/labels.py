@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from textcls.arrow import Int64, as_numpy, strings
 from textcls.config import Reading
-from textcls.data.columnar import as_strings
-from textcls.data.tables import plural
-from textcls.data.tokens import Int64, as_numpy, strings
+from textcls.corpus.columnar import as_strings
+from textcls.corpus.tables import plural
 from textcls.errors import InputError
 from textcls.naming import option
 

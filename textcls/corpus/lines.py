@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from textcls.arrow import as_numpy, booleans, large_strings, strings
 from textcls.config import Reading
-from textcls.data.delimited import Errors
-from textcls.data.opening import Unpacked, Utf8Stream
-from textcls.data.tables import BATCH_BYTES, BATCH_ROWS, HEAD_ROWS, FileFacts, TableFile, plural
-from textcls.data.tokens import as_numpy, booleans, large_strings, strings
+from textcls.corpus.delimited import Errors
+from textcls.corpus.opening import Unpacked, Utf8Stream
+from textcls.corpus.tables import BATCH_BYTES, BATCH_ROWS, HEAD_ROWS, FileFacts, TableFile, plural
 from textcls.errors import InputError
 
 LABEL_PREFIX = "__label__"

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from textcls.config import DataConfig
-from textcls.data.columnar import DatasetTable
-from textcls.data.columns import choose_columns
-from textcls.data.formats import open_folder, open_table
-from textcls.data.paths import find_files, hash_files
-from textcls.data.rows import RowReader
-from textcls.data.splits import SPLITS, Split, stratified_cut
-from textcls.data.tables import FileFacts, TableFile, plural
+from textcls.corpus.columnar import DatasetTable
+from textcls.corpus.columns import choose_columns
+from textcls.corpus.formats import open_folder, open_table
+from textcls.corpus.paths import find_files, hash_files
+from textcls.corpus.rows import RowReader
+from textcls.corpus.splits import SPLITS, Split, stratified_cut
+from textcls.corpus.tables import FileFacts, TableFile, plural
 from textcls.errors import InputError, first_line
 from textcls.naming import option
 from textcls.program import train_command
@@ -85,7 +85,7 @@ class Source:
         if self.config.source == "hub":
             return str([(k, v._fingerprint) for k, v in self._hub.items()])
         if self.config.source == "docstrings":
-            from textcls.data import docstrings
+            from textcls.corpus import docstrings
 
             return docstrings.fingerprint()
         return str({split: hash_files(files) for split, files in self._files.items()})
@@ -124,7 +124,7 @@ class Source:
         if self.config.source == "docstrings":
             import datasets
 
-            from textcls.data import docstrings
+            from textcls.corpus import docstrings
 
             found = datasets.Dataset(docstrings.read_docstrings())
             return {"train": [DatasetTable(found, "docstrings")]}

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from textcls.data.tokens import large_strings
+from textcls.arrow import large_strings
 
 # So many rows at a time; fewer where they are long.
 BATCH_ROWS = 8_192
@@ -90,7 +90,7 @@ class TableFile(ABC):
         return f"row {row + 1:,}"
 
 
-def strings(values: Sequence[str | None]) -> tuple[pa.LargeStringArray, int]:
+def nullable_strings(values: Sequence[str | None]) -> tuple[pa.LargeStringArray, int]:
     """Return an Arrow string array, and how many values held half a character.
 
     A lone surrogate, which JSON can escape but no text holds, becomes U+FFFD.

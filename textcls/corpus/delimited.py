@@ -21,16 +21,16 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from textcls.config import Reading
-from textcls.data.dialect import Dialect, Quoting, find_dialect
-from textcls.data.opening import Unpacked, Utf8Stream
-from textcls.data.tables import (
+from textcls.corpus.dialect import Dialect, Quoting, find_dialect
+from textcls.corpus.opening import Unpacked, Utf8Stream
+from textcls.corpus.tables import (
     BATCH_BYTES,
     BATCH_ROWS,
     HEAD_ROWS,
     FileFacts,
     TableFile,
+    nullable_strings,
     plural,
-    strings,
 )
 from textcls.errors import InputError
 from textcls.naming import option
@@ -82,7 +82,7 @@ class DelimitedFile(TableFile):
         rows = list(islice(self._exact_rows(count=False), HEAD_ROWS))
         fields = list(zip(*[row for _, row in rows], strict=True)) or [()] * len(self.columns)
         self.head = pa.table(
-            [strings([field or None for field in column])[0] for column in fields],
+            [nullable_strings([field or None for field in column])[0] for column in fields],
             names=list(self.columns),
         )
 
@@ -155,9 +155,8 @@ class DelimitedFile(TableFile):
                     break
             if not part:
                 return
-            yield pa.table(
-                {name: strings([row[place] or None for row in part])[0] for name, place in wanted}
-            )
+            values = {name: [row[place] or None for row in part] for name, place in wanted}
+            yield pa.table({name: nullable_strings(column)[0] for name, column in values.items()})
 
     def _exact_rows(self, count: bool) -> Iterator[tuple[int, list[str]]]:
         """Yield each row and the number of its first line, by Python's csv module."""

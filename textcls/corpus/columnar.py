@@ -13,9 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from textcls.config import Reading
-from textcls.data.dialect import column_names, has_header
-from textcls.data.opening import Unpacked
-from textcls.data.tables import BATCH_ROWS, HEAD_ROWS, FileFacts, TableFile, cell, strings
+from textcls.corpus.dialect import column_names, has_header
+from textcls.corpus.opening import Unpacked
+from textcls.corpus.tables import (
+    BATCH_ROWS,
+    HEAD_ROWS,
+    FileFacts,
+    TableFile,
+    cell,
+    nullable_strings,
+)
 from textcls.errors import InputError, first_line
 
 
@@ -164,7 +171,7 @@ class Workbook(TableFile):
         self.facts.columns = columns
         rows = rest if header else [first, *rest]
         values = zip(*rows, strict=True) if rows else [()] * width
-        arrays = [strings([value or None for value in column])[0] for column in values]
+        arrays = [nullable_strings([value or None for value in column])[0] for column in values]
         self.head = pa.table(arrays, names=list(columns))
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -175,7 +182,7 @@ class Workbook(TableFile):
         while part := [row for _, row in islice(rows, BATCH_ROWS)]:
             self.facts.rows += len(part)
             values = {n: [row[i] if i < len(row) else None for row in part] for n, i in wanted}
-            yield pa.table({name: strings(column)[0] for name, column in values.items()})
+            yield pa.table({name: nullable_strings(column)[0] for name, column in values.items()})
 
     def locate(self, row: int) -> str:
         """Say in which row of the sheet a row is."""
@@ -247,7 +254,7 @@ def _mended(table: pa.Table) -> pa.Table:
                 None if value is None else value.decode("utf-8", "replace")
                 for value in column.cast(pa.large_binary()).to_pylist()
             ]
-            table = table.set_column(place, name, strings(texts)[0])
+            table = table.set_column(place, name, nullable_strings(texts)[0])
     return table
 
 

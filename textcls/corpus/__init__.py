@@ -1,0 +1,1 @@
+"""Files in, labelled texts out: formats, columns, labels, splits."""
