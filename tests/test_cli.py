@@ -193,7 +193,7 @@ def test_names_do_not_speak_to_the_terminal(
         (["RUN", "test.csv", "--out", "x.xml"], r"--out x.xml: name it .csv, .tsv, .jsonl or"),
         (["RUN", "test.csv", "--out", "test.csv"], "--out .*test.csv: is one of the files to read"),
         (["RUN", "test.csv", "--threshold", "2"], "Invalid value for '--threshold'"),
-        (["RUN", "test.csv", "--device", "cuda:99"], "device=cuda:99: is not to be had here"),
+        (["RUN", "test.csv", "--device", "cuda:99"], "--device=cuda:99: is not to be had here"),
         (["RUN", "broken.parquet"], "broken.parquet: is no parquet file, or a damaged one"),
         (["RUN", "test.csv", "--encoding", "klingon"], "klingon: there is no such encoding"),
         (["RUN", "-", "--encoding", "klingon"], "klingon: there is no such encoding"),
@@ -242,6 +242,8 @@ def test_what_predict_refuses(
         (["compress", "MODEL", "--out", "new"], "is no run folder, so name a labelled file"),
         (["compress", "RUN", "--out", "new", "--max-size", "tiny"], "'tiny' is no size"),
         (["frobnicate"], "No such command 'frobnicate'"),
+        (["pred"], "No such command 'pred'. Did you mean 'predict'?"),
+        (["evaluate", "RUN", "labels.csv", "x.csv"], "several by a pattern in quotes: 'data/"),
         (["predict", "RUN", "--frob"], "No such option"),
     ],
 )

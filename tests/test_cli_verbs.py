@@ -114,7 +114,7 @@ def test_a_pattern_is_evaluated_as_one(
     assert "chosen" in textcls(capfd, "compress", trained, *judged)
     for arguments in (
         ["evaluate", trained, "no/*.csv"],
-        ["neighbors", trained, "x", "--in", "no/*.csv"],
+        ["neighbors", trained, "superb", "--in", "no/*.csv"],
         ["compress", trained, "--data", "no/*.csv", "--out", "new2"],
     ):
         assert "there is no such file" in complaint(capfd, *arguments)

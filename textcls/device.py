@@ -27,11 +27,11 @@ def to_device(name: str, option: str = "trainer.device") -> torch.device:
     """
     if name == "auto":
         return _best_device(option)
+    if not re.fullmatch(r"(cpu|cuda|mps)(:\d+)?", name):
+        raise InputError(f"{option}={name}: take auto, cpu, cuda, cuda:1 or mps")
     check_gpu(name, option)
     try:
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda", "mps"):
-            raise InputError(f"{option}={name}: take auto, cpu, cuda, cuda:1 or mps")
         torch.empty(0, device=device)
         reason = _cannot_pool(device) if device.type == "mps" else None
     except (RuntimeError, AssertionError, NotImplementedError) as error:

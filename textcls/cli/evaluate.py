@@ -15,7 +15,7 @@ from textcls.errors import InputError
 
 @click.command()
 @MODEL
-@click.argument("file", type=click.Path())
+@click.argument("files", nargs=-1, required=True, metavar="FILE", type=click.Path())
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -25,7 +25,7 @@ from textcls.errors import InputError
 @DEVICE
 def evaluate(
     model: Path,
-    file: str,
+    files: tuple[str, ...],
     out: Path | None,
     given: dict[str, Any],
     device: str,
@@ -36,12 +36,14 @@ def evaluate(
     parquet or fastText's .txt (__label__x text), compressed or not, a quoted pattern of several, or
     a folder of datasets' save_to_disk.
     """
+    if len(files) > 1:
+        raise InputError("name one FILE, or several by a pattern in quotes: 'data/*.csv'")
     if out is not None and any((out / name).exists() for name in ("config.yaml", "config.json")):
         raise InputError(f"--out {out}: is a run or a model: name another folder")
     if out is not None and out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is no folder")
     classifier = load(model, device)
-    bags, where = labelled_bags(classifier, file, given)
+    bags, where = labelled_bags(classifier, files[0], given)
     from rich.console import Console
 
     from textcls.files import write_whole

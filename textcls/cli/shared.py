@@ -24,8 +24,11 @@ def load(model: Path, device: str) -> Classifier:
     """Load a model for a verb."""
     import torch
 
+    from textcls.device import to_device
     from textcls.model.classifier import Classifier
 
+    if device != "auto":
+        to_device(device, "--device")  # a message names it as it is typed here
     # Reading and tokenizing take most of the time, and have threads of their own; torch's, with
     # other work beside them, would wait for each other.
     torch.set_num_threads(1)
