@@ -35,9 +35,10 @@ from tests.conftest import (
 )
 from textcls import result as results
 from textcls import run, tune
-from textcls.config import Config, Range, TuneConfig, parse, parse_tuning, read_config
+from textcls.config import Config, parse, read_config
 from textcls.errors import InputError, TakenError, TextclsError
 from textcls.model.embedding_bag import logits_of
+from textcls.search_space import Range, TuneConfig, parse_tuning
 
 TINY = [
     "tune=default", "~tune.space.tokenizer", "trainer.epochs=3", "tune.space.trainer.epochs.high=4",

@@ -5,9 +5,9 @@ Validation is pydantic's, so a wrong key, type or value is found before any work
 """
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -68,10 +68,10 @@ def _cache_size(value: Any) -> Any:
         raise ValueError(f"cache_size={error}") from None
 
 
-_strict = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class Reading:
     """How a file of texts is read (``configs/data/base.yaml`` explains each key)."""
 
@@ -85,7 +85,7 @@ class Reading:
     quoting: Quoting | None = None
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class DataConfig:
     """Where the labelled texts come from (``configs/data/base.yaml`` explains each key)."""
 
@@ -135,7 +135,7 @@ class DataConfig:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class TokenizerConfig:
     """From text to token ids (``configs/tokenizer/`` explains each key)."""
 
@@ -162,7 +162,7 @@ class TokenizerConfig:
             )
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class ModelConfig:
     """The classifier's shape."""
 
@@ -171,7 +171,7 @@ class ModelConfig:
     dropout: Fraction
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class OptimizerConfig:
     """One of torch's optimizers."""
 
@@ -183,7 +183,7 @@ class OptimizerConfig:
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class ScheduleConfig:
     """How the learning rate changes over the steps of the whole training."""
 
@@ -191,7 +191,7 @@ class ScheduleConfig:
     warmup: Fraction
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class TrainerConfig:
     """The training loop."""
 
@@ -208,7 +208,7 @@ class TrainerConfig:
     profile: bool = False
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=STRICT)
 class Config:
     """Everything that determines a run."""
 
@@ -231,56 +231,7 @@ class Config:
         return dataclasses.asdict(self)
 
 
-@dataclass(frozen=True, config=_strict)
-class Range:
-    """Numbers from ``low`` to ``high``: all, or those a whole number of ``step`` above ``low``."""
-
-    low: int | float
-    high: int | float
-    log: bool = False
-    step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ValueError(f"low={self.low:g} is not below high={self.high:g}")
-        if self.log and (self.low <= 0 or self.step is not None):
-            raise ValueError("log=true is for low above 0, and for no step")
-
-
-Choices = tuple[bool | int | float | str | None, ...]
-
-# What may be searched: the options of these groups, without those that decide what trials are
-# compared by or where they are computed.
-TUNED_GROUPS = {
-    "tokenizer": TokenizerConfig,
-    "model": ModelConfig,
-    "optimizer": OptimizerConfig,
-    "schedule": ScheduleConfig,
-    "trainer": TrainerConfig,
-}
-NOT_TUNED = (
-    "trainer.monitor", "trainer.overfit", "trainer.device", "trainer.num_threads",
-    "trainer.profile",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, config=_strict)
-class TuneConfig:
-    """A search over settings (``configs/tune/default.yaml`` explains each key).
-
-    Attributes:
-        space: what is tried, by the option's name on the command line. A range's ends are ints
-            where the option takes whole numbers, else floats.
-    """
-
-    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    trials: PositiveInt | None
-    space: dict[str, Choices | Range]
-
-
 _adapter = TypeAdapter(Config)
-_tune_adapter = TypeAdapter(TuneConfig)
-_range_adapter = TypeAdapter(Range)
 
 
 def parse(values: Mapping[str, Any]) -> Config:
@@ -293,84 +244,7 @@ def parse(values: Mapping[str, Any]) -> Config:
     try:
         return _adapter.validate_python(values)
     except ValidationError as error:
-        raise InputError(_describe_all(error)) from None
-
-
-def parse_tuning(values: Mapping[str, Any], given: Collection[str] = ()) -> TuneConfig:
-    """Validate the plain values of ``tune``, down to every value that its space names.
-
-    Args:
-        values: as ``configs/tune/`` has them; ``space`` is nested like the configuration.
-        given: keys of the command line. An option among them is left as it is given there,
-            unless its space is given there as well.
-
-    Raises:
-        InputError: as of :func:`parse`.
-    """
-    space = {
-        option: _tried(option, tried)
-        for option, tried in _space_by_option(values.get("space") or {}).items()
-        if option not in given or _space_given(option, given)
-    }
-    if not space:
-        raise InputError("tune.space is empty: there is nothing to search")
-    try:
-        return _tune_adapter.validate_python({**values, "space": space})
-    except ValidationError as error:
-        raise InputError(_describe_all(error, "tune.")) from None
-
-
-def _space_by_option(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and not value.keys() & {"low", "high", "log", "step"}:
-            flat |= _space_by_option(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _space_given(option: str, given: Collection[str]) -> bool:
-    """Say whether a key of the command line is the option's space, a part of it, or holds it."""
-    space = f"tune.space.{option}."
-    keys = [f"{key}." for key in given if key.startswith("tune.space")]
-    return any(space.startswith(key) or key.startswith(space) for key in keys)
-
-
-def _tried(option: str, tried: Any) -> Choices | Range:
-    """Validate what is to be tried of an option, by the option's own type and limits."""
-    name = f"tune.space.{option}"
-    group, _, key = option.partition(".")
-    hints = get_type_hints(TUNED_GROUPS.get(group, Range), include_extras=True)
-    if group not in TUNED_GROUPS or key not in hints:
-        raise InputError(f"{name}: there is no such option in {', '.join(TUNED_GROUPS)}")
-    if option in NOT_TUNED:
-        raise InputError(f"{name}: {option} is the same for all trials")
-    adapter: TypeAdapter[Any] = TypeAdapter(hints[key])
-
-    def valid(value: Any) -> Any:
-        try:
-            return adapter.validate_python(value)
-        except ValidationError as error:
-            message = error.errors()[0]["msg"]
-            raise InputError(f"{name}: {value}: {message[0].lower()}{message[1:]}") from None
-
-    if not isinstance(tried, Range | Mapping):
-        if not isinstance(tried, list | tuple) or not tried:
-            raise InputError(f"{name}={tried}: give a list, [1,2], or a range, {{low: 1, high: 2}}")
-        if any(isinstance(value, list | tuple | Mapping) for value in tried):
-            raise InputError(f"{name}: a choice is a single value, neither a list nor a dict")
-        return tuple(dict.fromkeys(valid(value) for value in tried))
-    try:
-        ends = _range_adapter.validate_python(tried)
-    except ValidationError as error:
-        item = dict(error.errors()[0])
-        between = ": " if item["type"] == "value_error" else "."
-        raise InputError(f"{name}{between}{_describe(item)}") from None
-    low, high = valid(ends.low), valid(ends.high)
-    if isinstance(low, int) and ends.step is not None and not ends.step.is_integer():
-        raise InputError(f"{name}.step={ends.step:g}: {option} takes whole numbers")
-    return dataclasses.replace(ends, low=low, high=high)
+        raise InputError(describe_all(error)) from None
 
 
 def read_config(folder: Path) -> Config:
@@ -402,9 +276,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _describe_all(error: ValidationError, prefix: str = "") -> str:
+def describe_all(error: ValidationError, prefix: str = "") -> str:
     """Return what is wrong in one line, of many faults those that a line has room for."""
-    faults = list(dict.fromkeys(_describe(dict(item), prefix) for item in error.errors()))
+    faults = list(dict.fromkeys(describe_error(dict(item), prefix) for item in error.errors()))
     shown = 1
     while shown < len(faults) and len("; ".join(faults[: shown + 1])) <= 270:
         shown += 1
@@ -412,7 +286,8 @@ def _describe_all(error: ValidationError, prefix: str = "") -> str:
     return "; ".join(faults[:shown]) + more
 
 
-def _describe(item: dict[str, Any], prefix: str = "") -> str:
+def describe_error(item: dict[str, Any], prefix: str = "") -> str:
+    """Return one of pydantic's errors in terms of options, whose names begin with ``prefix``."""
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "value_error" and len(item["loc"]) < 2:  # of a group, not of a key in it
         return message

@@ -40,20 +40,13 @@ from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
 from textcls import run
-from textcls.config import (
-    Config,
-    Range,
-    TuneConfig,
-    flatten,
-    parse,
-    parse_tuning,
-    read_config,
-)
+from textcls.config import Config, flatten, parse, read_config
 from textcls.errors import InputError, Interrupted, TakenError, TextclsError
 from textcls.files import SEARCH, write_whole
 from textcls.program import train_command
 from textcls.run_folder import RUN_FILES, check_same, check_unchanged, write_settings
 from textcls.run_log import log_to
+from textcls.search_space import Range, TuneConfig, parse_tuning
 from textcls.training.checkpoint import Progress
 from textcls.training.signals import deferred, raising
 from textcls.training.tracking import Tracker, add_hparams

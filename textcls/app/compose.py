@@ -10,9 +10,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from textcls.app.mistakes import message_of
 from textcls.app.weights import weights_by_label
-from textcls.config import Config, TuneConfig, parse, parse_tuning
+from textcls.config import Config, parse
 from textcls.errors import InputError
 from textcls.program import ROOT, train_command
+from textcls.search_space import TuneConfig, parse_tuning
 
 OmegaConf.register_new_resolver("textcls.project", lambda path: str(ROOT / path), replace=True)
 OmegaConf.register_new_resolver("textcls.command", train_command, replace=True)
