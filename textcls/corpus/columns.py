@@ -34,7 +34,7 @@ def choose_columns(reading: Reading, file: TableFile) -> tuple[tuple[str, ...], 
     if label is None and len(rest := _without(named, reading.text)) == 2 - bool(reading.text):
         label = _label_by_content(rest, file) if len(rest) == 2 else rest[0]
         if label is not None and len(rest) == 2:
-            file.facts.notes.append(f"the label is taken to be in column {label}")
+            file.facts.notes.append(f"the label is taken to be in column {label:.60}")
     if label is None and len(columns) == 1:
         raise InputError(f"{listing}{_one_column(file)}")
     if label is None:

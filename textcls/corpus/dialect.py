@@ -27,6 +27,8 @@ LABEL_COLUMNS = {
 # Names that a first line may hold beside these, if it is a header.
 _OTHER_COLUMNS = {"id", "index", "title", "name", "date", "rating", "score", "stars", "split"}
 DELIMITERS = ",;\t|"
+# Lines that are read in all ways to see which makes sense; more take long, and say the same.
+_SAMPLE_LINES = 2_000
 
 Quoting = Literal["double", "backslash", "none"]
 
@@ -95,7 +97,8 @@ def find_dialect(sample: str, is_all: bool, tabbed: bool, path: Any, reading: Re
         start += 1
     if start >= len(lines):
         raise InputError(f"{path}: is empty")
-    dialect = _best(lines[start:], delimiter, tabbed, reading.quoting)
+    rows = lines[start : start + _SAMPLE_LINES]
+    dialect = _best(rows, delimiter, tabbed, reading.quoting)
     usual = "\t" if tabbed else ","
     if delimiter is None and dialect.delimiter != usual:
         names = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma"}
@@ -107,7 +110,7 @@ def find_dialect(sample: str, is_all: bool, tabbed: bool, path: Any, reading: Re
         skipped=sum(len(line.encode()) for line in lines[:start]),
         first_line=start + 1,
     )
-    return _with_columns(dialect, lines[start:], path, reading, notes)
+    return _with_columns(dialect, rows, path, reading, notes)
 
 
 # --- delimiter and quoting -------------------------------------------------------------------
