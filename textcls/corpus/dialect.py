@@ -290,9 +290,9 @@ def has_header(
 ) -> bool:
     """Say whether the first row is a header.
 
-    It is none where one of its cells stands again below it, in a column of few distinct values: a
-    label; nor where it holds a number and no known name. With names given it is one only where a
-    cell is a known name, or one of those given.
+    It is one where it numbers the columns. It is none where one of its cells stands again below it,
+    in a column of few distinct values: a label; nor where it holds a number and no known name. With
+    names given it is one only where a cell is a known name, or one of those given.
 
     Raises:
         InputError: with names given, it may be one or not.
@@ -305,6 +305,8 @@ def has_header(
     distinct_below = [{row[i].strip() for row in rest if i < len(row)} for i in range(len(cells))]
     few = [2 * len(values) <= len(rest) for values in distinct_below]
     recurs = any(cell and few[i] and cell in distinct_below[i] for i, cell in enumerate(cells))
+    if names is None and _are_positions(cells, distinct_below):
+        return True
     if names is None:
         has_number = any(_is_number(cell) for cell in cells)
         return not recurs and (is_known or not has_number)
@@ -321,6 +323,16 @@ def has_header(
             f"say {option('header', 'true')} or {option('header', 'false')}"
         )
     return False
+
+
+def _are_positions(cells: Sequence[str], below: Sequence[set[str]]) -> bool:
+    """Say whether cells are 0, 1, 2, …, what pandas calls columns without names, not values."""
+    filled = [i for i, cell in enumerate(cells) if cell]
+    return (
+        len(filled) > 1
+        and [cells[i] for i in filled] == [str(number) for number in range(len(filled))]
+        and any(below[i] and not any(map(_is_number, below[i])) for i in filled)
+    )
 
 
 def _is_number(value: str) -> bool:
