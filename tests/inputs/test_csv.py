@@ -54,6 +54,7 @@ HEADERS = [
     reads("one blank first line", "\n" + plain_text()),
     reads("several blank first lines", "\n\r\n  \n" + plain_text()),
     reads("separators alone in the first line (Excel)", numbered(",\ntext,label\n", "{t},{y}\n")),
+    reads("empty quotes alone in the first line", '"",""\n' + csv_text(ROWS), ROWS),
     reads("sep= (Excel)", numbered("sep=;\ntext;label\n", "{t};{y}\n")),
     reads("sep=, (Excel)", "sep=,\n" + plain_text()),
     reads("sep= with mark and CRLF (Excel)", BOM + "sep=,\r\n" + plain_text(end="\r\n")),

@@ -86,9 +86,10 @@ def find_dialect(sample: str, is_all: bool, tabbed: bool, path: Any, reading: Re
     if not is_all and len(lines) > 1:
         lines.pop()  # cut short
     delimiter = reading.delimiter
-    # Of blank rows, spreadsheets write the delimiters.
-    blank = f'\r\n" \t{delimiter or DELIMITERS}' if reading.header is not False else "\r\n"
-    start = next((i for i, line in enumerate(lines) if line.strip(blank)), len(lines))
+    # Of blank rows, spreadsheets write the delimiters, and empty quotes.
+    blank = f"\r\n \t{delimiter or DELIMITERS}" if reading.header is not False else "\r\n"
+    filled = (i for i, line in enumerate(lines) if line.replace('""', "").strip(blank))
+    start = next(filled, len(lines))
     if start and start < len(lines):
         notes.append(f"{plural(start, 'blank line')} at the beginning: passed over")
     said = lines[start].strip('\r\n"') if start < len(lines) else ""
