@@ -244,7 +244,8 @@ def _unlike_csv(path: Path, content: bytes, corpus: Corpus) -> str | None:
     label = facts.columns.index(corpus.label_column)
     if facts.header:
         rows = rows[1:]
-    # Rows of separators alone are no rows of the table.
+    # Rows of separators alone are no rows of the table, nor is a header that comes again.
+    rows = [row for row in rows if not facts.header or tuple(row) != facts.columns]
     rows = [[*row, *[""] * len(facts.columns)] for row in rows if any(row)]
     expected = [row[place] for row in rows if row[label].strip()]
     texts = [value or "" for value in corpus.train.texts.to_pylist()]

@@ -39,7 +39,8 @@ def option(key: str, *values: str) -> str:
 
 def can_be_typed(*values: str) -> bool:
     """Say whether values, of a file that may hold anything, are worth printing as what to type."""
-    return sum(map(len, values)) <= 40 and all(visible(value) == value for value in values)
+    names = all(visible(value) == value and not set(value) & set('"{}\\') for value in values)
+    return names and sum(map(len, values)) <= 40
 
 
 @contextlib.contextmanager

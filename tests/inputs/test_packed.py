@@ -209,6 +209,9 @@ COLUMNS = [
           ROWS, "train.parquet"),
     reads("no text in a row", parquet(pa.table({"text": [None, "b"], "label": ["x", "y"]})),
           [("", "x"), ("b", "y")], "train.parquet", note=r"\b1\b.*no text"),
+    refused("a label that is no UTF-8", parquet(pa.table({
+        "text": ["a", "b", "c"], "label": pa.array([b"x", b"y", b"\xff"]).view(pa.string())})),
+        r"row 3\b.*UTF-8", "train.parquet"),
     refused("no label in a row", parquet(pa.table({"text": ["a", "b"], "label": ["x", None]})),
             r"row 2\b.*label", "train.parquet"),
     refused("lists as labels", parquet(pa.table({"text": ["a", "b"], "label": [["x"], ["y"]]})),

@@ -88,6 +88,7 @@ class RowReader:
             return self.place(before + row)
 
         self.chunks += join_columns(table, text_columns, place).chunks
+        _check_utf8(table.column(label_column), place)
         self.labels.add(table.column(label_column), place)
         return int(table.num_rows)
 
