@@ -126,6 +126,8 @@ PACKED = [
     refused("zip of none", zipped(), r".", "train.zip"),
     refused("zip of a folder", zipped(("a/", b"")), r".", "train.zip"),
     refused("zip with a password", encrypted(CSV), r"password|encrypted", "train.zip"),
+    refused("zip with a name that is no UTF-8",
+            zipped(("é.csv", CSV)).replace("é".encode(), b"\xff\xff"), r"damaged", "train.zip"),
     refused("zip cut short", zipped(("t.csv", CSV))[:-30], r".", "train.zip"),
     refused("gzip cut short", gzip.compress(CSV * 99)[:-20], r".", "train.csv.gz"),
     refused("gzip damaged", gzip.compress(CSV)[:-8] + b"\0" * 8, r".", "train.csv.gz"),

@@ -135,12 +135,13 @@ def _file_errors(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
-    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowInvalid):
+    except (
+        EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowInvalid,
+        UnicodeDecodeError,  # a name in an archive
+    ):  # fmt: skip
         raise InputError(f"{path}: {_DAMAGED}") from None
     except (RuntimeError, NotImplementedError) as error:  # zipfile's: a password, a method
         raise InputError(f"{path}: cannot be unpacked ({first_line(error)})") from None
-    except UnicodeError:
-        raise
     except OSError as error:
         if error.errno is None:  # gzip's, bz2's and Arrow's complaints about the content
             raise InputError(f"{path}: {_DAMAGED}") from None
