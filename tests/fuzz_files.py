@@ -237,7 +237,10 @@ def _unlike_csv(path: Path, content: bytes, corpus: Corpus) -> str | None:
     style: dict[str, dict[str, Any]] = {"double": {}, "none": {"quoting": csv.QUOTE_NONE},
              "backslash": {"escapechar": "\\", "doublequote": False}}  # fmt: skip
     text = content.decode(facts.encoding or "utf-8").removeprefix("\ufeff")
-    rows = _python_rows(text, facts.delimiter, **style[facts.quoting or "double"])
+    skips = any("before quotes" in note for note in facts.notes)
+    rows = _python_rows(
+        text, facts.delimiter, skipinitialspace=skips, **style[facts.quoting or "double"]
+    )
     if rows is None:
         return None
     place = facts.columns.index(corpus.text_columns[0])

@@ -98,7 +98,12 @@ QUOTES = [
           'text,label\n"well,pos\n' + "fine,pos\nno,neg\n" * 20 + 'so "so",neg\n',
           [('"well', "pos"), *[("fine", "pos"), ("no", "neg")] * 20, ('so "so"', "neg")],
           note="quoting: none"),
-    refused("blank before a quote", 'label,text\npos, "well, yes"\nneg, "no, no"\n', r"line 2\b"),
+    reads("blank before quotes", 'label, text\npos, "well, yes"\nneg, "no, no"\n',
+          [("well, yes", "pos"), ("no, no", "neg")], note="before quotes"),
+    reads("blank before quotes, around all", '"text", "label"\n"well, yes", "pos"\n"no", "neg"\n',
+          [("well, yes", "pos"), ("no", "neg")], note="before quotes"),
+    reads("blank before a quote in one text", 'text,label\n "so" he said,pos\nno,neg\nyes,pos\n',
+          [(' "so" he said', "pos"), ("no", "neg"), ("yes", "pos")]),
     refused("letters after a closing quote", 'text,label\n"well" he said, "no",pos\nno,neg\n',
             r"line 2\b"),
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import dataclasses
 import io
 from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
@@ -102,7 +103,8 @@ class DelimitedFile(TableFile):
             facts.notes.append(f"{fields} several lines")
 
     def _fast_then_exact(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        is_plain = self.dialect.delimiter.isascii()  # pyarrow takes no other
+        # pyarrow takes no others.
+        is_plain = self.dialect.delimiter.isascii() and not self.dialect.skip_blanks
         done = (yield from self._fast(columns)) if is_plain else 0
         if done is not None:
             yield from self._exact(columns, done)
@@ -203,7 +205,7 @@ class DelimitedFile(TableFile):
         for quoting in others:
             if quoting == self.dialect.quoting or self._reading.quoting is not None:
                 continue
-            other = Dialect(self.dialect.delimiter, quoting)
+            other = dataclasses.replace(self.dialect, quoting=quoting)
             with self._stream() as stream:
                 stream.skip(self.dialect.skipped)
                 rows = other.reader(_lines(stream), strict=True)

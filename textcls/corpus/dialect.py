@@ -43,6 +43,7 @@ class Dialect:
         delimiter: one character.
         quoting: ``double`` (a quote within quotes is written twice, RFC 4180), ``backslash``
             (``\"``) or ``none`` (a quote is a character like others).
+        skip_blanks: whether blanks after a delimiter are no part of the field.
         columns: names, as many as the rows have fields.
         header: whether a header line is there.
         skipped: bytes of UTF-8 before the first row.
@@ -52,6 +53,7 @@ class Dialect:
 
     delimiter: str
     quoting: Quoting
+    skip_blanks: bool = False
     columns: tuple[str, ...] = ()
     header: bool = True
     skipped: int = 0
@@ -65,7 +67,13 @@ class Dialect:
             "backslash": {"doublequote": False, "escapechar": "\\"},
             "none": {"quoting": csv.QUOTE_NONE},
         }
-        return csv.reader(lines, delimiter=self.delimiter, strict=strict, **options[self.quoting])
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            skipinitialspace=self.skip_blanks,
+            strict=strict,
+            **options[self.quoting],
+        )
 
 
 def find_dialect(sample: str, is_all: bool, tabbed: bool, path: Any, reading: Reading) -> Dialect:
@@ -100,6 +108,9 @@ def find_dialect(sample: str, is_all: bool, tabbed: bool, path: Any, reading: Re
         raise InputError(f"{path}: is empty")
     rows = lines[start : start + _SAMPLE_LINES]
     dialect = _best(rows, delimiter, tabbed, reading.quoting)
+    if _has_blanks_before_quotes(rows, dialect):
+        dialect = dataclasses.replace(dialect, skip_blanks=True)
+        notes.append("blanks after delimiters, before quotes: passed over")
     usual = "\t" if tabbed else ","
     if delimiter is None and dialect.delimiter != usual:
         names = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma"}
@@ -187,6 +198,17 @@ def _quoting(lines: Sequence[str], delimiter: str, tabbed: bool) -> Quoting:
     if unquoted.is_even and unquoted.width > 1 and quoted.rows < unquoted.rows:
         return "none"
     return "double" if _plainly_quoted(lines, plain, double) else "none"
+
+
+def _has_blanks_before_quotes(lines: Sequence[str], dialect: Dialect) -> bool:
+    """Say whether a file is written ``"text", "label"``: the quotes quote in spite of the blank."""
+    if dialect.quoting == "none":
+        return False
+    rows = list(_rows(lines, dialect))[:HEAD_ROWS]
+    hit = sum(any(field.startswith(" ") and field.lstrip(" ")[:1] == '"' for field in row)
+              for row in rows)  # fmt: skip
+    other = dataclasses.replace(dialect, skip_blanks=True)
+    return 2 * hit > len(rows) and _is_strict(lines, other) and _try(lines, other).is_even
 
 
 def _is_strict(lines: Sequence[str], dialect: Dialect) -> bool:
