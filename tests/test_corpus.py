@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import make_config, shared, with_options
-from textcls.config import DataConfig
+from textcls.config import DataConfig, Reading
 from textcls.corpus.corpus import Corpus, Source
+from textcls.corpus.reading import read_texts
 from textcls.corpus.splits import Split, stratified_cut
 from textcls.errors import InputError
 
@@ -355,6 +356,23 @@ def test_unlabelled_rows_of_a_class_label_column(tmp_path: Path) -> None:
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "data")
     with pytest.raises(InputError, match=r"row 3 has no label"):
         read(train=str(tmp_path / "data"))
+
+
+def test_blank_rows_and_repeated_headers_are_left_out_and_lines_stay_true(
+    write: Write, tmp_path: Path
+) -> None:
+    rows = "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(20))
+    write(f"text,label\n{rows},\ntext,label\n{rows},\n,\n", "part-1.csv")
+    write(f"text,label\n,\n{rows}one more,\n", "part-2.csv")
+    with pytest.raises(InputError, match=r"part-2.csv: line 23 has no label .*\(1 such row\)"):
+        read(train=str(tmp_path / "part-*.csv"))
+    train = str(tmp_path / "part-1.csv")
+    corpus = read(train=train, test=train, validation=train)
+    assert len(corpus.test) == 40
+    assert any("1 row repeats the header: left out" in note for note in corpus.notes)
+    predicted = [t for texts in read_texts(Path(train), Reading(), Reading()) for t in texts]
+    assert len(predicted) == 44  # there, each row has its answer
+    assert any("3 rows have neither text nor label: left out" in note for note in corpus.notes)
 
 
 # --- cutting -----------------------------------------------------------------------------------

@@ -135,8 +135,6 @@ LINES = [
     reads("CR and LF mixed", "text,label\rwhat a film,pos\nnever again,neg\rfine,pos\nno,neg\n"),
     reads("blank lines between and after", plain_text(end="\n\n") + "\n\n"),
     reads("blank line with CRLF between", plain_text(end="\r\n\r\n")),
-    refused("separators alone at the end (Excel)", plain_text() + ",\n,\n",
-            r"line 6\b.*label.*\b2\b"),
     reads("a text that spans lines", 'text,label\n"one\ntwo",pos\n"three\r\nfour",neg\nno,pos\n',
           [("one\ntwo", "pos"), ("three\r\nfour", "neg"), ("no", "pos")],
           note=r"\b2\b.*(lines|line)"),

@@ -313,7 +313,7 @@ def has_header(
 ) -> bool:
     """Say whether the first row is a header.
 
-    It is one where it numbers the columns. It is none where one of its cells stands again below it,
+    It is one where it numbers the columns, or all of its cells are known names. It is none where one of its cells stands again below it,
     in a column of few distinct values: a label; nor where it holds a number and no known name. With
     names given it is one only where a cell is a known name, or one of those given.
 
@@ -330,6 +330,8 @@ def has_header(
     recurs = any(cell and few[i] and cell in distinct_below[i] for i, cell in enumerate(cells))
     if names is None and _are_positions(cells, distinct_below):
         return True
+    if names is None and all(cell.lower() in known for cell in cells):
+        return True  # that of files joined by cat stands again
     if names is None:
         has_number = any(_is_number(cell) for cell in cells)
         return not recurs and (is_known or not has_number)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.arrow import Int64, booleans
+from textcls.arrow import Int64, as_numpy, integers
 from textcls.config import Reading
 from textcls.corpus.columnar import as_strings
 from textcls.corpus.columns import describe_columns
@@ -17,6 +19,7 @@ from textcls.corpus.labels import LabelReader
 from textcls.corpus.tables import TableFile, plural
 from textcls.errors import InputError
 
+Bools = npt.NDArray[np.bool_]
 Place = Callable[[int], str]
 
 
@@ -51,9 +54,8 @@ class RowReader:
             self.where += f" and {len(files) - 1} more"
         self.chunks: list[pa.Array] = []
         self.labels = LabelReader(reading, label_column, first.class_names.get(label_column))
-        self._starts: list[int] = []  # the number of each file's first row
-        self._dropped: list[int] = []  # rows that repeat a header
-        rows = 0
+        self._pieces: list[_Piece] = []
+        self._kept = self._headers = self._blanks = 0  # rows; the latter were left out
         for file in files:
             for column in (*text_columns, label_column):
                 if column not in file.columns:
@@ -62,53 +64,93 @@ class RowReader:
                 raise InputError(
                     f"{file.facts.path}: numbers its labels otherwise than {first.facts.path}"
                 )
-            self._starts.append(rows)
+            read = 0
             for table in file.batches((*text_columns, label_column)):
-                rows += self._add(table, file, text_columns, label_column, rows)
-        if self._dropped:
+                self._add(table, file, read, text_columns, label_column)
+                read += table.num_rows
+        if self._headers:
             first.facts.notes.append(
-                f"{plural(len(self._dropped), 'row repeats', 'rows repeat')} the header: left out"
+                f"{plural(self._headers, 'row repeats', 'rows repeat')} the header: left out"
+            )
+        if self._blanks:
+            first.facts.notes.append(
+                f"{plural(self._blanks, 'row has', 'rows have')} neither text nor label: left out"
             )
 
     def _add(
         self,
         table: pa.Table,
         file: TableFile,
+        first: int,
         text_columns: tuple[str, ...],
         label_column: str,
-        before: int,
-    ) -> int:
-        if isinstance(file, DelimitedFile) and file.dialect.header:
-            repeats = _header_rows(table, label_column)
-            if len(repeats):
-                self._dropped += (repeats + before + len(self._dropped)).tolist()
-                table = table.filter(booleans(~np.isin(np.arange(len(table)), repeats)))
+    ) -> None:
+        kept = None
+        if isinstance(file, DelimitedFile):
+            headers = _header_rows(table, label_column) if file.dialect.header else _no_rows(table)
+            blanks = _blank_rows(table, label_column)
+            if (headers | blanks).any():
+                self._headers += int(headers.sum())
+                self._blanks += int(blanks.sum())
+                kept = np.flatnonzero(~(headers | blanks))
+                table = table.take(integers(kept))
+        start = self._kept
+        self._kept += table.num_rows
+        self._pieces.append(_Piece(start, file, first, kept))
 
         def place(row: int) -> str:
-            return self.place(before + row)
+            return self.place(start + row)
 
         self.chunks += join_columns(table, text_columns, place).chunks
         _check_utf8(table.column(label_column), place)
         self.labels.add(table.column(label_column), place)
-        return int(table.num_rows)
 
     def place(self, row: int) -> str:
         """Say in which file and where in it a row is."""
-        # Rows that were left out count in the file.
-        for dropped in self._dropped:
-            row += dropped <= row
-        at = int(np.searchsorted(self._starts, row, side="right")) - 1
-        file = self._files[at]
-        return f"{file.facts.path}: {file.locate(row - self._starts[at])}"
+        piece = next(piece for piece in reversed(self._pieces) if piece.start <= row)
+        row -= piece.start
+        at = row if piece.kept is None else int(piece.kept[row])
+        return f"{piece.file.facts.path}: {piece.file.locate(piece.first + at)}"
 
 
-def _header_rows(table: pa.Table, label_column: str) -> Int64:
-    """Return the numbers of rows whose every field is the name of its column, int64 ``[n]``."""
+@dataclass(frozen=True)
+class _Piece:
+    """Some rows of a file that follow one another.
+
+    Attributes:
+        start: the number of the first of them that is kept, among all that are.
+        file: where they are.
+        first: the number of the first of them in the file.
+        kept: int64 ``[n]``, which of them are kept; None: all.
+    """
+
+    start: int
+    file: TableFile
+    first: int
+    kept: Int64 | None
+
+
+def _no_rows(table: pa.Table) -> Bools:
+    return np.zeros(table.num_rows, np.bool_)
+
+
+def _blank_rows(table: pa.Table, label_column: str) -> Bools:
+    """Say which rows hold nothing, bool ``[num_rows]``: spreadsheets write such at the end."""
+    if not table.column(label_column).null_count:
+        return _no_rows(table)
+    nulls = [as_numpy(column.is_null().combine_chunks()) for column in table.columns]
+    blank: Bools = np.logical_and.reduce(nulls)
+    return blank
+
+
+def _header_rows(table: pa.Table, label_column: str) -> Bools:
+    """Say in which rows every field is the name of its column, bool ``[num_rows]``."""
     # (pyarrow would import pandas to compare with a value of Python's: only where that may be.)
     if label_column not in pc.unique(table.column(label_column)).to_pylist():
-        return np.zeros(0, np.int64)
+        return _no_rows(table)
     same = [pc.fill_null(pc.equal(table[name], name), False) for name in table.column_names]
-    return np.flatnonzero(np.logical_and.reduce([column.to_numpy() for column in same]))
+    repeats: Bools = np.logical_and.reduce([as_numpy(c.combine_chunks()) for c in same])
+    return repeats
 
 
 def join_columns(
