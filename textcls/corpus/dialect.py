@@ -313,9 +313,10 @@ def has_header(
 ) -> bool:
     """Say whether the first row is a header.
 
-    It is one where it numbers the columns, or all of its cells are known names. It is none where one of its cells stands again below it,
-    in a column of few distinct values: a label; nor where it holds a number and no known name. With
-    names given it is one only where a cell is a known name, or one of those given.
+    It is one where it numbers the columns, or all of its cells are known names. It is none where
+    one of its cells stands again below it, in a column of few distinct values: a label; nor where
+    it holds a number and no known name. With names given it is one only where a cell is a known
+    name, or one of those given.
 
     Raises:
         InputError: with names given, it may be one or not.
