@@ -329,6 +329,13 @@ def test_invalid_utf8_inside_parquet_names_the_row(tmp_path: Path) -> None:
         read(train=str(tmp_path / "a.parquet"))
 
 
+def test_a_wrong_delimiter_makes_no_text_of_whole_lines(write: Write) -> None:
+    path = write("id;text\n1;what a film\n2;never again\n", "new.csv")
+    with pytest.raises(InputError, match=r"column id;text only, .* say data.delimiter=';'"):
+        list(read_texts(Path(path), Reading(delimiter=","), Reading()))
+    assert next(read_texts(Path(path), Reading(), Reading())).to_pylist()[1] == "never again"
+
+
 def test_missing_files_and_encodings(write: Write) -> None:
     with pytest.raises(InputError, match=r"data.train=/no/such.csv: there is no such file"):
         read(train="/no/such.csv")

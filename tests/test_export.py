@@ -205,7 +205,7 @@ def test_without_onnx_it_is_said_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(InputError, match=r"pip install -c constraints.txt -e '.\[onnx\]'"):
+    with pytest.raises(InputError, match=r"pip install 'textcls\[onnx\]'"):
         export_onnx(make_parts(), tmp_path / "m.onnx")
 
 

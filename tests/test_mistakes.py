@@ -104,7 +104,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["data.train=${foo}"], "data.train: Interpolation key 'foo' not found"),
     (["tokenizer=file"], "tokenizer.file is missing: add tokenizer.file=VALUE"),
     (["data.test=x.csv"], "data.train is missing"),
-    (["data.delimiter=;;"], "give one character, as in data.delimiter=';'"),
+    (["data.delimiter=;;"], "a delimiter is one character, such as ';', or"),
     (["trainer.class_weights={x}"], "'x' has no weight: write {LABEL: 1, LABEL: 2}"),
     (["trainer.class_weights={x: 1, x: 2}"], "there are two weights for 'x'"),
     (["--config-name=foo"], "Cannot find primary config 'foo'"),

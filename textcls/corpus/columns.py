@@ -36,7 +36,9 @@ def choose_columns(reading: Reading, file: TableFile) -> tuple[tuple[str, ...], 
         if label is not None and len(rest) == 2:
             file.facts.notes.append(f"the label is taken to be in column {label:.60}")
     if label is None and len(columns) == 1:
-        raise InputError(f"{listing}{_one_column(file)}")
+        other = other_delimiter(file)
+        only = " only: a text and a label are needed" if other is None else other
+        raise InputError(f"{listing}{only}")
     if label is None:
         raise InputError(f"which column is the label? {listing}{_guess(reading, file, named)}")
     if reading.text is not None:
@@ -93,13 +95,13 @@ def check_there(key: str, wanted: Sequence[str], columns: Sequence[str], listing
         raise InputError(f"{option(key, column)}: there is no such column; {listing}{mend}")
 
 
-def _one_column(file: TableFile) -> str:
-    """Return the end of a message on a file of one column: perhaps it is to be split otherwise."""
+def other_delimiter(file: TableFile) -> str | None:
+    """Return the end of a message on a file of one column that another delimiter may split."""
     name, used = file.columns[0], file.facts.delimiter
     signs = [*DELIMITERS, *re.findall(r"[^\w\s.\-'\"()#]", name)]
     other = next((sign for sign in signs if sign in name and can_be_typed(sign)), None)
     if used is None or other in (None, used):
-        return " only: a text and a label are needed"
+        return None
     return f" only, by the delimiter {used!r}: say {option('delimiter', other)}"
 
 

@@ -14,7 +14,13 @@ import pyarrow as pa
 
 from textcls.arrow import large_strings
 from textcls.config import Reading
-from textcls.corpus.columns import check_there, choose_columns, choose_text, describe_columns
+from textcls.corpus.columns import (
+    check_there,
+    choose_columns,
+    choose_text,
+    describe_columns,
+    other_delimiter,
+)
 from textcls.corpus.dialect import LABEL_COLUMNS
 from textcls.corpus.formats import open_folder, open_table, open_texts
 from textcls.corpus.json_file import JsonFile
@@ -109,6 +115,9 @@ def _text_columns(file: TableFile, reading: Reading, usual: Reading) -> tuple[st
     columns = file.columns
     if isinstance(file, LinesFile):
         return columns
+    other = other_delimiter(file) if len(columns) == 1 and reading.delimiter is not None else None
+    if other is not None:  # the whole line is no text
+        raise InputError(f"{describe_columns(file)}{other}")
     if reading.text is not None:
         check_there("text", reading.text, columns, describe_columns(file))
         return reading.text
