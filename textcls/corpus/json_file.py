@@ -117,7 +117,7 @@ class JsonFile(TableFile):
     def _raise_nested(self, where: int, name: str, value: Any) -> None:
         kind = "an object" if isinstance(value, dict) else "a list"
         raise InputError(
-            f"{self.path}: {self._place(where)}: column '{name}' holds {kind}, not a text or label"
+            f"{self.path}: {self._place(where)}: column '{name:.40}' holds {kind}, not a text or label"
         )
 
     def _place(self, where: int) -> str:

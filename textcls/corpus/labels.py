@@ -63,7 +63,7 @@ class LabelReader:
             encoded = as_strings(labels).combine_chunks().dictionary_encode("encode")
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise InputError(
-                f"{place(0)}: column '{self._column}' holds {labels.type}, not one label a row"
+                f"{place(0)}: column '{self._column:.40}' holds {labels.type}, not one label a row"
             ) from None
         values = encoded.dictionary.to_pylist()
         codes = as_numpy(encoded.indices).astype(np.int64)
@@ -119,7 +119,7 @@ class LabelReader:
         missing = np.flatnonzero(codes == _MISSING)
         if len(missing):
             raise InputError(
-                f"{place(int(missing[0]))} has no label in column '{self._column}' "
+                f"{place(int(missing[0]))} has no label in column '{self._column:.40}' "
                 f"({plural(len(missing), 'such row')}): label these rows or take them out"
             )
         return codes
