@@ -326,6 +326,7 @@ def has_header(
     is_known = any(cell.lower() in known for cell in cells)
     if names is not None and [c.lower() for c in cells] == [name.lower() for name in names]:
         return True
+    rest = [row for row in rest if _clean(row) != cells]  # files that were put together repeat it
     distinct_below = [{row[i].strip() for row in rest if i < len(row)} for i in range(len(cells))]
     few = [2 * len(values) <= len(rest) for values in distinct_below]
     recurs = any(cell and few[i] and cell in distinct_below[i] for i, cell in enumerate(cells))

@@ -32,7 +32,7 @@ class RowReader:
         text_columns, label_column: what to read.
 
     Attributes:
-        chunks: the texts, Arrow strings, null where a row has none.
+        chunks: the texts, Arrow strings of one type, null where a row has none.
         labels: collected, not yet numbered.
         where: the files, for messages.
 
@@ -55,7 +55,7 @@ class RowReader:
         self.chunks: list[pa.Array] = []
         self.labels = LabelReader(reading, label_column, first.class_names.get(label_column))
         self._pieces: list[_Piece] = []
-        self._kept = self._headers = self._blanks = 0  # rows; the latter were left out
+        self._kept = 0
         for file in files:
             for column in (*text_columns, label_column):
                 if column not in file.columns:
@@ -64,18 +64,20 @@ class RowReader:
                 raise InputError(
                     f"{file.facts.path}: numbers its labels otherwise than {first.facts.path}"
                 )
-            read = 0
+            read = self._headers = self._blanks = 0  # rows; the latter two are left out
             for table in file.batches((*text_columns, label_column)):
                 self._add(table, file, read, text_columns, label_column)
                 read += table.num_rows
-        if self._headers:
-            first.facts.notes.append(
-                f"{plural(self._headers, 'row repeats', 'rows repeat')} the header: left out"
-            )
-        if self._blanks:
-            first.facts.notes.append(
-                f"{plural(self._blanks, 'row has', 'rows have')} neither text nor label: left out"
-            )
+            file.facts.rows -= self._headers + self._blanks
+            if self._headers:
+                file.facts.notes.append(
+                    f"{plural(self._headers, 'row repeats', 'rows repeat')} the header: left out"
+                )
+            if self._blanks:
+                rows = plural(self._blanks, "row has", "rows have")
+                file.facts.notes.append(f"{rows} neither text nor label: left out")
+        if len({chunk.type for chunk in self.chunks}) > 1:  # two formats, or two readers of one
+            self.chunks = [chunk.cast(pa.large_string()) for chunk in self.chunks]
 
     def _add(
         self,
