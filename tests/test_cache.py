@@ -18,6 +18,7 @@ from tests.conftest import PROJECT, make_config
 from textcls.cli import main
 from textcls.data import cache
 from textcls.data.cache import Manifest, entries, find_or_make, name_of, shrink
+from textcls.data.prepare import prepare
 from textcls.errors import InputError, TextclsError
 
 
@@ -33,7 +34,7 @@ def made(folder: Path, number: int, num_bytes: int = 1000, limit: int | None = N
 
     def make(scratch: Path) -> Manifest:
         (scratch / "data").write_bytes(bytes([number]) * num_bytes)
-        return {"notes": [f"train: {number} bags"]}
+        return {"paths": [f"{number}.csv"]}
 
     def load(entry: Path, manifest: Manifest) -> bytes:
         return (entry / "data").read_bytes()
@@ -128,7 +129,7 @@ def test_an_entry_in_use_stays(tmp_path: Path) -> None:
         removed, stay = shrink(tmp_path, 0)
         assert (removed, len(stay)) == ([], 1)
         other.communicate("\n")
-    assert [entry.manifest["notes"] for entry in shrink(tmp_path, 0)[0]] == [["train: 1 bags"]]
+    assert [entry.manifest["paths"] for entry in shrink(tmp_path, 0)[0]] == [["1.csv"]]
     assert entries(tmp_path) == []
     assert not made(tmp_path, 1)
     assert shrink(tmp_path, 0)[0] == []  # used by this process
@@ -267,7 +268,7 @@ def test_the_command_shows_and_removes_entries(
         last_used(folder, number, number)
     shown = run(capsys)
     assert "3 entries" in shown
-    assert shown.index("1 bags") < shown.index("2 bags") < shown.index("3 bags")
+    assert shown.index("1.csv") < shown.index("2.csv") < shown.index("3.csv")
     assert "removed 0 of 3 (0 bytes)" in run(capsys, "--clear")
     assert "3 stay: they are in use" in run(capsys, "--clear")
     let_go()
@@ -275,6 +276,18 @@ def test_the_command_shows_and_removes_entries(
     assert numbers(folder) == [2, 1]
     assert "removed 2 of 2" in run(capsys, "--clear", "--dir", str(folder))
     assert "0 entries" in run(capsys)
+
+
+def test_the_command_names_the_files_of_a_corpus(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = "text,label\n" + 5 * "what a film,pos\nnever again,neg\n"
+    for name in "abcd":
+        Path(f"{name}.csv").write_text(rows)
+    config = make_config("data=local", "data.train=?.csv")
+    prepare(config.data, config.tokenizer, tmp_path / "cache")
+    assert "basic_english   a.csv, b.csv, c.csv and 1 more" in run(capsys, "--dir", "cache")
 
 
 def test_wrong_use_of_the_command_is_said_in_one_line(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from textcls.cli.options import Size
-from textcls.errors import InputError
+from textcls.errors import InputError, visible
 
 DEFAULT = "~/.cache/textcls"
+# How many files of a corpus are named.
+LISTED_FILES = 3
 
 
 @click.command()
@@ -58,15 +61,22 @@ def cache(clear: bool, max_size: int | None, folder: Path | None) -> None:
         table.add_column(head)
     for entry in reversed(found):
         key = entry.manifest.get("key", {})
-        notes = [note for note in entry.manifest.get("notes", []) if note.startswith("train: ")]
-        name = key.get("data", {}).get("repo") or key.get("data", {}).get("source", "?")
         table.add_row(
             time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.last_use)),
             size_in_words(entry.num_bytes),
             Text(str(key.get("tokenizer", {}).get("name", "?"))),
-            Text(", ".join([str(name), *(note.removeprefix("train: ") for note in notes)])),
+            Text(visible(_corpus(entry.manifest))),
         )
     if found:
         Console().print(table)
     total = size_in_words(sum(entry.num_bytes for entry in found))
     click.echo(f"{folder}: {len(found)} entries, {total}")
+
+
+def _corpus(manifest: dict[str, Any]) -> str:
+    """Say what an entry was made of: local files as they were called then, or a data set."""
+    if paths := manifest.get("paths"):
+        more = f" and {len(paths) - LISTED_FILES} more" if len(paths) > LISTED_FILES else ""
+        return f"{', '.join(paths[:LISTED_FILES])}{more}"
+    data = manifest.get("key", {}).get("data", {})
+    return str(data.get("repo") or data.get("source", "?"))
