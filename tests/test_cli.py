@@ -267,3 +267,9 @@ def test_what_other_verbs_refuse(
 )  # fmt: skip
 def test_sizes(text: str, size: int) -> None:
     assert Size().convert(text, None, None) == size
+
+
+def test_the_command_can_be_imported_where_there_is_no_sigpipe() -> None:
+    # As on Windows.
+    code = "import signal; del signal.SIGPIPE; import textcls.cli, textcls.app.main"
+    subprocess.run([sys.executable, "-c", code], check=True)

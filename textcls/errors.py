@@ -1,10 +1,15 @@
 """The ways in which a run may end early, each with the exit status that the shell sees."""
 
 import io
+import os
 import signal
 import sys
 import traceback
 import unicodedata
+
+# What a shell shows of a program that writes to a pipe whose reader is gone, as ``head`` is after
+# its lines: 128 and the number of SIGPIPE, a signal that Windows does not have.
+NO_READER = 141
 
 
 class TextclsError(Exception):
@@ -69,6 +74,11 @@ def print_any_character() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def discard_output() -> None:
+    """Drop what is still to be written to stdout, whose reader is gone: it must not raise again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def visible(text: str) -> str:

@@ -7,7 +7,6 @@ import importlib.util
 import multiprocessing
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
@@ -29,10 +28,12 @@ from textcls.app.mistakes import message_of
 from textcls.app.overrides import unquoted
 from textcls.config import Config
 from textcls.errors import (
+    NO_READER,
     BusyError,
     InputError,
     Interrupted,
     TakenError,
+    discard_output,
     print_any_character,
     status_and_reason,
     tell,
@@ -172,8 +173,8 @@ def main(arguments: Sequence[str]) -> int:
                 with raising():
                     _compare(Sweep.folder)
         except BrokenPipeError:  # of --help | head
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            status = 128 + signal.SIGPIPE
+            discard_output()
+            status = NO_READER
         except SystemExit as ended:
             status = int(ended.code or 0)
         except Interrupted as error:

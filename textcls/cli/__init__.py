@@ -6,7 +6,6 @@ import contextlib
 import difflib
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,7 +14,14 @@ import click
 
 from textcls import __version__
 from textcls.cli.options import PROGRAM
-from textcls.errors import Interrupted, print_any_character, status_and_reason, tell
+from textcls.errors import (
+    NO_READER,
+    Interrupted,
+    discard_output,
+    print_any_character,
+    status_and_reason,
+    tell,
+)
 from textcls.training.signals import raising
 
 # Each is a module of this package with a click command of the same name.
@@ -32,11 +38,6 @@ VERBS = (
     "compare",
     "cache",
 )
-
-
-# What a shell shows of a program that writes to a pipe whose reader is gone, as ``head`` is after
-# its lines.
-NO_READER = 128 + signal.SIGPIPE
 
 
 @contextlib.contextmanager
@@ -123,8 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         except SystemExit as done:  # the shell completion ends so
             status = int(done.code or 0)
-        except BrokenPipeError:  # what is still in the buffer must not raise again at the end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:
+            discard_output()
             status = NO_READER
         except Interrupted as error:
             status, message = error.exit_status, str(error)
