@@ -319,6 +319,21 @@ def test_class_weights_by_file(name: str, write: Callable[[Path], None], tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("w.csv", 'cafe\u0301 , 2\n"two\nlines",1\nx\u2028y,3\n'),
+        ("w.json", '{"cafe\u0301": 2, "two  lines ": 1, "x\u2028y": 3}'),
+    ],
+)
+def test_labels_of_class_weights_are_normalised_as_those_of_data(
+    name: str, content: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    weights = composed(f"trainer.class_weights={tmp_path / name}").trainer.class_weights
+    assert weights == {"caf\u00e9": 2.0, "two lines": 1.0, "x y": 3.0}
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("gone.json", None, "there is no such file: give balanced"),

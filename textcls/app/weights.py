@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterable
@@ -78,7 +79,7 @@ def _yaml(name: str, text: str) -> Pairs:
 
 def _csv(name: str, text: str) -> Pairs:
     pairs: list[tuple[str, str]] = []
-    reader = csv.reader(text.splitlines())
+    reader = csv.reader(io.StringIO(text, newline=""))
     for fields in reader:
         if not fields:
             continue
@@ -92,6 +93,8 @@ def _csv(name: str, text: str) -> Pairs:
 
 
 def _checked(name: str, pairs: Pairs) -> dict[str, float]:
+    from textcls.corpus.labels import normalise
+
     weights: dict[str, float] = {}
     for label, given in pairs:
         if not isinstance(label, str) or isinstance(given, bool | list | type(None)):
@@ -102,6 +105,7 @@ def _checked(name: str, pairs: Pairs) -> dict[str, float]:
             raise InputError(f"{name}: the weight of '{label}' is no number: {given!r}") from None
         if not 0 <= weight < math.inf:
             raise InputError(f"{name}: the weight of '{label}' is {given}, not a number from 0 on")
+        label = normalise(label)  # as the labels of the data are
         if label in weights:
             raise InputError(f"{name}: there are two weights for '{label}'")
         weights[label] = weight
