@@ -264,7 +264,8 @@ def test_the_real_multi_label_file() -> None:
         ("text,label\na,x,1\nb,y,2\n", "text,label\na,x\n",
          r"train.csv: line 2 has 3 fields, the first has 2"),
         ("text,text\na,x\n", "text,label\na,x\n", r"train.csv: two columns have one name"),
-        ("text,label\na,x\nb,y\n", "text,label\na,x\n", r"2 rows are too few to cut a validation"),
+        ("text,label\na,x\nb,y\n", "text,label\na,x\n",
+         r"2 rows are too few to cut a validation split: give data.validation=FILE"),
     ],
 )  # fmt: skip
 def test_bad_rows(train: str, test: str, message: str, write: Write) -> None:

@@ -39,6 +39,12 @@ def test_a_file_that_is_read_to_its_end_by_the_other_reader_is_one_split(
     assert rows_of(corpus) == [*20 * PLAIN, ("wide", "pos"), *PLAIN]
 
 
+def test_a_header_of_other_names_is_repeated(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(2 * ("words,kind\n" + 3 * LINES))
+    corpus = read(tmp_path / "a.csv", {"text": ("words",), "label": "kind"})
+    assert rows_of(corpus) == 6 * PLAIN
+
+
 def test_rows_are_found_in_files_that_repeat_their_header(tmp_path: Path) -> None:
     repeating = HEADER + LINES + HEADER + LINES
     (tmp_path / "a.csv").write_text(repeating)

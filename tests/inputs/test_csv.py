@@ -79,6 +79,7 @@ HEADERS = [
     refused("header alone", "text,label\n", r"no rows|is empty"),
     refused("header alone, no line end", "text,label", r"no rows|is empty"),
     refused("nothing", "", r"is empty"),
+    refused("white space alone", "\u00a0\n\u3000\n", r"is empty", name="train.txt"),
     refused("blank lines alone", "\n\n \n", r"is empty|no rows"),
     refused("a byte order mark alone", BOM, r"is empty|no rows"),
     refused("separators alone", ",\n,\n", r"empty|no rows|column|no label"),

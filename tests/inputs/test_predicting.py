@@ -15,7 +15,7 @@ import pytest
 from tests.inputs.cases import MANY, ROWS, check_message, csv_text, jsonl_text, plain_text
 from textcls.config import Reading
 from textcls.corpus.paths import find_files
-from textcls.corpus.reading import Piece, read_lines, read_pieces, read_texts
+from textcls.corpus.reading import Piece, read_labelled, read_lines, read_pieces, read_texts
 from textcls.errors import InputError
 
 USUAL = Reading(text=("text",), label="label")
@@ -55,6 +55,26 @@ def test_a_file_without_the_texts_is_refused(name: str, content: str, tmp_path: 
     message = refused(write(tmp_path / name, content))
     assert "id" in message
     assert "text" in message
+
+
+def test_several_folders_to_judge_by_are_refused(tmp_path: Path) -> None:
+    for name in ("a/pos/1.txt", "b/neg/1.txt"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("what a film")
+    with pytest.raises(InputError, match=r"names several folders, .*a first"):
+        read_labelled(str(tmp_path / "?"), Reading(), USUAL, ("neg", "pos"))
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "hex", "no-such"])
+def test_an_encoding_of_lines_that_is_none_of_text_is_refused(encoding: str) -> None:
+    with pytest.raises(InputError, match="there is no such encoding"):
+        list(read_lines(io.BytesIO(b"what a film\n"), encoding))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "U8"])
+def test_a_mark_before_the_first_line_is_no_text(encoding: str) -> None:
+    (lines,) = read_lines(io.BytesIO(b"\xef\xbb\xbfwhat a film\n"), encoding)
+    assert lines.to_pylist() == ["what a film"]
 
 
 def test_parquet_without_the_texts_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from tests.inputs.cases import (
     refused,
     rows_of,
 )
+from textcls.errors import InputError
 
 LINES = [
     reads("labels and texts", "".join(f"__label__{y} {t}\n" for t, y in ROWS), ROWS, "train.txt"),
@@ -199,6 +201,30 @@ def test_folders_that_are_refused(what: str, files: dict[str, str | bytes], tmp_
         assert "train.csv" in message
     if what == "letters of another encoding":
         assert "a.txt" in message
+
+
+def test_files_beside_the_folders_are_said_to_be_left_out(tmp_path: Path) -> None:
+    files = {f"{y}/{i}.txt": text for i, (text, y) in enumerate(ROWS)}
+    corpus = read(write(tmp_path / "train", {**files, "README": "x", ".hidden": "x"}), {})
+    assert sorted(rows_of(corpus)) == sorted(ROWS)
+    check_notes(corpus.notes, "1 file beside these folders: left out")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+@pytest.mark.parametrize(
+    "name", [b"gr\xfc\xdfe/pos/1.txt", b"all/gr\xfc\xdfe/1.txt", b"gr\xfc\xdfe.csv"]
+)
+def test_names_that_are_not_utf8_are_refused(name: bytes, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(plain_text())
+    with pytest.raises(InputError, match="not valid UTF-8: rename it"):
+        read(tmp_path / "*", {})
+
+
+def test_patterns_find_a_file_once(tmp_path: Path) -> None:
+    write(tmp_path, {"a/b/c.csv": plain_text()})
+    assert rows_of(read(tmp_path / "**" / "**" / "*.csv", {})) == PLAIN
 
 
 def test_patterns_find_every_level(tmp_path: Path) -> None:

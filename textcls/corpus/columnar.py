@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from textcls.config import Reading
 from textcls.corpus.dialect import column_names, has_header
-from textcls.corpus.opening import Unpacked
+from textcls.corpus.opening import Errors, Unpacked
 from textcls.corpus.tables import (
     BATCH_ROWS,
     HEAD_ROWS,
@@ -38,7 +38,7 @@ class ArrowFile(TableFile):
         InputError: it cannot be read.
     """
 
-    def __init__(self, unpacked: Unpacked, is_parquet: bool, errors: str = "strict") -> None:
+    def __init__(self, unpacked: Unpacked, is_parquet: bool, errors: Errors = "strict") -> None:
         self._unpacked, self._is_parquet, self._errors = unpacked, is_parquet, errors
         self.path = unpacked.path
         self.facts = FileFacts(
@@ -256,15 +256,6 @@ def _mended(table: pa.Table) -> pa.Table:
             ]
             table = table.set_column(place, name, nullable_strings(texts)[0])
     return table
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Say whether a column of this type holds strings."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
 
 
 def as_strings(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from textcls.config import Reading
 from textcls.corpus.dialect import DELIMITERS, LABEL_COLUMNS, TEXT_COLUMNS
-from textcls.corpus.tables import TableFile
+from textcls.corpus.tables import TableFile, is_number
 from textcls.errors import InputError
 from textcls.naming import can_be_typed, option
 
@@ -177,12 +177,4 @@ def _is_numbers(column: str, file: TableFile) -> bool:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return True
     values = _values(column, file)
-    return len(values) > 1 and all(_is_number(value) for value in values)
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True
+    return len(values) > 1 and all(is_number(value) for value in values)

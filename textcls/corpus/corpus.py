@@ -20,7 +20,7 @@ from textcls.config import DataConfig
 from textcls.corpus.columnar import DatasetTable
 from textcls.corpus.columns import choose_columns
 from textcls.corpus.formats import open_folder, open_table
-from textcls.corpus.paths import find_files, hash_files
+from textcls.corpus.paths import check_names, find_files, hash_files
 from textcls.corpus.rows import RowReader
 from textcls.corpus.splits import SPLITS, Split, stratified_cut
 from textcls.corpus.tables import FileFacts, TableFile, plural
@@ -75,9 +75,9 @@ class Source:
         if config.source == "hub":
             self._hub = _load_from_hub(config)
         elif config.source == "files":
-            self._files = {
-                split: find_files(path, split) for split, path in given_splits(config).items()
-            }
+            for split, path in given_splits(config).items():
+                self._files[split] = find_files(path, split)
+                check_names(self._files[split])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -175,7 +175,7 @@ def _load_from_hub(config: DataConfig) -> dict[str, Any]:
     import datasets
 
     datasets.disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # it tells every retry
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # it logs every retry
     log.info("loading %s from the Hugging Face hub, or from its cache here", config.repo)
     try:
         return {
@@ -249,7 +249,7 @@ def _cut_missing(config: DataConfig, splits: dict[str, Split], notes: list[str])
         if not held.any():
             raise InputError(
                 f"{where}: {len(held)} rows are too few to cut a {split} split: "
-                f"give data.{split}, or a larger data.{split}_fraction"
+                f"give {option(split, 'FILE')}"
             )
         splits[split], splits["train"] = splits["train"].cut(held)
         notes.append(f"{split}: {held.sum():,} rows of {where}, held out by label")

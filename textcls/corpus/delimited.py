@@ -14,7 +14,6 @@ import dataclasses
 import io
 from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +22,7 @@ import pyarrow.csv
 
 from textcls.config import Reading
 from textcls.corpus.dialect import Dialect, Quoting, find_dialect
-from textcls.corpus.opening import Unpacked, Utf8Stream
+from textcls.corpus.opening import Errors, Unpacked, Utf8Stream
 from textcls.corpus.tables import (
     BATCH_BYTES,
     BATCH_ROWS,
@@ -35,8 +34,6 @@ from textcls.corpus.tables import (
 )
 from textcls.errors import InputError
 from textcls.naming import option
-
-Errors = Literal["strict", "replace"]
 
 
 class DelimitedFile(TableFile):

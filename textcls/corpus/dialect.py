@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from textcls.config import Reading
-from textcls.corpus.tables import HEAD_ROWS, plural
+from textcls.corpus.tables import HEAD_ROWS, is_number, plural
 from textcls.errors import InputError
 from textcls.naming import can_be_typed, option
 
@@ -314,9 +314,9 @@ def has_header(
     """Say whether the first row is a header.
 
     It is one where it numbers the columns, or all of its cells are known names. It is none where
-    one of its cells stands again below it, in a column of few distinct values: a label; nor where
+    one of its cells comes again below it, in a column of few distinct values: a label; nor where
     it holds a number and no known name. With names given it is one only where a cell is a known
-    name, or one of those given.
+    name, or one of those given. Rows that repeat all of it, as cat leaves them, do not count.
 
     Raises:
         InputError: with names given, it may be one or not.
@@ -326,16 +326,17 @@ def has_header(
     is_known = any(cell.lower() in known for cell in cells)
     if names is not None and [c.lower() for c in cells] == [name.lower() for name in names]:
         return True
-    rest = [row for row in rest if _clean(row) != cells]  # files that were put together repeat it
+    if len(cells) > 1:
+        rest = [row for row in rest if _clean(row) != cells]
     distinct_below = [{row[i].strip() for row in rest if i < len(row)} for i in range(len(cells))]
     few = [2 * len(values) <= len(rest) for values in distinct_below]
     recurs = any(cell and few[i] and cell in distinct_below[i] for i, cell in enumerate(cells))
     if names is None and _are_positions(cells, distinct_below):
         return True
     if names is None and all(cell.lower() in known for cell in cells):
-        return True  # that of files joined by cat stands again
+        return True
     if names is None:
-        has_number = any(_is_number(cell) for cell in cells)
+        has_number = any(is_number(cell) for cell in cells)
         return not recurs and (is_known or not has_number)
     if recurs:
         return False
@@ -358,13 +359,5 @@ def _are_positions(cells: Sequence[str], below: Sequence[set[str]]) -> bool:
     return (
         len(filled) > 1
         and [cells[i] for i in filled] == [str(number) for number in range(len(filled))]
-        and any(below[i] and not any(map(_is_number, below[i])) for i in filled)
+        and any(below[i] and not any(map(is_number, below[i])) for i in filled)
     )
-
-
-def _is_number(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return True

@@ -8,10 +8,10 @@ from typing import Any
 
 from textcls.config import Reading
 from textcls.corpus.columnar import ArrowFile, DatasetTable, Workbook
-from textcls.corpus.delimited import DelimitedFile, Errors
+from textcls.corpus.delimited import DelimitedFile
 from textcls.corpus.json_file import JsonFile
 from textcls.corpus.lines import LABEL_PREFIX, FastTextFile, LinesFile, TextFolders, class_files
-from textcls.corpus.opening import Unpacked, Utf8Stream
+from textcls.corpus.opening import Errors, Unpacked, Utf8Stream
 from textcls.corpus.tables import TableFile
 from textcls.errors import InputError, first_line
 from textcls.naming import option
@@ -133,9 +133,11 @@ def _is_json(text: str) -> bool:
 
 def _kind_of_text(sample: str, unpacked: Unpacked, reading: Reading) -> str:
     """Find out what kind of rows a text file of no telling name has."""
-    lines = [line for line in sample.splitlines() if line.strip()]
     if reading.delimiter is not None:
         return "csv"
+    lines = [line for line in sample.splitlines() if line.strip()]
+    if not lines:  # white space of other kinds than a blank
+        raise InputError(f"{unpacked.path}: is empty")
     if lines[0].lstrip().startswith(LABEL_PREFIX):
         return "fasttext"
     if lines[0].lstrip().startswith(("{", "[")):

@@ -12,8 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from textcls.config import Reading
-from textcls.corpus.delimited import Errors
-from textcls.corpus.opening import Unpacked, Utf8Stream
+from textcls.corpus.opening import Errors, Unpacked, Utf8Stream
 from textcls.corpus.tables import (
     BATCH_BYTES,
     BATCH_ROWS,
@@ -28,7 +27,7 @@ from textcls.corpus.tables import (
 from textcls.errors import InputError
 
 _PIECE = 1 << 20
-# So many columns of a wide file are named in messages and facts.
+# Further columns of a wide file are neither read nor named.
 _MOST_KEYS = 10_000
 
 Row = Mapping[str, Any]

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from textcls.arrow import as_numpy, booleans, large_strings, strings
 from textcls.config import Reading
-from textcls.corpus.delimited import Errors
-from textcls.corpus.opening import Unpacked, Utf8Stream
+from textcls.corpus.opening import Errors, Unpacked, Utf8Stream
+from textcls.corpus.paths import check_names
 from textcls.corpus.tables import BATCH_BYTES, BATCH_ROWS, HEAD_ROWS, FileFacts, TableFile, plural
 from textcls.errors import InputError
 
@@ -42,7 +42,7 @@ class FastTextFile(TableFile):
             compression=unpacked.compression,
         )
         self.all_labels: set[str] = set()
-        self._several = self._lines = 0
+        self._several = 0
         first = next(self._tables(), None)
         if first is None:
             raise InputError(f"{self.path}: is empty")
@@ -130,7 +130,7 @@ class TextFolders(TableFile):
         reading: what the user says of it.
 
     Raises:
-        InputError: it holds no such folders.
+        InputError: it holds no such folders, or one whose name is not UTF-8.
     """
 
     def __init__(self, folder: Path, reading: Reading) -> None:
@@ -139,6 +139,7 @@ class TextFolders(TableFile):
         self._files = class_files(folder)
         if not self._files:
             raise InputError(f"{folder}: holds no folders by class with text files in them")
+        check_names(dict.fromkeys(file.parent for file in self._files))
         self.head = next(self._tables(self._files[:HEAD_ROWS]))
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -149,6 +150,10 @@ class TextFolders(TableFile):
             yield table.select(list(columns))
         names = dict.fromkeys(file.parent.name for file in self._files)
         self.facts.notes.append(f"the labels are the names of {len(names):,} folders")
+        beside = [path for path in self.path.iterdir() if _is_shown(path) and not path.is_dir()]
+        if beside:
+            files = plural(len(beside), "file")
+            self.facts.notes.append(f"{files} beside these folders: left out")
 
     def _tables(self, files: Sequence[Path]) -> Iterator[pa.Table]:
         texts: list[bytes] = []
@@ -177,16 +182,23 @@ class TextFolders(TableFile):
 
 
 def class_files(folder: Path) -> list[Path]:
-    """Return the files of the folders in a folder, sorted; none if it holds anything but these."""
+    """Return the files of the folders in a folder, sorted; none if there are folders in these.
+
+    Hidden files and folders, ``.name``, are passed over.
+    """
     files = []
-    for inner in sorted(folder.iterdir()):
-        if inner.name.startswith(".") or not inner.is_dir():
+    for inner in sorted(filter(_is_shown, folder.iterdir())):
+        if not inner.is_dir():
             continue
-        members = sorted(path for path in inner.iterdir() if not path.name.startswith("."))
+        members = sorted(filter(_is_shown, inner.iterdir()))
         if any(not path.is_file() for path in members):
             return []
         files += members
     return files
+
+
+def _is_shown(path: Path) -> bool:
+    return not path.name.startswith(".")
 
 
 def _labelled(texts: Sequence[bytes], labels: Sequence[str]) -> pa.Table:

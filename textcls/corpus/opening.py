@@ -41,7 +41,8 @@ _MARKS = (
 # more frequent where both are plausible.
 _COMMONER = {"cp1250": "cp1252", "cp949": "cp932"}
 _PIECE_BYTES = 1 << 20
-# Before and after a byte that is not of the encoding, so much is looked at to guess another.
+Errors = Literal["strict", "replace"]
+# Another encoding is guessed from this much before and after the byte that is not of the one tried.
 _GUESSED_BYTES = 1 << 14
 _DAMAGED = "its compressed data are damaged, or cut short: copy or download it again"
 # What is looked at to find out how a file is written.
@@ -172,14 +173,10 @@ class Utf8Stream(io.RawIOBase):
         file: IO[bytes],
         path: Path,
         encoding: str,
-        errors: Literal["strict", "replace"] = "strict",
+        errors: Errors = "strict",
     ) -> None:
         super().__init__()
-        try:
-            b"x".decode(encoding, "ignore")  # fails for codecs that are not of text as well
-            encoding = codecs.lookup(encoding).name
-        except (LookupError, ValueError):
-            raise InputError(f"{option('encoding', encoding)}: there is no such encoding") from None
+        encoding = encoding_by_name(encoding)
         self._file, self._path, self._errors = file, path, errors
         start = _read_fully(file, SAMPLE_BYTES)
         if (compression := compression_of(start)) is not None:
@@ -202,7 +199,7 @@ class Utf8Stream(io.RawIOBase):
         return self._ahead, self._ended
 
     def skip(self, size: int) -> None:
-        """Pass over so many bytes of UTF-8."""
+        """Pass over ``size`` bytes of UTF-8."""
         while size and (data := self.read(size)):
             size -= len(data)
 
@@ -265,8 +262,21 @@ class Utf8Stream(io.RawIOBase):
         ) from None
 
 
+def encoding_by_name(name: str) -> str:
+    """Return Python's own name of an encoding: ``utf-8`` for ``UTF8``.
+
+    Raises:
+        InputError: there is none of that name, or it is not one of text (``base64``).
+    """
+    try:
+        b"x".decode(name, "ignore")  # fails for codecs that are not of text as well
+        return codecs.lookup(name).name
+    except (LookupError, ValueError):
+        raise InputError(f"{option('encoding', name)}: there is no such encoding") from None
+
+
 def _read_fully(file: IO[bytes], size: int) -> bytes:
-    """Read so many bytes unless the file ends before; a raw or packed stream may return fewer."""
+    """Read ``size`` bytes unless the file ends before; ``file.read`` may return fewer."""
     pieces, missing = [], size
     while missing and (piece := file.read(missing)):
         pieces.append(piece)

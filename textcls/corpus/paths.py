@@ -15,7 +15,7 @@ from textcls.naming import option
 
 
 def find_files(pattern: str, key: str) -> list[Path]:
-    """Return the files that a name or pattern stands for, sorted; a folder is returned as it is.
+    """Return the files that a name or pattern means, sorted; a folder is returned as it is.
 
     Args:
         pattern: a path, or a pattern with ``*``, ``?``, ``[…]`` or ``**`` (any depth); ``~`` is the
@@ -30,12 +30,26 @@ def find_files(pattern: str, key: str) -> list[Path]:
         if not exact.exists():
             raise InputError(f"{option(key, pattern)}: is a link to a file that is not there")
         return [exact]
-    files = [Path(name) for name in sorted(glob.glob(str(exact), recursive=True))]
+    # (A pattern with two "**" finds files several times.)
+    files = [Path(name) for name in sorted(set(glob.glob(str(exact), recursive=True)))]
     # "data/**" names folders as well as the files in them.
     files = [file for file in files if not file.is_dir()] or files
     if not files:
         raise InputError(f"{option(key, pattern)}: there is no such file")
     return files
+
+
+def check_names(paths: Iterable[Path]) -> None:
+    """Check that reports, which are UTF-8, can hold the names of files.
+
+    Raises:
+        InputError: one has a byte that is not of UTF-8.
+    """
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{path}: this name is not valid UTF-8: rename it") from None
 
 
 def absolute(path: str) -> str:

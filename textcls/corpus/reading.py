@@ -26,14 +26,14 @@ from textcls.corpus.formats import open_folder, open_table, open_texts
 from textcls.corpus.json_file import JsonFile
 from textcls.corpus.labels import LabelReader
 from textcls.corpus.lines import LinesFile, without_labels
-from textcls.corpus.paths import find_files
+from textcls.corpus.opening import encoding_by_name
+from textcls.corpus.paths import check_names, find_files
 from textcls.corpus.rows import RowReader, join_columns
 from textcls.corpus.splits import Split
 from textcls.corpus.tables import BATCH_ROWS, TableFile
 from textcls.errors import InputError
-from textcls.naming import option
 
-# Of a stream of lines, so much is read at one go, where so much is there.
+# The most of a stream of lines that is read at one go.
 _PIECE_BYTES = 1 << 20
 # Metadata of a field.
 JSON = {"textcls": "json"}
@@ -144,7 +144,10 @@ def read_labelled(
             not know.
     """
     paths = find_files(pattern, "train")
+    check_names(paths)
     if paths[0].is_dir():
+        if len(paths) > 1:
+            raise InputError(f"{pattern}: names several folders, {paths[0]} first: name one")
         tables = open_folder(paths[0], reading, "train")
         if "" not in tables:
             names = ", ".join(tables)
@@ -184,12 +187,13 @@ def read_lines(file: Any, encoding: str = "utf-8") -> Iterator[pa.Array]:
     What the stream gives at one go is handed on at one go, so that somebody who writes a line into
     a pipe has the answer before the next. A line ends at ``\n``, ``\r\n`` or ``\r``; the labels
     that it may begin with in fastText's format, ``__label__x``, are no part of the text.
+
+    Raises:
+        InputError: there is no such encoding.
     """
     read = getattr(file, "read1", file.read)
-    try:
-        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)
-    except LookupError:
-        raise InputError(f"{option('encoding', encoding)}: there is no such encoding") from None
+    encoding = encoding_by_name(encoding)
+    decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)
     # Line ends as everywhere: "\r" alone is one, too.
     decode = io.IncrementalNewlineDecoder(decoder("replace"), translate=True).decode
     rest: list[str] = []

@@ -67,9 +67,9 @@ class Split:
         return rest.hexdigest() + letters.hexdigest()
 
     def cut(self, held: npt.NDArray[np.bool_]) -> tuple[Split, Split]:
-        """Use up this split: return the rows where ``held``, bool ``[num_texts]``, and the others.
+        """Return the rows where ``held``, bool ``[num_texts]``, and the others, in their order.
 
-        The order of the rows stays.
+        The texts are taken out of this split on the way.
         """
         inside: list[pa.Array] = []
         outside: list[pa.Array] = []

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from textcls.arrow import large_strings
 
-# So many rows at a time; fewer where they are long.
+# A batch has this many rows, fewer where they are long.
 BATCH_ROWS = 8_192
 BATCH_BYTES = 1 << 22
-# So many rows are looked at to find out what the columns are.
+# The first rows, by which is decided what the columns are.
 HEAD_ROWS = 200
 
 Format = Literal[
@@ -126,6 +126,15 @@ def cell(value: Any) -> str | None:
             return None  # NaN: how pandas writes that there is nothing
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     return str(value)
+
+
+def is_number(value: str) -> bool:
+    """Say whether a cell is written as a number."""
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
