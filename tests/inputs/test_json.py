@@ -234,3 +234,34 @@ def test_what_else_pandas_writes_is_read_or_refused(orient: Any, tmp_path: Path)
         raise
     except Exception:
         refusal(path, {})
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13, 40])
+def test_an_array_is_read_piece_by_piece(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [
+        '"\\\\',
+        "é\u2028\n",
+        "😀",
+        -1.5e-7,
+        float("-inf"),
+        float("nan"),
+        None,
+        True,
+        {"a": []},
+    ]
+    rows = [{"text": text, "label": label, "more": v} for text, label in TWO for v in values]
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(rows, indent=1))
+    monkeypatch.setattr("textcls.corpus.json_file._PIECE", size)
+    corpus = read(path, {"text": ("text",), "label": "label"})
+    assert rows_of(corpus) == [TWO[0]] * len(values) + [TWO[1]] * len(values)
+
+
+def test_a_fault_is_named_without_reading_the_rest_of_an_array(tmp_path: Path) -> None:
+    # The end is no UTF-8, which whoever reads it would complain of.
+    good = b'{"text": "%s", "label": "x"},\n' % (b"a" * 100)
+    path = tmp_path / "train.json"
+    path.write_bytes(b"[\n" + good + b'{"text": oops},\n' + good * 40_000 + b"\xff]")
+    assert "line 3 is no JSON" in refusal(path, {})

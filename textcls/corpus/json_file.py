@@ -27,6 +27,8 @@ from textcls.corpus.tables import (
 from textcls.errors import InputError
 
 _PIECE = 1 << 20
+# Longer than any word or escape of JSON, such as "-Infinity".
+_LONGEST_WORD = 16
 # Further columns of a wide file are neither read nor named.
 _MOST_KEYS = 10_000
 
@@ -116,7 +118,8 @@ class JsonFile(TableFile):
     def _raise_nested(self, where: int, name: str, value: Any) -> None:
         kind = "an object" if isinstance(value, dict) else "a list"
         raise InputError(
-            f"{self.path}: {self._place(where)}: column '{name:.40}' holds {kind}, not a text or label"
+            f"{self.path}: {self._place(where)}: column '{name:.40}' holds {kind}, "
+            "not a text or label"
         )
 
     def _place(self, where: int) -> str:
@@ -197,7 +200,9 @@ class JsonFile(TableFile):
             except RecursionError:
                 raise InputError(f"{self.path}: nested too deeply") from None
             except json.JSONDecodeError as error:
-                if ended:
+                # What the buffer cuts short is a string without an end, or fails at the buffer's.
+                is_cut = "Unterminated" in error.msg or error.pos > len(buffer) - _LONGEST_WORD
+                if ended or not is_cut:
                     line = lines_before + buffer.count("\n", 0, error.pos) + 1
                     raise InputError(
                         f"{self.path}: line {line:,} is no JSON ({_reason(error)})"
