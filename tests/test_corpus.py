@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import make_config, shared, with_options
 from textcls.config import DataConfig, Reading
+from textcls.corpus import delimited
 from textcls.corpus.corpus import Corpus, Source
 from textcls.corpus.reading import read_texts
 from textcls.corpus.splits import Split, stratified_cut
@@ -335,6 +338,27 @@ def test_a_wrong_delimiter_makes_no_text_of_whole_lines(write: Write) -> None:
     with pytest.raises(InputError, match=r"column id;text only, .* say data.delimiter=';'"):
         list(read_texts(Path(path), Reading(delimiter=","), Reading()))
     assert next(read_texts(Path(path), Reading(), Reading())).to_pylist()[1] == "never again"
+
+
+def test_several_text_columns_of_which_some_are_empty(write: Write) -> None:
+    rows = ["a,b,x", ",b,y", "a,,x", ",,y"]
+    train = write("title,body,label\n" + "\n".join(rows * 5) + "\n", "train.csv")
+    both = ("title", "body")
+    corpus = read(train=train, test=train, validation=train, text=both)
+    assert corpus.test.texts.to_pylist() == ["a b", "b", "a", None] * 5
+    assert len(corpus.test.labels) == 20
+    pieces = read_texts(Path(train), Reading(text=both), Reading())
+    assert [text for texts in pieces for text in texts.to_pylist()] == ["a b", "b", "a", None] * 5
+
+
+def test_a_line_end_on_the_edge_of_a_block(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delimited, "BATCH_BYTES", 100)
+    for shift in range(12):
+        texts = [f"{'x' * (shift + i % 7)}\r\n{i}\r\n" for i in range(60)]
+        content = io.StringIO(newline="")
+        csv.writer(content).writerows([("text", "label"), *((t, "ab"[len(t) % 2]) for t in texts)])
+        train = write(content.getvalue(), "train.csv")
+        assert read(train=train, test=train, validation=train).test.texts.to_pylist() == texts
 
 
 def test_missing_files_and_encodings(write: Write) -> None:

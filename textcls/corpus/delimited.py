@@ -12,6 +12,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import mmap
 from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
 
@@ -64,6 +65,7 @@ class DelimitedFile(TableFile):
                 text = sample.decode("utf-8", "replace")
                 dialect = find_dialect(text, is_all, is_tabbed(unpacked), self.path, reading)
         self.dialect = dialect
+        self._with_mark = stream.with_mark
         self.facts = FileFacts(
             str(self.path),
             "csv",
@@ -100,11 +102,22 @@ class DelimitedFile(TableFile):
             facts.notes.append(f"{fields} several lines")
 
     def _fast_then_exact(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        # pyarrow takes no others.
-        is_plain = self.dialect.delimiter.isascii() and not self.dialect.skip_blanks
-        done = (yield from self._fast(columns)) if is_plain else 0
+        done = (yield from self._fast(columns)) if self._is_plain() else 0
         if done is not None:
             yield from self._exact(columns, done)
+
+    def _is_plain(self) -> bool:
+        """Say whether pyarrow can read the file as it is.
+
+        (It could read a stream of Python's as well, and lets go of what it read in a thread of its
+        own: at the end of a process that can be too late, and the process aborts.)
+        """
+        return (
+            self.facts.compression is None
+            and self.facts.encoding == "utf-8"
+            and self.dialect.delimiter.isascii()
+            and not self.dialect.skip_blanks
+        )
 
     def _fast(self, columns: Sequence[str]) -> Generator[pa.Table, None, int | None]:
         """Yield rows by pyarrow's reader; return their number where it gave up, else None."""
@@ -121,18 +134,21 @@ class DelimitedFile(TableFile):
             ignore_empty_lines=not one_column,  # there, a blank line is a row
         )
         convert = pa.csv.ConvertOptions(
-            check_utf8=False,  # the stream has done it
             column_types=dict.fromkeys(names, pa.string()),
             null_values=[""],
             strings_can_be_null=True,
             include_columns=[names[self.columns.index(name)] for name in wanted],
         )
-        read = pa.csv.ReadOptions(use_threads=False, block_size=BATCH_BYTES, column_names=names)
-        with self._stream() as stream:
-            stream.skip(self.dialect.skipped)
-            if stream.peek()[0].startswith(codecs.BOM_UTF8):
+        with pa.OSFile(str(self.path)) as file:
+            start = self.dialect.skipped + len(codecs.BOM_UTF8) * self._with_mark
+            file.seek(start)
+            if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8:
                 return 0  # a character of the first row's, which pyarrow would drop
-            file, done = pa.PythonFile(stream, "r"), 0
+            file.seek(start)
+            read = pa.csv.ReadOptions(
+                use_threads=False, block_size=self._block_bytes(start), column_names=names
+            )
+            done = 0
             try:
                 for batch in pa.csv.open_csv(file, read, parse, convert):
                     if batch.num_rows:
@@ -141,6 +157,23 @@ class DelimitedFile(TableFile):
             except pa.ArrowException:
                 return done
         return None
+
+    def _block_bytes(self, start: int) -> int:
+        r"""Return a size of blocks none of which ends between ``\r`` and ``\n``.
+
+        Where that is within quotes, pyarrow would drop the ``\n``.
+
+        Args:
+            start: where in the file the first block begins.
+        """
+        size = BATCH_BYTES
+        with (
+            self.path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m,
+        ):
+            while any(m[end - 1 : end + 1] == b"\r\n" for end in range(start + size, len(m), size)):
+                size += 1
+        return size
 
     def _exact(self, columns: Sequence[str], done: int) -> Iterator[pa.Table]:
         wanted = [(name, self.columns.index(name)) for name in columns]

@@ -152,8 +152,7 @@ def _file_errors(path: Path) -> Iterator[None]:
 class Utf8Stream(io.RawIOBase):
     r"""A text file as UTF-8 bytes, whatever its encoding.
 
-    What :meth:`read` returns never ends within a character, nor between ``\r`` and ``\n``, which
-    pyarrow's readers of CSV would take for two line ends where it falls on a block's edge.
+    What :meth:`read` returns never ends within a character, nor between ``\r`` and ``\n``.
 
     Args:
         file: the bytes.

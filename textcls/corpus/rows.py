@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.arrow import Int64, as_numpy, integers
+from textcls.arrow import Int64, as_numpy, integers, large_strings
 from textcls.config import Reading
 from textcls.corpus.columnar import as_strings
 from textcls.corpus.columns import describe_columns
@@ -182,13 +182,14 @@ def join_columns(
         if place is not None:
             _check_utf8(part, place)
         parts.append(part)
-    if len(parts) == 1:
-        return parts[0]
-    return pc.binary_join_element_wise(
-        *[part.cast(pa.large_string()) for part in parts],
-        pa.scalar(" ", pa.large_string()),
-        null_handling="skip",
-    )
+    texts = parts[0]
+    for part in parts[1:]:
+        # (With null_handling="skip" pyarrow drops a row whose parts are all null.)
+        space = large_strings([b" "])[0]
+        texts, part = texts.cast(pa.large_string()), part.cast(pa.large_string())
+        both = pc.binary_join_element_wise(texts, part, space)  # null where one of them is
+        texts = pc.coalesce(both, texts, part)
+    return texts
 
 
 def _check_utf8(column: pa.ChunkedArray, place: Place) -> None:
