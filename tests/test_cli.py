@@ -228,6 +228,7 @@ def test_what_predict_refuses(
             r"is the label\?.*-column two --label-column one",
         ),
         (["evaluate", "RUN", "no ne.csv"], "error: 'no ne.csv': there is no such file"),
+        (["evaluate", "RUN", ""], "'': names no file"),
         (["evaluate", "RUN", "labels.csv", "--out", "RUN"], "is a run or a model"),
         (["evaluate", "RUN", "labels.csv", "--out", "MODEL"], "is a run or a model"),
         (["evaluate", "RUN", "labels.csv", "--out", "labels.csv"], "is no folder"),

@@ -204,6 +204,11 @@ def test_warnings_name_the_commands_own_options(
         (("absent.csv",), "absent.csv: there is no such file"),
         (("a.csv", "--test", "absent.csv"), "--test absent.csv: there is no such file"),
         (("a.csv", "--label-column", "x"), "--label-column x"),
+        (("a.csv", "--label-names", "x,x"), "--label-names gives one name to two labels"),
+        (("a.csv", "--columns", ","), "'--columns': there is no name in it"),
+        (("a.csv", "--columns", "a\nb"), "'--columns': names are in one line"),
+        (("a.csv", "--test", ""), "--test '': names no file"),
+        (("",), "'' names no file"),
         ((), "Missing argument"),
     ],
 )

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from textcls.errors import InputError
+from textcls.naming import option
 from textcls.sizes import parse_size
 
 # "+" puts poolings side by side, always in this order; weighted_sum learns a weight per token.
@@ -120,7 +121,7 @@ class DataConfig:
         if self.text is not None and not self.text:
             raise ValueError("data.text names no column: say data.text=COLUMN, or leave it null")
         if self.label_names and len(set(self.label_names)) < len(self.label_names):
-            raise ValueError("data.label_names gives one name to two labels")
+            raise ValueError(f"{option('label_names')} gives one name to two labels")
         if self.source == "files":
             for key in ("repo", "subset", "revision"):
                 if getattr(self, key):

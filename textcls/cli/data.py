@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import pyarrow as pa
+from pydantic import ValidationError
 
 from textcls.cli.options import with_reading
-from textcls.config import DataConfig, Reading, TokenizerConfig
+from textcls.config import DataConfig, Reading, TokenizerConfig, describe_all
+from textcls.errors import InputError
 
 # How many rows of train are shown.
 FIRST_ROWS = 5
@@ -44,6 +45,8 @@ def data(
     from textcls.data.checks import find_mistakes
     from textcls.report.data import terminal
 
+    if not all(files):
+        raise InputError("'' names no file")
     for file in files:
         config, tokenizer = configuration(file, validation, test, given)
         facts, first_rows = read(config, tokenizer)
@@ -59,21 +62,28 @@ def data(
 def configuration(
     train: str, validation: str | None, test: str | None, given: dict[str, Any]
 ) -> tuple[DataConfig, TokenizerConfig]:
-    """Return the configuration of a training on these files, all else as its default is."""
-    data = DataConfig(
-        name="local",
-        source="files",
-        repo=None,
-        subset=None,
-        revision=None,
-        train=train,
-        validation=validation,
-        test=test,
-        validation_fraction=0.1,
-        test_fraction=0.1,
-        split_seed=0,
-        **dataclasses.asdict(Reading()) | given,
-    )
+    """Return the configuration of a training on these files, all else as its default is.
+
+    Raises:
+        InputError: the options contradict themselves.
+    """
+    try:
+        data = DataConfig(
+            name="local",
+            source="files",
+            repo=None,
+            subset=None,
+            revision=None,
+            train=train,
+            validation=validation,
+            test=test,
+            validation_fraction=0.1,
+            test_fraction=0.1,
+            split_seed=0,
+            **dataclasses.asdict(Reading()) | given,
+        )
+    except ValidationError as error:
+        raise InputError(describe_all(error)) from None
     return data, TokenizerConfig("basic_english", min_freq=1, max_size=None, max_tokens=None)
 
 
@@ -81,6 +91,8 @@ def read(
     config: DataConfig, tokenizer: TokenizerConfig
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return the facts of a corpus, and label and text of its first rows."""
+    import pyarrow as pa
+
     from textcls.corpus.corpus import Source
     from textcls.data.prepare import write_bags
 

@@ -37,7 +37,15 @@ def names(
     context: click.Context, option: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:
     """Take names apart as the fields of a csv: one that holds a comma can be quoted."""
-    return None if value is None else tuple(next(csv.reader([value]), ()))
+    if value is None:
+        return None
+    try:
+        found = tuple(next(csv.reader([value]), ()))
+    except csv.Error:  # a line end
+        raise click.BadParameter("names are in one line, with commas between them") from None
+    if not any(found):
+        raise click.BadParameter("there is no name in it")
+    return found
 
 
 def number(context: click.Context, option: click.Parameter, value: float | None) -> float | None:

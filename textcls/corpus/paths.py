@@ -25,6 +25,8 @@ def find_files(pattern: str, key: str) -> list[Path]:
     Raises:
         InputError: there is no such file.
     """
+    if not pattern:
+        raise InputError(f"{option(key, pattern)}: names no file")
     exact = Path(os.path.expanduser(pattern))  # unlike Path's, leaves "~nobody" as it is
     if os.path.lexists(exact):
         if not exact.exists():
