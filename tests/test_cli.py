@@ -187,7 +187,7 @@ def test_names_do_not_speak_to_the_terminal(
         ([], "Missing argument 'MODEL'"),
         (["nowhere"], "nowhere: is no model or run folder"),
         (["RUN", "nofile.csv"], "nofile.csv: there is no such file"),
-        (["RUN", "FOLDER"], "is a folder: name the files in it"),
+        (["RUN", "FOLDER"], "is a folder without text files: name the files in it"),
         (["RUN", "test.csv", "--text-column", "x"], "--text-column x: there is no such column"),
         (["RUN", "two.csv"], r"is the text\? .*say --text-column one, or "),
         (["RUN", "test.csv", "--out", "x.xml"], r"--out x.xml: name it .csv, .tsv, .jsonl or"),

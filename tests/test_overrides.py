@@ -244,10 +244,21 @@ def test_a_corpus_that_is_chosen_stays(arguments: list[str]) -> None:
 
 def test_nothing_of_the_demo_is_left_when_a_file_is_named() -> None:
     data = composed("data.train=mine.csv").data
-    assert (data.name, data.train, data.validation, data.test) == ("local", "mine.csv", None, None)
+    assert (data.name, data.train, data.validation, data.test) == ("mine", "mine.csv", None, None)
     assert composed("data.repo=a/b", "data.source=hub", "data.train=t").data.test is None
     with pytest.raises(InputError, match=r"data\.train is missing"):
         composed("data.test=mine.csv")
+
+
+@pytest.mark.parametrize(
+    ("train", "name"),
+    [("reviews.csv", "reviews"), ("a/My Reviews (1).csv.gz", "My-Reviews-1"),
+     ("train.csv", "local"), ("imdb/train.parquet", "imdb"),
+     ("parts/*.csv", "parts"), ("größe 日本.tsv", "größe-日本")],
+)  # fmt: skip
+def test_a_corpus_is_called_by_its_file(train: str, name: str) -> None:
+    assert composed(f"data.train={train}").data.name == name
+    assert composed(f"data.train={train}", "data.name=mine").data.name == "mine"
 
 
 def test_a_demo_corpus_takes_no_other_train_file() -> None:

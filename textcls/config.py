@@ -258,12 +258,22 @@ def read_config(folder: Path) -> Config:
 
     try:
         values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        near = [path for path in (folder.parent, Path("runs") / folder) if _is_run(path)]
+        mend = (
+            f": did you mean {near[0]}?" if near else ": name one, such as runs/DATE_TIME_data_mode"
+        )
+        raise InputError(f"{folder}: is no run folder, it has no config.yaml{mend}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{folder}: is no run folder ({error})") from None
     try:
         return parse(values)
     except InputError as error:
         raise InputError(f"{folder}: its config.yaml is damaged ({error})") from None
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.yaml").is_file()
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -92,7 +92,11 @@ def whole_folder(folder: Path, synced: bool = False) -> Iterator[Path]:
         if folder.exists():  # out of the way, then gone
             old = folder.with_name(f"{scratch.name}-old")
             os.replace(folder, old)
-            os.replace(scratch, folder)
+            try:
+                os.replace(scratch, folder)
+            except OSError:
+                os.replace(old, folder)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(scratch, folder)

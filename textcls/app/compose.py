@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from textcls.app.mistakes import message_of
 from textcls.app.weights import weights_by_label
 from textcls.config import Config, parse
+from textcls.corpus.paths import name_of_files
 from textcls.errors import InputError
 from textcls.program import ROOT, train_command
 from textcls.search_space import TuneConfig, parse_tuning
@@ -32,7 +33,9 @@ def to_config(cfg: DictConfig) -> Config:
     values = _plain(cfg)
     for key in ("run_dir", "resume", "tune"):  # of the command line alone
         values.pop(key, None)
-    trainer = values.get("trainer")
+    data, trainer = values.get("data"), values.get("trainer")
+    if isinstance(data, dict) and data.get("name") == "local":
+        data["name"] = name_of_files(data.get("train"))
     if isinstance(trainer, dict) and isinstance(trainer.get("class_weights"), str):
         trainer["class_weights"] = weights_by_label(trainer["class_weights"])
     return parse(values)

@@ -67,9 +67,10 @@ def job(cfg: DictConfig) -> None:
         elif cfg.resume is not None:
             overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
             if overrides:
+                typed = [o for o in overrides if o != "data=local"] or overrides
                 raise InputError(
                     f"resume={cfg.resume} goes on with the run as it was configured: "
-                    f"leave out {' '.join(overrides)}"
+                    f"leave out {' '.join(typed)}"
                 )
             folder = _folder(str(cfg.resume))
             work = _import_tune() if (folder / SEARCH).exists() else _imported("textcls.run")

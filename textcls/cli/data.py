@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from textcls.cli.options import with_reading
 from textcls.config import DataConfig, Reading, TokenizerConfig, describe_all
+from textcls.corpus.paths import name_of_files
 from textcls.errors import InputError
 
 # How many rows of train are shown.
@@ -69,7 +70,7 @@ def configuration(
     """
     try:
         data = DataConfig(
-            name="local",
+            name=name_of_files(train),
             source="files",
             repo=None,
             subset=None,

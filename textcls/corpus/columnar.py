@@ -179,7 +179,14 @@ class Workbook(TableFile):
         wanted = [(name, self.columns.index(name)) for name in columns]
         rows = islice(self._sheet_rows(), int(bool(self.facts.header)), None)
         self.facts.rows = 0
-        while part := [row for _, row in islice(rows, BATCH_ROWS)]:
+        while numbered := list(islice(rows, BATCH_ROWS)):
+            part = [row for _, row in numbered]
+            wide = next((n for n, row in numbered if any(row[len(self.columns) :])), None)
+            if wide is not None:
+                raise InputError(
+                    f"{self.path}: row {wide:,} of the sheet has cells beyond the last column, "
+                    f"{self.columns[-1]:.40}: name all columns in the first row"
+                )
             self.facts.rows += len(part)
             values = {n: [row[i] if i < len(row) else None for row in part] for n, i in wanted}
             yield pa.table({name: nullable_strings(column)[0] for name, column in values.items()})

@@ -89,6 +89,9 @@ def check_there(key: str, wanted: Sequence[str], columns: Sequence[str], listing
     for column in wanted:
         if column in columns:
             continue
+        several = [part.strip() for part in column.split(",")]
+        if len(several) > 1 and set(several) <= set(columns):
+            raise InputError(f"{option(key, column)}: write several as {option(key, *several)}")
         lower = {name.lower().strip(): name for name in columns}
         near = difflib.get_close_matches(column.lower().strip(), lower, 1, 0.75)
         mend = f"; did you mean {option(key, lower[near[0]])}?" if near else ""
@@ -98,7 +101,7 @@ def check_there(key: str, wanted: Sequence[str], columns: Sequence[str], listing
 def other_delimiter(file: TableFile) -> str | None:
     """Return the end of a message on a file of one column that another delimiter may split."""
     name, used = file.columns[0], file.facts.delimiter
-    signs = [*DELIMITERS, *re.findall(r"[^\w\s.\-'\"()#]", name)]
+    signs = [*DELIMITERS, *([" "] if ' "' in name else []), *re.findall(r"[^\w\s.\-'\"()#]", name)]
     other = next((sign for sign in signs if sign in name and can_be_typed(sign)), None)
     if used is None or other in (None, used):
         return None
@@ -138,11 +141,15 @@ def _label_by_content(columns: Sequence[str], file: TableFile) -> str | None:
 
 def _guess(reading: Reading, file: TableFile, columns: Sequence[str]) -> str:
     """Return the end of a message: what to say, with the most plausible columns."""
-    rest = _without(columns, reading.text)
-    likely = [n for n in rest if (v := _values(n, file)) and 2 * len(set(v)) <= len(v)]
-    likely = [n for n in likely if n.lower() in LABEL_COLUMNS] or likely or rest
+    # Lists and objects, as JSON has them, are neither.
+    columns = _without(columns, reading.text)
+    rest = [name for name in columns if not _is_nested(name, file)]
+    likely = [n for n in rest if (v := _values(n, file)) and 1 < len(set(v)) <= len(v) / 2]
+    likely = [n for n in likely if n.lower() in LABEL_COLUMNS] or likely
+    if not likely and len(rest) == len(columns):
+        likely = rest
     if not likely:
-        return f": say {option('label', 'COLUMN')}"
+        return f": say {option('text', 'COLUMN')} {option('label', 'COLUMN')}"
     label = min(likely, key=lambda name: (_mean_length(name, file), name))
     texts = [name for name in rest if name != label]
     if reading.text is not None or not texts:
@@ -151,6 +158,14 @@ def _guess(reading: Reading, file: TableFile, columns: Sequence[str]) -> str:
     if not can_be_typed(text, label):
         text = label = "COLUMN"
     return f": say {option('text', text)} {option('label', label)}"
+
+
+def _is_nested(column: str, file: TableFile) -> bool:
+    kind = file.head.schema.field(column).type
+    if pa.types.is_nested(kind):
+        return True
+    values = _values(column, file) if file.facts.format in ("json", "jsonl") else []
+    return bool(values) and all(value.startswith(("{", "[")) for value in values)
 
 
 def _to_type(key: str, name: str) -> str:

@@ -166,6 +166,18 @@ def _try(lines: Sequence[str], dialect: Dialect) -> _Trial:
     return _Trial(dialect, width, even / max(len(complete), 1), len(rows))
 
 
+def splits_evenly(lines: Sequence[str]) -> bool:
+    """Say whether a delimiter splits the lines of a text file into rows of several fields each.
+
+    A comma or a semicolon may be one of prose: it takes five rows to tell.
+    """
+    for delimiter, least in (("\t", 1), ("|", 1), (";", 5), (",", 5)):
+        trial = _try(lines, Dialect(delimiter, _quoting(lines, delimiter, False)))
+        if trial.is_even and trial.width > 1 and trial.rows >= least:
+            return True
+    return False
+
+
 def _rows(lines: Sequence[str], dialect: Dialect, strict: bool = False) -> Iterator[list[str]]:
     for row in dialect.reader(lines, strict):
         if row:

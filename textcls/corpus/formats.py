@@ -9,6 +9,7 @@ from typing import Any
 from textcls.config import Reading
 from textcls.corpus.columnar import ArrowFile, DatasetTable, Workbook
 from textcls.corpus.delimited import DelimitedFile
+from textcls.corpus.dialect import splits_evenly
 from textcls.corpus.json_file import JsonFile
 from textcls.corpus.lines import LABEL_PREFIX, FastTextFile, LinesFile, TextFolders, class_files
 from textcls.corpus.opening import Errors, Unpacked, Utf8Stream
@@ -74,7 +75,7 @@ def open_texts(path: Path, reading: Reading) -> TableFile:
         InputError: as of :func:`open_table`.
     """
     if path.is_dir():
-        raise InputError(f"{path}: is a folder: name the files in it, as in {path}/*.csv")
+        return TextFolders(path, reading, "replace")
     unpacked = Unpacked(path)
     suffix = Path(unpacked.name).suffix.lower()
     if _BY_SUFFIX.get(suffix) == "text" and reading.delimiter is None:
@@ -142,18 +143,17 @@ def _kind_of_text(sample: str, unpacked: Unpacked, reading: Reading) -> str:
         return "fasttext"
     if lines[0].lstrip().startswith(("{", "[")):
         return "json"
-    for delimiter in "\t|;,":
-        fields = [line.count(delimiter) for line in lines[:-1] or lines]
-        if fields[0] and len(set(fields)) == 1 and (delimiter in "\t|" or len(fields) > 1):
-            return "csv"
+    if splits_evenly(sample.splitlines(keepends=True)):
+        return "csv"
     suffix = Path(unpacked.name).suffix.lower()
     known = _BY_SUFFIX.get(suffix)
     if known == "json":
         raise InputError(f"{unpacked.path}: line 1 is no JSON: write each row as an object")
     if suffix in (".txt", ".ft", ".fasttext", ".train", ".valid", ".test"):
         raise InputError(
-            f"{unpacked.path}: line 1 does not begin with {LABEL_PREFIX}, nor has it a tab: "
-            "write each line as fastText does, '__label__positive what a film'"
+            f"{unpacked.path}: line 1 does not begin with {LABEL_PREFIX}, nor is it split by a "
+            "tab: write '__label__positive what a film', or name the delimiter, as in "
+            f"{option('delimiter', ';')}"
         )
     raise InputError(f"{unpacked.path}: is of no known format: give {_KNOWN}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -60,7 +61,7 @@ class JsonFile(TableFile):
         if not start:
             raise InputError(f"{self.path}: is empty")
         self._by_line = start[0] == "{" and _begins_lines(start, is_all)
-        self._surrogates = 0
+        self._surrogates = self._lists = 0
         self.facts = FileFacts(
             str(self.path),
             "jsonl" if self._by_line else "json",
@@ -81,7 +82,7 @@ class JsonFile(TableFile):
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield all rows; see :class:`TableFile`."""
-        self._surrogates = self.facts.rows = 0
+        self._surrogates = self._lists = self.facts.rows = 0
         rows = self._rows()
         while True:
             values: dict[str, list[str | None]] = {name: [] for name in columns}
@@ -92,6 +93,9 @@ class JsonFile(TableFile):
                     if name in self.kept:
                         value = None if value is None else json.dumps(value, ensure_ascii=False)
                     elif type(value) is not str:
+                        if isinstance(value, list) and len(value) < 2:  # as doccano writes labels
+                            value = value[0] if value else None
+                            self._lists += 1
                         if isinstance(value, dict | list):
                             self._raise_nested(where, name, value)
                         value = cell(value)
@@ -104,6 +108,9 @@ class JsonFile(TableFile):
                 break
             self.facts.rows += count
             yield pa.table([self._strings(values[name]) for name in values], names=list(values))
+        if self._lists:
+            lists = plural(self._lists, "value is a list", "values are lists")
+            self.facts.notes.append(f"{lists} of one or none: read as what is in it")
         if self._surrogates:
             self.facts.notes.append(
                 f"{plural(self._surrogates, 'value holds', 'values hold')} half a character "
@@ -281,7 +288,8 @@ def _begins_lines(start: str, is_all: bool) -> bool:
     """Say whether a text is lines with an object each: by its first line."""
     line, newline, _ = start.partition("\n")
     if not newline and not is_all:
-        return True  # a row longer than the sample
+        # A row longer than the sample, or all columns, or all rows by their names.
+        return not re.match(r'\{\s*"(?:[^"\\]|\\.)*"\s*:\s*[\[{]', start)
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

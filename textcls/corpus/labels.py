@@ -36,7 +36,8 @@ class LabelReader:
     def __init__(
         self, reading: Reading, column: str, class_names: Sequence[str] | None = None
     ) -> None:
-        self._names = reading.label_names or class_names
+        given = reading.label_names
+        self._names = class_names if given is None else [normalise(name) for name in given]
         self._given = reading.label_names is not None
         self._column = column
         self._codes: list[Int64] = []

@@ -123,22 +123,27 @@ class LinesFile(TableFile):
 class TextFolders(TableFile):
     """Folders by class, each with a file a document: ``pos/1.txt``, ``neg/1.txt``.
 
-    The columns are ``text``, the file's content, and ``label``, the folder's name.
+    The columns are ``text``, the file's content, ``label``, the folder's name, and ``file``, the
+    file's path in the folder.
 
     Args:
-        folder: the folder of these folders.
+        folder: the folder of these folders; or, in prediction, a folder of ``.txt`` files.
         reading: what the user says of it.
+        errors: ``replace`` puts U+FFFD in the place of bytes that are not of the encoding.
 
     Raises:
-        InputError: it holds no such folders, or one whose name is not UTF-8.
+        InputError: it holds no such files, or one whose name is not UTF-8.
     """
 
-    def __init__(self, folder: Path, reading: Reading) -> None:
-        self.path, self._reading = folder, reading
-        self.facts = FileFacts(str(folder), "texts", columns=("text", "label"))
+    def __init__(self, folder: Path, reading: Reading, errors: Errors = "strict") -> None:
+        self.path, self._reading, self._errors = folder, reading, errors
+        self.facts = FileFacts(str(folder), "texts", columns=("text", "label", "file"))
         self._files = class_files(folder)
+        if not self._files and errors == "replace":
+            self._files = sorted(folder.glob("[!.]*.txt"))
         if not self._files:
-            raise InputError(f"{folder}: holds no folders by class with text files in them")
+            what = "text files" if errors == "replace" else "folders by class with text files"
+            raise InputError(f"{folder}: is a folder without {what}: name the files in it")
         check_names(dict.fromkeys(file.parent for file in self._files))
         self.head = next(self._tables(self._files[:HEAD_ROWS]))
 
@@ -157,21 +162,27 @@ class TextFolders(TableFile):
 
     def _tables(self, files: Sequence[Path]) -> Iterator[pa.Table]:
         texts: list[bytes] = []
-        labels: list[str] = []
-        size = 0
-        for file in files:
+        size = start = 0
+        for number, file in enumerate(files, 1):
             texts.append(self._read(file))
-            labels.append(file.parent.name)
             size += len(texts[-1])
-            if len(texts) == BATCH_ROWS or size > BATCH_BYTES:
-                yield _labelled(texts, labels)
-                texts, labels, size = [], [], 0
-        if texts:
-            yield _labelled(texts, labels)
+            if len(texts) == BATCH_ROWS or size > BATCH_BYTES or number == len(files):
+                yield self._table(texts, files[start:number])
+                texts, size, start = [], 0, number
+
+    def _table(self, texts: Sequence[bytes], files: Sequence[Path]) -> pa.Table:
+        names = [file.relative_to(self.path).as_posix() for file in files]
+        return pa.table(
+            {
+                "text": large_strings(texts),
+                "label": strings([file.parent.name for file in files]),
+                "file": strings(names),
+            }
+        )
 
     def _read(self, file: Path) -> bytes:
         with Unpacked(file).open() as stream:
-            content = Utf8Stream(stream, file, self._reading.encoding)
+            content = Utf8Stream(stream, file, self._reading.encoding, self._errors)
             self.facts.encoding = content.encoding
             return content.read()
 
@@ -199,10 +210,6 @@ def class_files(folder: Path) -> list[Path]:
 
 def _is_shown(path: Path) -> bool:
     return not path.name.startswith(".")
-
-
-def _labelled(texts: Sequence[bytes], labels: Sequence[str]) -> pa.Table:
-    return pa.table({"text": large_strings(list(texts)), "label": strings(labels)})
 
 
 def without_labels(lines: pa.Array) -> pa.Array:

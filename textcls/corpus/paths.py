@@ -5,8 +5,10 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
@@ -84,3 +86,18 @@ def hash_file(path: Path) -> str:
     """Return a hash of a file's content (xxh3: as fast as memory; it finds damage, not malice)."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+
+
+def name_of_files(train: Any) -> str:
+    """Return a short name for a corpus: the train file's without its endings.
+
+    A folder's, where the file's own says nothing: ``imdb`` of ``imdb/train.parquet``.
+
+    Args:
+        train: a file, a folder or a pattern; None where there is none.
+    """
+    path = Path(str(train or ""))
+    names = [path.name.split(".")[0], path.parent.name]
+    plain = [re.sub(r"[^\w-]+", "-", name)[:40].strip("-") for name in names]
+    telling = [name for name in plain if name.lower() not in ("", "train", "training", "data")]
+    return next(iter(telling), "local")

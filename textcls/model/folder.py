@@ -238,6 +238,10 @@ def model_folder(folder: Path) -> Path:
             if (place / "config.json").is_file():
                 return place
         reason = "it has no config.json" if folder.is_dir() else "it is no folder"
+        if any(folder.glob("*/model/config.json")):
+            reason = "it holds several: name one"
+        elif folder.is_file():
+            reason = "it is a file: the model comes before the files"
     except OSError as error:
         reason = _reason(error)
     raise InputError(f"{folder}: is no model or run folder ({reason})")
