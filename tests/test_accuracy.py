@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import make_config, shared
 from textcls.run import start
 
+pytestmark = pytest.mark.slow
+
 
 def accuracy(train: str, test: str, seed: int, folder: Path, cache_dir: Path) -> float:
     config = make_config(

@@ -18,6 +18,8 @@ from textcls import Classifier, cli
 from textcls.model.export import export_numpy, export_onnx
 from textcls.run import start
 
+pytestmark = pytest.mark.slow
+
 
 def test_python_command_line_onnx_and_numpy_agree(
     tmp_path: Path, cache_dir: Path, capfd: pytest.CaptureFixture[str]

@@ -39,6 +39,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_every_measurement_is_kept(results: Path) -> None:
     values = json.loads((results / "results.json").read_text(encoding="utf-8"))
     (run,) = values["runs"]
@@ -59,6 +60,7 @@ def test_every_measurement_is_kept(results: Path) -> None:
     assert records["run", "plain"]["result"]["tokens_per_second"] > 0
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_peer(results: Path) -> None:
     table = (results / "table.md").read_text(encoding="utf-8")
     for row in ("| textcls |", "| plain EmbeddingBag |", "| torchtext style |", "not measured"):
@@ -67,6 +69,7 @@ def test_the_table_has_a_row_for_each_peer(results: Path) -> None:
     assert (results / "training.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_report_measures_nothing(results: Path) -> None:
     before = (results / "results.json").read_bytes()
     (results / "table.md").unlink()

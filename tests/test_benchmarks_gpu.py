@@ -196,6 +196,7 @@ def records_of(out: Path) -> dict[str, list[dict[str, Any]]]:
     return parts
 
 
+@pytest.mark.slow
 def test_every_part_is_measured(out: Path) -> None:
     parts = records_of(out)
     assert [record for part in parts.values() for record in part if "error" in record] == []
@@ -218,6 +219,7 @@ def test_every_part_is_measured(out: Path) -> None:
         assert record["ratio"] > 0
 
 
+@pytest.mark.slow
 def test_the_tables_have_every_row(out: Path) -> None:
     parts = records_of(out)
     lines = (out / "gpu.md").read_text(encoding="utf-8").splitlines()
@@ -233,6 +235,7 @@ def test_the_tables_have_every_row(out: Path) -> None:
     assert len(rows) == len(parts["resident"]) + len(parts["loader"])
 
 
+@pytest.mark.slow
 def test_what_failed_is_listed_and_the_rest_is_shown(out: Path) -> None:
     values = json.loads((out / "gpu.json").read_text(encoding="utf-8"))
     values["records"] += [{"part": "steady", "size": 8, "error": "RuntimeError: out of | memory"}]

@@ -365,6 +365,7 @@ def test_why_the_kernels_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch
     assert steps._no_triton(DEVICE) == "Triton is not installed"
 
 
+@pytest.mark.slow
 def test_the_kernels_compile_for_gpus_without_atomics_or_spills() -> None:
     """A GPU is not needed to compile for one; how each kernel came out is read off its code."""
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}

@@ -206,5 +206,5 @@ def test_devices() -> None:
     assert to_device("cpu") == torch.device("cpu")
     assert to_device("auto").type in ("cpu", "cuda", "mps")
     for name in ("cuda:99", "nonsense"):
-        with pytest.raises(InputError, match=f"trainer.device={name}: is not to be had here"):
+        with pytest.raises(InputError, match=f"trainer.device={name}: take auto, cpu, cuda"):
             to_device(name)

@@ -11,6 +11,8 @@ import pytest
 
 from tests.conftest import PROJECT, one_line, train_environment, write_csv
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("hatchling", reason="hatchling builds the package")
 
 

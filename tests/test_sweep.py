@@ -288,6 +288,7 @@ def test_launchers_compose(launcher: str, package: str, target: str) -> None:
     assert cfg.hydra.launcher._target_.endswith(target)
 
 
+@pytest.mark.slow
 def test_submitit_trains_in_jobs_of_this_machine(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:
@@ -319,7 +320,7 @@ def test_an_experiment_is_a_sweep_by_itself_and_the_command_line_narrows_it(
     assert result.returncode == 0, result.stderr
     assert finished(tmp_path / "sweep") == {"seed=1", "seed=2", "seed=3"}
     # It ends with the comparison.
-    assert "local, 40 test rows" in result.stdout
+    assert ", 40 test rows" in result.stdout
     assert f"page         {tmp_path / 'sweep' / 'compare' / 'index.html'}" in result.stdout
     assert {"index.html", "table.md"} <= {p.name for p in (tmp_path / "sweep/compare").iterdir()}
     configs = [yaml.safe_load(path.read_text()) for path in tmp_path.glob("sweep/*/config.yaml")]

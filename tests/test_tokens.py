@@ -81,6 +81,7 @@ def test_basic_english_is_torchtexts(texts: list[str | None]) -> None:
     assert tokenize(texts).to_lists() == expected
 
 
+@pytest.mark.slow
 def test_basic_english_is_torchtexts_for_every_character() -> None:
     texts: list[str | None] = [
         # Alone, within a word, next to a sigma (whose lower case depends on its neighbours), and
@@ -114,6 +115,7 @@ def test_few_texts_are_split_as_many_are(texts: list[str | None], max_tokens: in
         assert tokenize(texts, tokenizer).to_lists() == expected
 
 
+@pytest.mark.slow
 def test_every_character_is_split_alike_in_few_texts_and_in_many() -> None:
     characters = [c for i in range(sys.maxunicode + 1) if not 0xD800 <= i < 0xE000 for c in chr(i)]
     texts: list[str | None] = [f"a{c}B {c}" for c in characters]

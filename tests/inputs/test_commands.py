@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import PROJECT, Run, one_line, train_environment
 from tests.inputs.cases import LIMIT, MANY, OPTION, plain_text
 
@@ -29,6 +31,7 @@ def shell(command: str, folder: Path, cache_dir: Path) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 def test_what_is_printed_can_be_typed(tmp_path: Path, cache_dir: Path) -> None:
     rows = [(f"{text} für 5 €", label) for text, label in MANY]
     (tmp_path / "my file.csv").write_bytes(plain_text(rows, "the text~label", "~").encode("cp1252"))
