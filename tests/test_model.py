@@ -205,6 +205,6 @@ def test_no_bag_has_padding_and_no_new_model_looks_for_any() -> None:
 def test_devices() -> None:
     assert to_device("cpu") == torch.device("cpu")
     assert to_device("auto").type in ("cpu", "cuda", "mps")
-    for name in ("cuda:99", "nonsense"):
-        with pytest.raises(InputError, match=f"trainer.device={name}: take auto, cpu, cuda"):
+    for name, why in (("cuda:99", "is not to be had here"), ("nonsense", "take auto, cpu, cuda")):
+        with pytest.raises(InputError, match=f"trainer.device={name}: {why}"):
             to_device(name)
