@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks import corpora
 from benchmarks.peers import timed
+
+
+def write(train: str, folder: str) -> dict[str, str]:
+    """Write the texts and labels of a file in each format; return the files by format."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    texts, labels = corpora.read(train)
+    name = Path(train).parent.name
+    files = {kind: Path(folder) / f"{name}.{kind}" for kind in ("csv", "jsonl", "parquet")}
+    with files["csv"].open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        writer.writerows(zip(texts, labels, strict=True))
+    with files["jsonl"].open("w", encoding="utf-8") as file:
+        for text, label in zip(texts, labels, strict=True):
+            file.write(json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n")
+    parquet.write_table(pa.table({"text": texts, "label": labels}), files["parquet"])
+    return {kind: str(file) for kind, file in files.items()}
 
 
 def textcls(path: str) -> dict[str, Any]:
