@@ -78,11 +78,11 @@ class ArrowFile(TableFile):
                     source = pa.BufferReader(stack.enter_context(self._unpacked.open()).read())
                 yield self._reader(source)
         except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
-            is_coded = isinstance(error, UnicodeDecodeError)
-            reason = "a name in it is not UTF-8" if is_coded else f"{first_line(error):.100}"
-            kind = self.facts.format
+            # (What pyarrow says of it is about the format's inner parts.)
+            reason = " (a name in it is not UTF-8)" if isinstance(error, UnicodeDecodeError) else ""
             raise InputError(
-                f"{self.path}: is no {kind} file, or a damaged one ({reason})"
+                f"{self.path}: is no {self.facts.format} file, or a damaged one{reason}: "
+                "write it again"
             ) from None
 
     def _reader(self, source: Any) -> tuple[pa.Schema, Any]:
