@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from textcls.config import Reading
-from textcls.corpus.dialect import Dialect, Quoting, find_dialect
+from textcls.corpus.dialect import Quoting, find_dialect
 from textcls.corpus.opening import Errors, Unpacked, Utf8Stream
 from textcls.corpus.tables import (
     BATCH_BYTES,
@@ -44,26 +44,18 @@ class DelimitedFile(TableFile):
         unpacked: the file.
         reading: what the user says of it.
         errors: ``replace`` puts U+FFFD in the place of bytes that are not of its encoding.
-        dialect: how it is written, where that was found out before.
 
     Raises:
         InputError: it is empty, or is not as the user says.
     """
 
-    def __init__(
-        self,
-        unpacked: Unpacked,
-        reading: Reading,
-        errors: Errors = "strict",
-        dialect: Dialect | None = None,
-    ) -> None:
+    def __init__(self, unpacked: Unpacked, reading: Reading, errors: Errors = "strict") -> None:
         self._unpacked, self._reading, self._errors = unpacked, reading, errors
         self.path = unpacked.path
         with self._stream() as stream:
             sample, is_all = stream.peek()
-            if dialect is None:
-                text = sample.decode("utf-8", "replace")
-                dialect = find_dialect(text, is_all, is_tabbed(unpacked), self.path, reading)
+        text = sample.decode("utf-8", "replace")
+        dialect = find_dialect(text, is_all, is_tabbed(unpacked), self.path, reading)
         self.dialect = dialect
         self._with_mark = stream.with_mark
         self.facts = FileFacts(

@@ -47,7 +47,6 @@ class RowReader:
         text_columns: tuple[str, ...],
         label_column: str,
     ) -> None:
-        self._files = files
         first = files[0]
         self.where = first.facts.path
         if len(files) > 1:
