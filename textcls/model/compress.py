@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pyarrow.compute as pc
@@ -32,7 +32,6 @@ import torch
 from torch import Tensor
 
 from textcls.arrow import integers
-from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError
@@ -40,6 +39,7 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.folder import ModelParts, save_model
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.model.table import CENTROIDS, CODEBOOKS, CODES, INT8, SCALE, TABLE, dequantize
+from textcls.pooling import Pooling
 
 # How a table is stored; the number of a product quantization is how many numbers share a byte.
 Kind = Literal["float32", "int8", "pq2", "pq4", "pq8"]
@@ -208,26 +208,25 @@ def exact(parts: ModelParts) -> ModelParts:
 
     max and poolings side by side are not linear: their models come back as they are.
     """
-    model = parts.model
-    mode = model.embedding.mode
+    model, pooling = parts.model, parts.model.embedding.pooling
     table = model.embedding.weight.detach().cpu()
     weight, bias = model.linear.weight.detach().cpu(), model.linear.bias.detach().cpu()
     if model.embedding.weighing is not None:
-        mode = "sum"
         table = table * (1 + WEIGHT_SCALE * model.embedding.weighing.detach().cpu())
     rank = min(model.embedding.embedding_dim, max(len(weight) - 1, 1))
-    if mode in ("mean", "sum") and rank < model.embedding.embedding_dim:
+    if len(pooling.parts) == 1 and pooling.is_linear and rank < model.embedding.embedding_dim:
         centred = (weight - weight.mean(0)).double()
         u, s, v = torch.linalg.svd(centred, full_matrices=False)
         table = (table.double() @ (v[:rank].T * s[:rank])).float()
         weight, bias = u[:, :rank].float(), bias - bias.mean()
     elif model.embedding.weighing is None:
         return parts
-    return _with_weights(parts, mode, table, weight, bias)
+    pooling = dataclasses.replace(pooling, learned=False)
+    return _with_weights(parts, pooling, table, weight, bias)
 
 
 def _with_weights(
-    parts: ModelParts, mode: str, table: Tensor, weight: Tensor, bias: Tensor
+    parts: ModelParts, pooling: Pooling, table: Tensor, weight: Tensor, bias: Tensor
 ) -> ModelParts:
     """Return parts with another network, on the CPU; its tensors are its own."""
     old = parts.model
@@ -236,7 +235,7 @@ def _with_weights(
             len(table),
             table.shape[1],
             len(weight),
-            cast(Mode, mode),
+            pooling.mode,
             old.embedding.padding_idx,
             old.dropout.p,
         )
@@ -319,7 +318,7 @@ def prune(parts: ModelParts, rows: Tensor) -> tuple[ModelParts, Tensor]:
     all_buckets = len(buckets) == (parts.tokenizer.config.buckets or 0)
     model = parts.model
     pruned = _with_weights(
-        parts, model.embedding.mode, kept_table, model.linear.weight, model.linear.bias
+        parts, model.embedding.pooling, kept_table, model.linear.weight, model.linear.bias
     )
     pruned = dataclasses.replace(
         pruned,
@@ -384,14 +383,14 @@ def quantize(
         if codebooks is None:
             codebooks = fit_codebooks(table, int(kind[2:]), counts)
         quantized = _to_codes(table, codebooks, parts.vocabulary.unknown_id)
-    stored, mode = dequantize(quantized), parts.model.embedding.mode
+    stored, pooling = dequantize(quantized), parts.model.embedding.pooling
     weight, bias = parts.model.linear.weight.detach().cpu(), parts.model.linear.bias.detach().cpu()
-    if mode == "mean":
+    if pooling.parts == ("mean",):
         # What the average token is shifted by shifts every bag alike: the bias takes it back. (Most
         # of it is of <unk>, whose small numbers are many.)
         shares = counts.double() / counts.sum().clamp(min=1)
         bias = bias + weight @ (shares @ (table - stored).double()).float()
-    made = _with_weights(parts, mode, stored, weight, bias)
+    made = _with_weights(parts, pooling, stored, weight, bias)
     return dataclasses.replace(made, quantized=quantized)
 
 

@@ -93,7 +93,7 @@ _OF_MEAN = Template("""
   ${part}_means = Div(${part}_sums, ${part}_lengths)
   ${part}_$result = Cast<to = 1>(${part}_means)""")
 
-_SUMS = {"mean": [_SUM, _OF_MEAN], "sum": [_SUM, _OF_SUM], "weighted_sum": [_SUM, _OF_SUM]}
+_SUMS = {"mean": [_SUM, _OF_MEAN], "sum": [_SUM, _OF_SUM]}
 
 # Each step turns bags of rows into bags of a sixteenth of them, the largest numbers of up to 16
 # rows each, until every bag has one. A last row that nothing is smaller than fills up.
@@ -217,7 +217,7 @@ def _graph_of(model: EmbeddingBagClassifier) -> tuple[str, dict[str, Float32]]:
     table = _table_of(model).numpy()
     num_embeddings, dim = table.shape
     num_classes = model.linear.out_features
-    parts = model.embedding.mode.split("+")
+    parts = model.embedding.pooling.parts
     linears = np.split(model.linear.weight.detach().cpu().numpy().T, len(parts))
     values: dict[str, object] = {
         "ir_version": IR_VERSION,
@@ -277,7 +277,7 @@ class _Inference(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(_table_of(model), requires_grad=False)
         self.linear = copy.deepcopy(model.linear).cpu().float().requires_grad_(False)
-        self.parts = model.embedding.mode.split("+")
+        self.parts = model.embedding.pooling.parts
         self.padding = _padding_of(model)
 
     def forward(self, indices: Tensor, offsets: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ from textcls.model.table import (
     beyond_measure,
     dequantize,
 )
+from textcls.pooling import Pooling
 
 FORMAT = 2
 WEIGHTS = "model.safetensors"
@@ -344,11 +345,12 @@ def _kinds(found: Mapping[str, _Kind], config: _Config, vocabulary: Vocabulary) 
     """
     shape = config.model
     rows, dim = shape.num_embeddings, shape.embedding_dim
+    pooling = Pooling.parse(shape.mode)
     kinds = {
-        "linear.weight": ("F32", [shape.num_classes, dim * len(shape.mode.split("+"))]),
+        "linear.weight": ("F32", [shape.num_classes, pooling.width(dim)]),
         "linear.bias": ("F32", [shape.num_classes]),
     }
-    if shape.mode == "weighted_sum":
+    if pooling.learned:
         kinds["embedding.weighing"] = ("F32", [rows, 1])
     if INT8 in found:
         kinds |= {INT8: ("I8", [rows, dim]), SCALE: ("F32", [dim])}

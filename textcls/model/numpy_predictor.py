@@ -64,7 +64,9 @@ class Predictor:
             raise ValueError(f"{folder}: was written by a newer textcls, with a newer predict.py")
         tensors = read_safetensors(folder / "model.safetensors")
         self.label_names: list[str] = read_json(folder / "labels.json")
-        self.mode: str = config["model"]["mode"]
+        # The rows of a weighted pooling have their weights.
+        mode: str = config["model"]["mode"]
+        self.parts = mode.removeprefix("weighted_").split("+")
         self.split = splitter(config["tokenizer"]["name"], folder / "tokenizer.json")
         self.max_tokens: int | None = config["tokenizer"]["max_tokens"]
         self.ngrams: int = config["tokenizer"]["ngrams"]
@@ -113,15 +115,15 @@ class Predictor:
         return probabilities.astype(np.float32)
 
     def _pool(self, vectors: Array) -> Array:
-        parts = []
-        for mode in self.mode.split("+"):
-            if mode == "max":
-                parts.append(vectors.max(0))
-            elif mode == "mean":
-                parts.append(vectors.mean(0, dtype=np.float64))
-            else:  # sum, and weighted_sum, whose rows have their weights
-                parts.append(vectors.sum(0, dtype=np.float64))
-        return np.concatenate(parts)
+        pooled = []
+        for part in self.parts:
+            if part == "max":
+                pooled.append(vectors.max(0))
+            elif part == "mean":
+                pooled.append(vectors.mean(0, dtype=np.float64))
+            else:
+                pooled.append(vectors.sum(0, dtype=np.float64))
+        return np.concatenate(pooled)
 
     def _encode(self, rows: list[list[str]]) -> tuple[Array, Array]:
         """Return the ids of all bags, end to end, and where each bag ends, ``[num_texts]``."""

@@ -16,7 +16,7 @@ which credits one token per bag and number, is added to it after.
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from textcls.config import Mode
 from textcls.data.transpose import Transpose, transpose
+from textcls.pooling import Pooling
 
 # Rows begin small, so that documents of any length begin near the origin, where a linear layer says
 # "all classes alike"; torch's default, a standard deviation of 1, would drown what is learned.
@@ -54,6 +55,7 @@ class TransposedEmbeddingBag(nn.EmbeddingBag):
             (in every mode), rather than dense ones of all rows.
 
     Attributes:
+        pooling: what the mode stands for.
         weighing: float ``[num_embeddings, 1]`` of ``weighted_sum``, None in other modes: token v
             weighs ``1 + WEIGHT_SCALE * weighing[v]``. It begins at zero: as the plain sum.
         pooled_dim: numbers per pooled vector.
@@ -67,8 +69,7 @@ class TransposedEmbeddingBag(nn.EmbeddingBag):
         padding_idx: int | None = None,
         sparse: bool = False,
     ) -> None:
-        if mode not in get_args(Mode):
-            raise ValueError(f"mode='{mode}': take one of {', '.join(get_args(Mode))}")
+        pooling = Pooling.parse(mode)
         super().__init__(
             num_embeddings,
             embedding_dim,
@@ -77,9 +78,10 @@ class TransposedEmbeddingBag(nn.EmbeddingBag):
             padding_idx=padding_idx,
             sparse=sparse,
         )
-        weighted = mode == "weighted_sum"
-        self.weighing = nn.Parameter(torch.zeros(num_embeddings, 1)) if weighted else None
-        self.pooled_dim = embedding_dim * len(mode.split("+"))
+        self.pooling = pooling
+        learned = torch.zeros(num_embeddings, 1) if pooling.learned else None
+        self.weighing = None if learned is None else nn.Parameter(learned)
+        self.pooled_dim = pooling.width(embedding_dim)
 
     def reset_parameters(self) -> None:
         """Draw the rows uniformly from ``±INIT_RANGE``; that of padding is zero."""
@@ -122,8 +124,9 @@ class TransposedEmbeddingBag(nn.EmbeddingBag):
         if self.weighing is not None:
             pooled = _WeightedSum.apply(self.weight, self.weighing, *batch)  # type: ignore[no-untyped-call]
         else:
-            parts = self.mode.split("+")
-            pooled = _Pooling.apply(self.weight, per_sample_weights, *batch, parts)  # type: ignore[no-untyped-call]
+            pooled = _Pooling.apply(  # type: ignore[no-untyped-call]
+                self.weight, per_sample_weights, *batch, self.pooling.parts
+            )
         return pooled
 
 
@@ -140,7 +143,7 @@ class _Pooling(torch.autograd.Function):
         transposed: Transpose | None,
         padding: int | None,
         sparse: bool,
-        parts: list[str],
+        parts: tuple[str, ...],
     ) -> Tensor:
         # torch's mean is half as fast as its sum. (Halves keep it: it divides before it rounds.)
         exact = weight.dtype in (torch.float32, torch.float64)

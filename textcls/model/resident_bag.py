@@ -41,9 +41,8 @@ class ResidentEmbeddingBag:
     ) -> None:
         self.embedding, self.layout, self.counter = embedding, layout, counter
         self.num_programs = num_programs
-        parts = embedding.mode.split("+")
-        self._mean, self._max = "mean" in parts, "max" in parts
-        self._sum = "sum" in parts or embedding.weighing is not None
+        parts = embedding.pooling.parts
+        self._mean, self._sum, self._max = "mean" in parts, "sum" in parts, "max" in parts
         dim, size = embedding.embedding_dim, layout.batch_size
         # A step has no more rows than tokens, and no more parts than rows and tiles.
         max_rows = min(embedding.num_embeddings, layout.max_tokens)

@@ -219,7 +219,7 @@ def contributions_of(model: EmbeddingBagClassifier, ids: Int32) -> Float64:
     which = np.argsort(order)[which]
     wanted = distinct[order].tolist()
     rows = embedding.weight.detach()[wanted].double().cpu().numpy()
-    parts = embedding.mode.split("+")
+    parts = embedding.pooling.parts
     for part, columns in zip(parts, np.split(weight, len(parts), axis=1), strict=True):
         if part == "max":
             winners = rows.argmax(0)
@@ -230,8 +230,7 @@ def contributions_of(model: EmbeddingBagClassifier, ids: Int32) -> Float64:
         share = rows @ columns.T
         if part == "mean":
             share /= len(places)
-        elif part == "weighted_sum":
-            assert embedding.weighing is not None
+        if embedding.weighing is not None:
             learned = embedding.weighing.detach()[wanted].double().cpu().numpy()
             share *= 1 + WEIGHT_SCALE * learned
         contributions[places] += share[which]

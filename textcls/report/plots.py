@@ -14,9 +14,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from textcls.pooling import MODES
 from textcls.report.analysis import METRIC_NAMES
 from textcls.report.confusion import drawable
-from textcls.report.study import METRICS, MODES, Dataset, Float64, Setting
+from textcls.report.study import METRICS, Dataset, Float64, Setting
 
 # Okabe and Ito's colours, which colour-blind readers tell apart as well, without the yellow that
 # is too light for a line. A mode has the same colour in every comparison.

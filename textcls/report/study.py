@@ -12,16 +12,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from textcls.config import CIRCUMSTANCES, Config, Mode, flatten, read_config
+from textcls.config import CIRCUMSTANCES, Config, flatten, read_config
 from textcls.errors import InputError
 from textcls.files import FAILED, FINISHED, read_epochs
+from textcls.pooling import MODES
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
@@ -30,7 +31,6 @@ Float64 = npt.NDArray[np.float64]
 METRICS = ("accuracy", "macro_f1", "loss")
 # Of the other keys, those that differ between runs make different settings.
 NO_SETTINGS = ("seed", "data.name", *CIRCUMSTANCES)
-MODES = get_args(Mode)
 # The folder of a comparison, which lies among the runs.
 COMPARISON = "compare"
 

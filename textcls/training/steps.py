@@ -124,7 +124,7 @@ class Steps:
         if begun.step:
             self._predictions.copy_(begun.predictions)
         step = number * self.num_steps + begun.step
-        transposed = model.embedding.mode != "max"
+        transposed = model.embedding.pooling.has_linear
         order = order.to(self.train.device)
         for made in batches(self.train, order, self.batch_size, begun.step, transposed):
             batch = made.bags

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, schedule
 from torch.utils.tensorboard import SummaryWriter
 
-from textcls.config import Mode
 from textcls.files import read_epochs, whole_file, write_whole
 from textcls.markdown import table
+from textcls.pooling import MODES
 from textcls.training.checkpoint import Progress
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def add_hparams(
         for key, value in hparams.items()
     }
     # The domain gives TensorBoard a tick box for each mode.
-    domain = {"model.mode": list(get_args(Mode))} if "model.mode" in plain else None
+    domain = {"model.mode": list(MODES)} if "model.mode" in plain else None
     writer.add_hparams(plain, dict(final), domain, run_name=".", global_step=0)
 
 

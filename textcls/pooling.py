@@ -1,0 +1,58 @@
+"""How the rows of a bag become one vector: a mode's name, and what it stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import cast, get_args
+
+from textcls.config import Mode
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+_LEARNED = "weighted_"
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """One or several ways of pooling, side by side.
+
+    Attributes:
+        parts: of ``mean``, ``sum`` and ``max``, in this order.
+        learned: whether each row is multiplied by a learned weight of its id; then there is one
+            part, a linear one.
+    """
+
+    parts: tuple[str, ...]
+    learned: bool = False
+
+    @staticmethod
+    @cache
+    def parse(mode: str) -> Pooling:
+        """Return the pooling of a mode's name, as in ``model.mode``.
+
+        Raises:
+            ValueError: there is no such mode.
+        """
+        if mode not in MODES:
+            raise ValueError(f"mode='{mode}': take one of {', '.join(MODES)}")
+        parts = tuple(mode.removeprefix(_LEARNED).split("+"))
+        return Pooling(parts, mode.startswith(_LEARNED))
+
+    @property
+    def mode(self) -> Mode:
+        """Its name."""
+        return cast(Mode, (_LEARNED if self.learned else "") + "+".join(self.parts))
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether a bag's vector is a sum over its rows, each times a number."""
+        return "max" not in self.parts
+
+    @property
+    def has_linear(self) -> bool:
+        """Whether one of the parts is linear."""
+        return self.parts != ("max",)
+
+    def width(self, dim: int) -> int:
+        """Return the numbers per pooled vector, for rows of ``dim`` numbers."""
+        return dim * len(self.parts)
