@@ -17,7 +17,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
 from textcls.app.compose import to_config
-from textcls.config import Config
+from textcls.config import Config, Mode
 from textcls.data.bags import Bags
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from textcls import Classifier
 
 SHARED = PROJECT.parent / "shared" / "data"
+# Of the modes each part alone, all of them together, and what is learned.
+MODES: tuple[Mode, ...] = (
+    "mean", "sum", "sqrtn", "max", "mean+sum+sqrtn+max",
+    "weighted_mean", "weighted_sum", "weighted_sqrtn",
+)  # fmt: skip
 # Small OpenMP regions on few, busy cores are slower with several threads than with one.
 torch.set_num_threads(1)
 # The machine may be busy, and a first call may import: time is no property of the code.

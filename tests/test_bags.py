@@ -25,12 +25,18 @@ def make(lists: Lists) -> Bags:
         lengths.cumsum(0),
         torch.arange(len(lists)),
         num_embeddings=100,
+        weights=torch.arange(sum(map(len, lists))) / 8,
     )
 
 
 def lists_of(bags: Bags) -> Lists:
     pairs = zip(bags.offsets[:-1], bags.offsets[1:], strict=True)
     return [bags.indices[start:stop].tolist() for start, stop in pairs]
+
+
+def weights_of(bags: Bags) -> list[list[float]]:
+    assert bags.weights is not None
+    return [one.tolist() for one in torch.split(bags.weights, bags.lengths.tolist())]
 
 
 def test_equal_bags_hold_the_same() -> None:
@@ -41,6 +47,8 @@ def test_equal_bags_hold_the_same() -> None:
     assert make(lists) != make(lists[:2])
     assert make(lists) != dataclasses.replace(make(lists), labels=torch.tensor([0, 1, 1]))
     assert make(lists) != dataclasses.replace(make(lists), num_embeddings=101)
+    assert make(lists) != dataclasses.replace(make(lists), weights=None)
+    assert make(lists) != dataclasses.replace(make(lists), weights=torch.zeros(5))
     assert make(lists) != lists
     assert dataclasses.replace(make(lists)) == make(lists)
 
@@ -77,13 +85,29 @@ def test_what_breaks_the_layout_is_refused(
         Bags(indices, torch.as_tensor(offsets), torch.tensor(labels), num_embeddings=5)
 
 
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (torch.ones(3).double(), "weights must be torch.float32"),
+        (torch.ones(2), "3 indices need as many weights, not 2"),
+        (torch.tensor([1, -0.5, 2]), "weights of -0.5 to 2.0 must be finite and not negative"),
+        (torch.tensor([1, torch.nan, 2]), "weights of nan to nan must be finite"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused(weights: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Bags(INDICES, torch.tensor([0, 3]), torch.tensor([0]), weights=weights)
+
+
 @given(LISTS, st.data())
 def test_select_is_indexing(lists: Lists, data: st.DataObject) -> None:
     rows = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=20))
     selected = make(lists).select(torch.tensor(rows, dtype=torch.int64))
     assert lists_of(selected) == [lists[row] for row in rows]
     assert selected.labels.tolist() == rows
-    Bags(selected.indices, selected.offsets, selected.labels, 100)  # passes the checks
+    dataclasses.replace(selected)  # passes the checks
+    weights = weights_of(make(lists))
+    assert weights_of(selected) == [weights[row] for row in rows]
 
 
 @given(LISTS, st.data())
@@ -93,10 +117,7 @@ def test_slice_is_slicing_and_concatenate_undoes_it(lists: Lists, data: st.DataO
     left, right = bags.slice(0, cut), bags.slice(cut, len(lists))
     assert lists_of(left) == lists[:cut]
     assert lists_of(right) == lists[cut:]
-    whole = Bags.concatenate([left, right])
-    assert torch.equal(whole.indices, bags.indices)
-    assert torch.equal(whole.offsets, bags.offsets)
-    assert torch.equal(whole.labels, bags.labels)
+    assert Bags.concatenate([left, right]) == bags
 
 
 def test_slice_shares_memory_and_knows_its_limits() -> None:
@@ -111,15 +132,15 @@ def test_concatenate_refuses_what_does_not_belong_together() -> None:
     other = Bags(bags.indices, bags.offsets, bags.labels, num_embeddings=7)
     with pytest.raises(ValueError, match="different vocabularies"):
         Bags.concatenate([bags, other])
+    with pytest.raises(ValueError, match="bags with weights and bags without"):
+        Bags.concatenate([bags, dataclasses.replace(bags, weights=None)])
     with pytest.raises(ValueError, match="nothing"):
         Bags.concatenate([])
 
 
-def test_to_moves_all_three() -> None:
+def test_to_moves_all() -> None:
     moved = make([[1, 2], []]).to("meta")
-    assert {moved.indices.device.type, moved.offsets.device.type, moved.labels.device.type} == {
-        "meta"
-    }
+    assert {one.device.type for one in moved._tensors if one is not None} == {"meta"}
 
 
 @given(LISTS, st.integers(1, 5), st.integers(0, 1000))

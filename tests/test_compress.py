@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from torch import nn
 
 from benchmarks.measure import Results
 from benchmarks.report import Figures, compression
+from tests.conftest import MODES
 from tests.test_tokens import config
 from textcls import Classifier
 from textcls.config import Mode
@@ -42,7 +43,6 @@ from textcls.model.folder import ModelParts, load_model, save_model
 from textcls.model.table import CODEBOOKS, CODES, INT8, SCALE
 from textcls.report.shrinkage import best, curve_picture, curve_table
 
-MODES: tuple[Mode, ...] = get_args(Mode)
 NGRAMS: dict[str, dict[str, Any]] = {
     "words": {},
     "exact": {"ngrams": 3, "min_freq": 2},

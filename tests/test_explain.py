@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from torch import nn
 
+from tests.conftest import MODES
 from tests.test_tokens import RULES, config, tokenize
 from textcls import Classifier
 from textcls.config import Mode
@@ -35,7 +36,6 @@ from textcls.report.explain import (
     whole,
 )
 
-MODES: tuple[Mode, ...] = get_args(Mode)
 TRAIN = [
     "A good film, not dull at all!",
     "not good, not bad: a dull film.",

@@ -22,8 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.conftest import shared
-from tests.test_model import MODES
+from tests.conftest import MODES, shared
 from tests.test_tokens import RULES, config, torchtext_basic_english
 from textcls import Classifier, __version__
 from textcls.config import Mode

@@ -6,7 +6,7 @@ import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from tests.conftest import MODES
 from tests.test_tokens import config
 from textcls import Classifier
 from textcls.config import Mode
@@ -63,7 +64,7 @@ STORES = ("float32", "int8", "codes", "int8 buckets", "float32 buckets")
 
 
 @pytest.mark.parametrize("store", STORES)
-@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("mode", MODES)
 def test_a_stored_model_comes_back_as_it_was(mode: Mode, store: str, tmp_path: Path) -> None:
     parts = make_parts(mode, store)
     save_model(parts, tmp_path / "model")

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +26,7 @@ from textcls.data.transpose import transpose
 from textcls.errors import Interrupted
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.pooling import WEIGHT_SCALE, TransposedEmbeddingBag
+from textcls.pooling import KERNEL_MODES
 from textcls.training import loop, steps
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer
@@ -141,7 +142,7 @@ LONG = [[2] * (TILE * (JOINED + 3)) + [3] * TILE, [2, 4, 3, 3], [], [4] * 3 * TI
 
 
 @pytest.mark.parametrize("dense", [True, False])
-@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("mode", KERNEL_MODES)
 @pytest.mark.parametrize(("rows", "dim"), [(LONG, 5), ([[3], [2, 7, 2, 1], [], [5, 6, 3]], 70)])
 def test_pooling_and_gradient_against_float64(
     mode: Mode, dense: bool, rows: list[list[int]], dim: int, monkeypatch: pytest.MonkeyPatch
@@ -245,7 +246,7 @@ def assert_same_training(mode: Mode, config: Config, sparse: bool, objective: Ob
 
 
 @pytest.mark.parametrize("sparse", [True, False])
-@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("mode", KERNEL_MODES)
 def test_captured_steps_train_as_the_plain_ones_do(mode: Mode, sparse: bool) -> None:
     config = make_config("optimizer=adagrad")
     assert_same_training(mode, config, sparse, Objective())

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.conftest import make_config
+from tests.conftest import MODES, make_config
 from tests.test_tokens import config, tokenize
 from textcls import Classifier
 from textcls.config import Mode
@@ -24,7 +23,6 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untra
 from textcls.model.folder import ModelParts, save_model
 from textcls.model.pooling import WEIGHT_SCALE
 
-MODES: tuple[Mode, ...] = get_args(Mode)
 INDICES = torch.tensor([1, 2, 4, 4, 3, 2, 9], dtype=torch.int32)
 OFFSETS = torch.tensor([0, 3, 7])
 # Row i of the seed example's table: i, -i, i squared, 10 - i.
@@ -33,8 +31,14 @@ POOLED = {
     "mean": [[7 / 3, -7 / 3, 7.0, 23 / 3], [4.5, -4.5, 27.5, 5.5]],
     "sum": [[7.0, -7.0, 21.0, 23.0], [18.0, -18.0, 110.0, 22.0]],
     "max": [[4.0, -1.0, 16.0, 9.0], [9.0, -2.0, 81.0, 8.0]],
-    # Token i weighs i.
-    "weighted_sum": [[21.0, -21.0, 73.0, 49.0], [110.0, -110.0, 828.0, 70.0]],
+    "sqrtn": [[7 / 3**0.5, -7 / 3**0.5, 21 / 3**0.5, 23 / 3**0.5], [9.0, -9.0, 55.0, 11.0]],
+}
+# Token i weighs i.
+WEIGHED = torch.tensor([[21.0, -21.0, 73.0, 49.0], [110.0, -110.0, 828.0, 70.0]])
+POOLED |= {
+    "weighted_mean": (WEIGHED / torch.tensor([[3.0], [4.0]])).tolist(),
+    "weighted_sum": WEIGHED.tolist(),
+    "weighted_sqrtn": (WEIGHED / torch.tensor([[3.0], [4.0]]).sqrt()).tolist(),
 }
 
 
@@ -69,13 +73,14 @@ def test_pooling_is_a_loop_over_bags_without_padding(mode: Mode, lists: list[lis
         "mean": lambda x: x.mean(0),
         "sum": lambda x: x.sum(0),
         "max": lambda x: x.amax(0),
-        "weighted_sum": lambda x: x.sum(0),  # all weigh 1
+        "sqrtn": lambda x: x.sum(0) / len(x) ** 0.5,
     }
     expected = []
     for row in lists:
         vectors = model.embedding.weight[[i for i in row if i != 1]]
         parts = [
-            reduce[part](vectors) if len(vectors) else torch.zeros(3) for part in mode.split("+")
+            reduce[part](vectors) if len(vectors) else torch.zeros(3)
+            for part in mode.removeprefix("weighted_").split("+")  # whose tokens all weigh 1
         ]
         expected.append(torch.cat(parts))
     torch.testing.assert_close(model.embed(indices, offsets), torch.stack(expected))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.conftest import make_config, python_calls
+from tests.conftest import MODES, make_config, python_calls
 from textcls.config import Mode
 from textcls.data.transpose import Transpose, _transpose_on_device, transpose
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.pooling import WEIGHT_SCALE, TransposedEmbeddingBag
 from textcls.training.optimizer import Optimizer
 
-MODES: tuple[Mode, ...] = get_args(Mode)
 ROWS, DIM = 9, 5
 LISTS = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=7), min_size=1, max_size=8)
 Lists = list[list[int]]
@@ -79,35 +78,49 @@ class Plain(nn.Module):
             self.register_parameter(name, nn.Parameter(parameter.detach().to(dtype, copy=True)))
 
     def forward(self, indices: Tensor, offsets: Tensor, weights: Tensor | None = None) -> Tensor:
-        parts = self.mode.split("+")
-        if self.mode == "weighted_sum":
-            parts = ["sum"]
-            weights = 1 + WEIGHT_SCALE * self.get_parameter("weighing")[indices.long(), 0]
-        return torch.cat(
-            [
-                F.embedding_bag(
-                    indices, self.get_parameter("weight"), offsets, mode=part,
-                    per_sample_weights=weights, include_last_offset=True, padding_idx=self.padding,
-                )
-                for part in parts
-            ],
-            1,
-        )  # fmt: skip
+        table = self.get_parameter("weight")
+        counts = torch.ones(len(indices)) if weights is None else weights.detach().float()
+        counts = counts * (indices != self.padding)
+        factors = weights
+        if self.mode.startswith("weighted_"):
+            factors = 1 + WEIGHT_SCALE * self.get_parameter("weighing")[indices.long(), 0]
+            factors = factors if weights is None else factors * weights
+
+        def pool(part: str, factors: Tensor | None) -> Tensor:
+            return F.embedding_bag(
+                indices, table, offsets, mode=part, per_sample_weights=factors,
+                include_last_offset=True, padding_idx=self.padding,
+            )  # fmt: skip
+
+        pooled = []
+        for part in self.mode.removeprefix("weighted_").split("+"):
+            if part == "max" or (part == "mean" and factors is None):
+                pooled.append(pool(part, None))
+                continue
+            pooled.append(pool("sum", factors))
+            if part != "sum":
+                counted = counts if part == "mean" else counts.square()
+                of_bags = [one.sum() for one in torch.split(counted, offsets.diff().tolist())]
+                norms = torch.stack(of_bags)[:, None].to(table.dtype)
+                norms = norms if part == "mean" else norms.sqrt()
+                pooled[-1] = pooled[-1] / torch.where(norms > 0, norms, 1)
+        return torch.cat(pooled, 1)
 
 
 def gradients(
     module: nn.Module, indices: Tensor, offsets: Tensor, weights: Tensor | None, **more: Any
 ) -> dict[str, Tensor]:
     """Return the pooled vectors, and the gradients by name of what they were pooled with."""
+    learns_weights = weights is not None and weights.requires_grad
     if weights is not None:
-        weights = weights.detach().clone().requires_grad_()
+        weights = weights.detach().clone().requires_grad_(learns_weights)
     module.zero_grad()
     pooled = module(indices, offsets, weights, **more)
     torch.manual_seed(5)
     # The same numbers in every dtype.
     pooled.backward(torch.randn(pooled.shape).bfloat16().to(pooled.dtype))
     learned = dict(module.named_parameters())
-    if weights is not None:
+    if learns_weights:
         learned["weights"] = weights  # type: ignore[assignment]
     found = {"pooled": pooled.detach()}
     for name, parameter in learned.items():
@@ -124,6 +137,7 @@ def gradients(
     padding=st.sampled_from([None, 0, 3]),
     sparse=st.booleans(),
     ahead=st.booleans(),
+    weighted=st.booleans(),
 )
 def test_gradients_are_those_of_torch(
     dtype: torch.dtype,
@@ -133,11 +147,17 @@ def test_gradients_are_those_of_torch(
     padding: int | None,
     sparse: bool,
     ahead: bool,
+    weighted: bool,
 ) -> None:
     torch.manual_seed(2)
     indices, offsets = flat(lists, integers)
     plain_mode: Any = "sum" if mode == "per_sample_weights" else mode
-    weights = torch.randn(len(indices), dtype=dtype) if mode == "per_sample_weights" else None
+    weights = None
+    if mode == "per_sample_weights":
+        weights = torch.randn(len(indices), dtype=dtype, requires_grad=True)
+    elif weighted:
+        # Some weigh nothing; and a half can say what all weigh.
+        weights = torch.randint(0, 9, (len(indices),)).float() / 4
     module = TransposedEmbeddingBag(ROWS, DIM, plain_mode, padding, sparse)
     if module.weighing is not None:
         nn.init.normal_(module.weighing)
@@ -196,7 +216,7 @@ def test_a_batch_of_nothing() -> None:
 def test_the_state_dict_is_that_of_torch(mode: Mode) -> None:
     ours, theirs = TransposedEmbeddingBag(4, 2, mode), nn.EmbeddingBag(4, 2)
     state = ours.state_dict()
-    if mode == "weighted_sum":
+    if mode.startswith("weighted_"):
         assert not state.pop("weighing").any()
     theirs.load_state_dict(state)
     assert list(state) == list(theirs.state_dict())
@@ -206,9 +226,9 @@ def test_what_it_refuses() -> None:
     indices, offsets = flat([[1, 2]])
     with pytest.raises(ValueError, match="offsets say where bags begin"):
         TransposedEmbeddingBag(4, 2)(indices)
-    with pytest.raises(ValueError, match="go with mode='sum', not with 'max'"):
-        TransposedEmbeddingBag(4, 2, "max")(indices, offsets, torch.ones(2))
-    with pytest.raises(ValueError, match=r"mode='max\+mean': take one of mean, sum, max,"):
+    with pytest.raises(ValueError, match="have no gradient with mode='mean'"):
+        TransposedEmbeddingBag(4, 2)(indices, offsets, torch.ones(2, requires_grad=True))
+    with pytest.raises(ValueError, match=r"mode='max\+mean': take one of mean, sum, sqrtn, max,"):
         TransposedEmbeddingBag(4, 2, "max+mean")  # type: ignore[arg-type]
 
 
@@ -299,10 +319,14 @@ def test_dense_updates_are_those_of_torch(name: str, decay: float) -> None:
     assert_close(steps(False, ours(*overrides)), steps(False, torchs((TORCHS[name], "", options))))
 
 
-@pytest.mark.parametrize("name", ["sgd", "adagrad"])
-def test_touched_rows_get_the_dense_update(name: str) -> None:
-    expected = steps(False, torchs((TORCHS[name], "", {})))
-    assert_close(steps(True, ours(f"optimizer={name}")), expected)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("sgd", {}), ("adagrad", {}), ("adagrad", {"initial_accumulator_value": 1e-4})],
+)
+def test_touched_rows_get_the_dense_update(name: str, options: dict[str, Any]) -> None:
+    expected = steps(False, torchs((TORCHS[name], "", options)))
+    overrides = [f"+optimizer.{key}={value}" for key, value in options.items()]
+    assert_close(steps(True, ours(f"optimizer={name}", *overrides)), expected)
 
 
 def test_adam_on_touched_rows_is_torchs_sparse_adam() -> None:
@@ -404,7 +428,9 @@ def test_python_does_not_walk_the_documents(mode: Mode) -> None:
         def epoch() -> None:
             for batch in batches(bags, epoch_order(len(bags), 1, 0), 3 * number):
                 optimizer.zero_grad()
-                model(batch.bags.indices, batch.bags.offsets, batch.transposed).sum().backward()
+                bags_of = batch.bags
+                logits = model(bags_of.indices, bags_of.offsets, None, batch.transposed)
+                logits.sum().backward()
                 optimizer.step(0.1)
 
         epoch()  # what is imported or made at first use

@@ -6,7 +6,7 @@ import math
 import os
 import signal
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
-from tests.conftest import make_config, with_options
+from tests.conftest import MODES, make_config, with_options
 from textcls.config import Config, Mode
 from textcls.data.bags import Bags
 from textcls.errors import InputError, Interrupted, TextclsError
@@ -119,7 +119,7 @@ def without_times(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in record.items() if k not in timed} for record in records]
 
 
-@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("mode", MODES)
 def test_the_loop_is_plain_torch(mode: Mode, tmp_path: Path) -> None:
     """The oracle: the same epochs in a few lines of the most obvious code, bag by bag."""
     config = config_of(f"model.mode={mode}", "schedule=constant", "optimizer=sgd", epochs=2)
@@ -161,7 +161,7 @@ def test_every_optimizer_and_schedule_learns(name: str, schedule: str, tmp_path:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
-@pytest.mark.parametrize("mode", get_args(Mode))
+@pytest.mark.parametrize("mode", MODES)
 def test_touched_rows_train_to_the_same_weights(mode: Mode, optimizer: str, tmp_path: Path) -> None:
     found = [
         weights(train(config_of(f"model.mode={mode}", f"optimizer={optimizer}", "optimizer.lr=0.3",

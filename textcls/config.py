@@ -23,10 +23,12 @@ from textcls.errors import InputError
 from textcls.naming import option
 from textcls.sizes import parse_size
 
-# "+" puts poolings side by side, always in this order; weighted_sum learns a weight per token.
+# "+" puts poolings side by side, always in this order; "weighted_" learns a weight per token id.
 Mode = Literal[
-    "mean", "sum", "max", "mean+sum", "mean+max", "sum+max", "mean+sum+max", "weighted_sum"
-]
+    "mean", "sum", "sqrtn", "max", "mean+sum", "mean+sqrtn", "mean+max", "sum+sqrtn", "sum+max",
+    "sqrtn+max", "mean+sum+sqrtn", "mean+sum+max", "mean+sqrtn+max", "sum+sqrtn+max",
+    "mean+sum+sqrtn+max", "weighted_mean", "weighted_sum", "weighted_sqrtn",
+]  # fmt: skip
 # How the fields of a csv hold the delimiter: in quotes that are doubled inside, in quotes after a
 # backslash, or not at all.
 Quoting = Literal["double", "backslash", "none"]
@@ -182,6 +184,8 @@ class OptimizerConfig:
     rows: Literal["auto", "all", "touched"]
     momentum: Fraction = 0.0
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    # Adagrad's: 0 makes the first step of every number as large as lr, however small its gradient.
+    initial_accumulator_value: NonNegative = 0.0
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,4 +1,10 @@
-"""How the rows of a bag become one vector: a mode's name, and what it stands for."""
+"""How the rows of a bag become one vector: a mode's name, and what it stands for.
+
+With w the weights of a bag's entries (1 where they have none) and e the rows of their ids::
+
+    sum     Σ w·e        mean    Σ w·e / Σ w        sqrtn   Σ w·e / √Σ w²
+    max     of each number the largest of the rows, whatever their weights
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,10 @@ from typing import cast, get_args
 from textcls.config import Mode
 
 MODES: tuple[Mode, ...] = get_args(Mode)
+# Those that the kernels of textcls.model.kernels have.
+KERNEL_MODES: tuple[Mode, ...] = (
+    "mean", "sum", "max", "mean+sum", "mean+max", "sum+max", "mean+sum+max", "weighted_sum",
+)  # fmt: skip
 _LEARNED = "weighted_"
 
 
@@ -17,7 +27,7 @@ class Pooling:
     """One or several ways of pooling, side by side.
 
     Attributes:
-        parts: of ``mean``, ``sum`` and ``max``, in this order.
+        parts: of ``mean``, ``sum``, ``sqrtn`` and ``max``, in this order.
         learned: whether each row is multiplied by a learned weight of its id; then there is one
             part, a linear one.
     """

@@ -26,7 +26,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 import triton
@@ -51,6 +51,7 @@ from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.errors import InputError, first_line, status_and_reason
 from textcls.files import write_whole
+from textcls.pooling import KERNEL_MODES
 
 # Speed is measured on the first.
 CORPORA = ("imdb", "ag_news", "sst2")
@@ -146,7 +147,7 @@ def run(file: Path, folder: Path, quick: bool) -> Results:
 
     of_speed = next(iter(packed.values()))  # IMDb
     words = Bags.concatenate([of_speed.train, of_speed.validation, of_speed.test])
-    for mode in get_args(Mode):
+    for mode in KERNEL_MODES:
         for sparse in (True, False):
             take("gradients", gradient_errors, plan, device, mode, sparse, mode=mode, sparse=sparse)
     for mode in plan.modes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -28,7 +28,8 @@ class Bags:
         offsets       0       3          7   7            int64  [num_bags + 1]
         labels        1       0          1                int64  [num_bags]
 
-    Bag ``b`` is ``indices[offsets[b]:offsets[b + 1]]``; an empty bag pools to zeros.
+    Bag ``b`` is ``indices[offsets[b]:offsets[b + 1]]``; an empty bag pools to zeros. Where entries
+    weigh differently, ``weights`` has a number for each of the indices.
 
     torch accepts a wrong last offset in silence (the last bag is then cut short or padded with
     garbage), so everything is checked here, where bags are made.
@@ -37,9 +38,8 @@ class Bags:
         indices: int32 ``[num_tokens]``, token ids, ``0 <= id < num_embeddings``.
         offsets: int64 ``[num_bags + 1]``, first 0, never falling, last ``len(indices)``.
         labels: int64 ``[num_bags]``, class numbers.
-
-    Attributes:
-        num_embeddings: where given, the ids were checked to lie below it.
+        num_embeddings: where given, the ids are checked to lie below it.
+        weights: float32 ``[num_tokens]``, finite and not negative; None: every entry weighs 1.
 
     Raises:
         ValueError: a shape, dtype, device or value that breaks the above.
@@ -49,21 +49,23 @@ class Bags:
     offsets: Tensor
     labels: Tensor
     num_embeddings: int | None = None
+    weights: Tensor | None = None
 
     def __post_init__(self) -> None:
-        indices, offsets, labels = self.indices, self.offsets, self.labels
+        indices, offsets, labels, weights = self.indices, self.offsets, self.labels, self.weights
         for name, tensor, dtype in (
             ("indices", indices, torch.int32),
             ("offsets", offsets, torch.int64),
             ("labels", labels, torch.int64),
+            ("weights", weights, torch.float32),
         ):
-            if tensor.dtype != dtype or tensor.dim() != 1:
+            if tensor is not None and (tensor.dtype != dtype or tensor.dim() != 1):
                 raise ValueError(
                     f"{name} must be {dtype} of one dimension, "
                     f"not {tensor.dtype} of shape {tuple(tensor.shape)}"
                 )
-        if len({indices.device, offsets.device, labels.device}) > 1:
-            raise ValueError("indices, offsets and labels must be on one device")
+        if len({one.device for one in self._tensors if one is not None}) > 1:
+            raise ValueError("indices, offsets, labels and weights must be on one device")
         if len(offsets) != len(labels) + 1:
             raise ValueError(
                 f"{len(labels)} labels need {len(labels) + 1} offsets, not {len(offsets)}"
@@ -88,9 +90,24 @@ class Bags:
                     f"token ids {int(low)} to {int(high)} must lie in 0 to "
                     f"{'…' if limit is None else limit - 1}"
                 )
+        if weights is not None:
+            if len(weights) != len(indices):
+                raise ValueError(f"{len(indices)} indices need as many weights, not {len(weights)}")
+            if len(weights):
+                lightest, heaviest = (float(one) for one in torch.aminmax(weights))
+                if not 0 <= lightest <= heaviest < float("inf"):  # nor is NaN
+                    raise ValueError(
+                        f"weights of {lightest} to {heaviest} must be finite and not negative"
+                    )
+
+    @property
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        return self.indices, self.offsets, self.labels, self.weights
 
     @classmethod
-    def _trusted(cls, indices: Tensor, offsets: Tensor, labels: Tensor, of: Bags) -> Bags:
+    def _trusted(
+        cls, indices: Tensor, offsets: Tensor, labels: Tensor, weights: Tensor | None, of: Bags
+    ) -> Bags:
         """Make bags out of checked bags, without the checks (and their device syncs)."""
         bags = object.__new__(cls)
         for name, value in (
@@ -98,6 +115,7 @@ class Bags:
             ("offsets", offsets),
             ("labels", labels),
             ("num_embeddings", of.num_embeddings),
+            ("weights", weights),
         ):
             object.__setattr__(bags, name, value)
         return bags
@@ -106,18 +124,17 @@ class Bags:
         return len(self.labels)
 
     def __eq__(self, other: object) -> bool:
-        """Say whether the same ids, offsets and labels are on the same device."""
+        """Say whether the same ids, offsets, labels and weights are on the same device."""
         if not isinstance(other, Bags):
             return NotImplemented
-        pairs = (
-            (self.indices, other.indices),
-            (self.offsets, other.offsets),
-            (self.labels, other.labels),
-        )
         return (
             self.num_embeddings == other.num_embeddings
             and self.device == other.device
-            and all(torch.equal(mine, others) for mine, others in pairs)
+            and all(
+                mine is others
+                or (mine is not None and others is not None and torch.equal(mine, others))
+                for mine, others in zip(self._tensors, other._tensors, strict=True)
+            )
         )
 
     # Equal bags would need equal hashes, for which all their ids would have to be read.
@@ -135,7 +152,7 @@ class Bags:
 
     @property
     def device(self) -> torch.device:
-        """The device of all three tensors."""
+        """The device of all tensors."""
         return self.indices.device
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Bags:
@@ -143,20 +160,20 @@ class Bags:
 
         With ``non_blocking`` nobody waits for the copy, if it is of bags in pinned memory.
         """
-        indices, offsets, labels = (
-            tensor.to(device, non_blocking=non_blocking)
-            for tensor in (self.indices, self.offsets, self.labels)
-        )
-        return self._trusted(indices, offsets, labels, self)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Bags:
         """Return the bags in memory that cannot be swapped, for copies that nobody waits for."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Bags:
+        weights = None if self.weights is None else change(self.weights)
         return self._trusted(
-            self.indices.pin_memory(), self.offsets.pin_memory(), self.labels.pin_memory(), self
+            change(self.indices), change(self.offsets), change(self.labels), weights, self
         )
 
     def slice(self, start: int, stop: int) -> Bags:
-        """Return bags ``start`` to ``stop - 1``; their indices are a view, not a copy.
+        """Return bags ``start`` to ``stop - 1``; their indices and weights are views.
 
         Raises:
             ValueError: not ``0 <= start <= stop <= len(self)``.
@@ -165,8 +182,9 @@ class Bags:
             raise ValueError(f"no bags {start} to {stop} among {len(self)}")
         offsets = self.offsets[start : stop + 1]
         first, last = int(offsets[0]), int(offsets[-1])
+        weights = None if self.weights is None else self.weights[first:last]
         return self._trusted(
-            self.indices[first:last], offsets - first, self.labels[start:stop], self
+            self.indices[first:last], offsets - first, self.labels[start:stop], weights, self
         )
 
     def select(self, rows: Tensor) -> Bags:
@@ -175,14 +193,11 @@ class Bags:
         Args:
             rows: int64 ``[n]`` of bag numbers, ``0 <= row < len(self)``, on the bags' device.
         """
+        weights = self.weights
         if self.device.type == "cpu":
-            from textcls.arrow import integers  # brings Arrow, which a GPU does without
-
-            taken = self._as_binary.take(integers(rows.numpy()))
-            _, ends, data = taken.buffers()
-            offsets = torch.from_numpy(np.frombuffer(ends, np.int64, len(rows) + 1) // 4)
-            num_tokens = int(offsets[-1])
-            indices = torch.from_numpy(np.frombuffer(data or b"", np.int32, num_tokens).copy())
+            offsets, indices = _taken(self._ids_as_binary, rows, np.int32)
+            if weights is not None:
+                _, weights = _taken(self._weights_as_binary, rows, np.float32)
         else:
             lengths = self.lengths[rows]
             offsets = torch.zeros(len(rows) + 1, dtype=torch.int64, device=self.device)
@@ -192,26 +207,27 @@ class Bags:
             shift = torch.repeat_interleave(
                 self.offsets[rows] - offsets[:-1], lengths, output_size=num_tokens
             )
-            indices = self.indices[shift.add_(torch.arange(num_tokens, device=self.device))]
-        return self._trusted(indices, offsets, self.labels[rows], self)
+            places = shift.add_(torch.arange(num_tokens, device=self.device))
+            indices = self.indices[places]
+            weights = None if weights is None else weights[places]
+        return self._trusted(indices, offsets, self.labels[rows], weights, self)
 
     @cached_property
-    def _as_binary(self) -> pa.LargeBinaryArray:
-        """Each bag's ids as one value of bytes, which Arrow copies whole: as fast as memory."""
-        import pyarrow as pa
+    def _ids_as_binary(self) -> pa.LargeBinaryArray:
+        return _as_binary(self.offsets, self.indices)
 
-        return pa.LargeBinaryArray.from_buffers(
-            pa.large_binary(),
-            len(self),
-            [None, pa.py_buffer(self.offsets.numpy() * 4), pa.py_buffer(self.indices.numpy())],
-        )
+    @cached_property
+    def _weights_as_binary(self) -> pa.LargeBinaryArray:
+        assert self.weights is not None
+        return _as_binary(self.offsets, self.weights)
 
     @staticmethod
     def concatenate(parts: Sequence[Bags]) -> Bags:
         """Join bags one after another.
 
         Raises:
-            ValueError: no parts, or parts over different vocabularies or devices.
+            ValueError: no parts, parts over different vocabularies or devices, or of which some
+                have weights and some have none.
         """
         if not parts:
             raise ValueError("nothing to concatenate")
@@ -219,10 +235,40 @@ class Bags:
             raise ValueError("bags over different vocabularies cannot be concatenated")
         if len({part.device for part in parts}) > 1:
             raise ValueError("bags on different devices cannot be concatenated")
+        weights = [part.weights for part in parts if part.weights is not None]
+        if 0 < len(weights) < len(parts):
+            raise ValueError("bags with weights and bags without cannot be concatenated")
         lengths = torch.cat([part.lengths for part in parts])
         return Bags._trusted(
             torch.cat([part.indices for part in parts]),
             torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
             torch.cat([part.labels for part in parts]),
+            torch.cat(weights) if weights else None,
             parts[0],
         )
+
+
+def _as_binary(offsets: Tensor, values: Tensor) -> pa.LargeBinaryArray:
+    """Return each bag's values, of 4 bytes, as one value of bytes.
+
+    Arrow copies these whole, as fast as memory.
+    """
+    import pyarrow as pa
+
+    return pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(),
+        len(offsets) - 1,
+        [None, pa.py_buffer(offsets.numpy() * 4), pa.py_buffer(values.numpy())],
+    )
+
+
+def _taken(
+    bags: pa.LargeBinaryArray, rows: Tensor, dtype: type[np.generic]
+) -> tuple[Tensor, Tensor]:
+    """Return the offsets and the values, of 4 bytes each, of some bags."""
+    from textcls.arrow import integers  # brings Arrow, which a GPU does without
+
+    _, ends, data = bags.take(integers(rows.numpy())).buffers()
+    offsets = torch.from_numpy(np.frombuffer(ends, np.int64, len(rows) + 1) // 4)
+    values = np.frombuffer(data or b"", dtype, int(offsets[-1])).copy()
+    return offsets, torch.from_numpy(values)

@@ -68,7 +68,9 @@ def batches(
         for start in range(0, len(group), batch_size):
             stop = min(start + batch_size, len(group))
             batch = gathered.slice(start, stop)
-            turned = transpose(batch.indices, batch.offsets) if transposed else None
+            turned = None
+            if transposed:
+                turned = transpose(batch.indices, batch.offsets, batch.weights is not None)
             made.append(Batch(group[start:stop], batch, turned))
         return made
 

@@ -27,12 +27,13 @@ class EmbeddingBagClassifier(nn.Module):
         1  embedding.weight   one row per token id                 [num_embeddings, embedding_dim]
         2  offsets split      [1, 2, 4]          [4, 3]
         3  look up            rows 1, 2, 4       rows 4, 3
-        4  pool               mean, sum or max over the rows of each bag
+        4  pool               mean, sum, … over the rows of each bag
         5  pooled             one vector per bag                   [num_bags, embedding_dim]
         then  linear(pooled)  one score per class and bag          [num_bags, num_classes]
 
-    Of several poolings, as in ``mean+max``, step 5 puts the vectors side by side (``pooled_dim``);
-    for ``weighted_sum`` step 3 multiplies each row by its token's learned weight.
+    Of several poolings, as in ``mean+max``, step 5 puts the vectors side by side (``pooled_dim``).
+    Entries may have weights, by which step 3 multiplies their rows; so it does by what the
+    ``weighted_`` modes learn of each token. :mod:`textcls.pooling` has the modes.
 
     An empty bag pools to zeros, so that its scores are the linear layer's bias. The row of
     ``padding_id`` is zero, never learns, and is left out of every mode's pooling.
@@ -65,23 +66,35 @@ class EmbeddingBagClassifier(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def embed(
-        self, indices: Tensor, offsets: Tensor, transposed: Transpose | None = None
+        self,
+        indices: Tensor,
+        offsets: Tensor,
+        weights: Tensor | None = None,
+        transposed: Transpose | None = None,
     ) -> Tensor:
         """Return the pooled vectors, float ``[num_bags, pooled_dim]``.
 
         Args:
             indices: int32 or int64 ``[num_tokens]``.
             offsets: int32 or int64 ``[num_bags + 1]``, first 0, last ``num_tokens``.
-            transposed: the batch's transpose, where it was made ahead for the backward pass.
+            weights: float ``[num_tokens]``, not negative; None: every entry weighs 1.
+            transposed: the batch's transpose, where it was made ahead for the backward pass; with
+                positions, if there are weights.
         """
-        pooled: Tensor = self.embedding(indices, offsets, transposed=transposed)
+        pooled: Tensor = self.embedding(indices, offsets, weights, transposed)
         return pooled
 
     def forward(
-        self, indices: Tensor, offsets: Tensor, transposed: Transpose | None = None
+        self,
+        indices: Tensor,
+        offsets: Tensor,
+        weights: Tensor | None = None,
+        transposed: Transpose | None = None,
     ) -> Tensor:
         """Return the class scores (logits), float ``[num_bags, num_classes]``."""
-        scores: Tensor = self.linear(self.dropout(self.embed(indices, offsets, transposed)))
+        scores: Tensor = self.linear(
+            self.dropout(self.embed(indices, offsets, weights, transposed))
+        )
         return scores
 
 
@@ -134,7 +147,7 @@ def pooled_of(model: EmbeddingBagClassifier, bags: Bags) -> Tensor:
 @torch.inference_mode()
 def _in_runs(
     model: EmbeddingBagClassifier,
-    compute: Callable[[Tensor, Tensor], Tensor],
+    compute: Callable[[Tensor, Tensor, Tensor | None], Tensor],
     bags: Bags,
     width: int,
 ) -> Tensor:
@@ -147,7 +160,7 @@ def _in_runs(
     parts = []
     for run in runs_of_bags(bags, *sizes):
         here = run.to(device)
-        parts.append(compute(here.indices, here.offsets).float().cpu())
+        parts.append(compute(here.indices, here.offsets, here.weights).float().cpu())
     if was_training:
         model.train()
     return torch.cat(parts) if parts else torch.zeros(0, width)

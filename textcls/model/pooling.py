@@ -41,9 +41,16 @@ class TransposedEmbeddingBag(nn.EmbeddingBag):
     """``nn.EmbeddingBag(include_last_offset=True)``: same results, same state dict, fast gradient.
 
     Equal to torch's module up to float rounding, for each of its modes, with empty bags (zeros),
-    duplicates, padding and ``per_sample_weights``. It has more modes than torch's: ``mean+max`` and
-    the like put several poolings side by side; ``weighted_sum`` learns ``per_sample_weights``, one
-    for each token of the vocabulary.
+    duplicates, padding and ``per_sample_weights``. It has more than torch's:
+
+    - ``sqrtn``, the weighted sum over the root of the sum of the squared weights; so TensorFlow
+      calls this combiner (https://www.tensorflow.org/api_docs/python/tf/nn/embedding_lookup_sparse);
+    - ``per_sample_weights`` with every mode: of ``mean`` they are divided by their sum, ``max``
+      leaves them aside;
+    - ``mean+max`` and the like, which put several poolings side by side;
+    - ``weighted_sum``, ``weighted_mean`` and ``weighted_sqrtn``, which learn a factor of each id's
+      weight. (What is divided by is made of the given weights alone.)
+
     See https://docs.pytorch.org/docs/stable/generated/torch.nn.EmbeddingBag.html.
 
     Args:
@@ -56,8 +63,9 @@ class TransposedEmbeddingBag(nn.EmbeddingBag):
 
     Attributes:
         pooling: what the mode stands for.
-        weighing: float ``[num_embeddings, 1]`` of ``weighted_sum``, None in other modes: token v
-            weighs ``1 + WEIGHT_SCALE * weighing[v]``. It begins at zero: as the plain sum.
+        weighing: float ``[num_embeddings, 1]`` of the ``weighted_`` modes, None in others: the
+            weight of token v is multiplied by ``1 + WEIGHT_SCALE * weighing[v]``. It begins at
+            zero: as the plain mode.
         pooled_dim: numbers per pooled vector.
     """
 
@@ -101,43 +109,53 @@ class TransposedEmbeddingBag(nn.EmbeddingBag):
         Args:
             input: int32 or int64 ``[num_tokens]``, the flat token ids.
             offsets: int32 or int64 ``[num_bags + 1]``, first 0, last ``num_tokens``.
-            per_sample_weights: one weight per token, ``[num_tokens]`` of the weight's dtype; for
-                sum only.
+            per_sample_weights: one weight per token, float ``[num_tokens]``, not negative but for
+                sum; None: each weighs 1. A gradient of theirs is to be had for sum only.
             transposed: :func:`transpose` of the batch, made ahead (with positions if there are
                 ``per_sample_weights``); without it, the backward pass makes it. ``max`` needs none.
 
         Raises:
-            ValueError: no offsets, or weights with another mode than sum.
+            ValueError: no offsets, or weights that want a gradient with another mode than sum.
         """
         if offsets is None:
             raise ValueError("offsets say where bags begin: [0, ..., len(input)]")
-        if per_sample_weights is not None and self.mode != "sum":
-            raise ValueError(f"per_sample_weights go with mode='sum', not with '{self.mode}'")
+        learns = per_sample_weights is not None and per_sample_weights.requires_grad
+        if learns and self.mode != "sum":
+            raise ValueError(f"per_sample_weights have no gradient with mode='{self.mode}'")
         padding = self.padding_idx
         # torch's CPU kernel is thirty times slower where it has to look for padding.
         if padding is not None and input.device.type == "cpu":
             tokens = input if transposed is None else transposed.rows
             padding = padding if (tokens == padding).any() else None
-        # One integer type for both: int32 halves what the look-up reads beside the table.
-        batch = (input, offsets.to(input.dtype), transposed, padding, self.sparse)
-        pooled: Tensor
-        if self.weighing is not None:
-            pooled = _WeightedSum.apply(self.weight, self.weighing, *batch)  # type: ignore[no-untyped-call]
-        else:
-            pooled = _Pooling.apply(  # type: ignore[no-untyped-call]
-                self.weight, per_sample_weights, *batch, self.pooling.parts
-            )
+        pooled: Tensor = _Pooling.apply(  # type: ignore[no-untyped-call]
+            self.weight,
+            self.weighing,
+            per_sample_weights,
+            input,
+            offsets.to(input.dtype),  # int32 halves what the look-up reads beside the table
+            transposed,
+            padding,
+            self.sparse,
+            self.pooling.parts,
+        )
         return pooled
 
 
 class _Pooling(torch.autograd.Function):
-    """One or several of mean, sum and max, side by side."""
+    """One or several of mean, sum, sqrtn and max, side by side.
+
+    All but max are sums of the rows times their entries' weights, divided by a number of the bag.
+    Where weights are learned, each row v is multiplied by w[v] besides: with G[v], the sum of the
+    bags' gradients over the bags of v, the gradient of v's row is w[v] * G[v], and that of w[v] is
+    the dot product of its row and G[v].
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
         weight: Tensor,
-        per_sample_weights: Tensor | None,
+        weighing: Tensor | None,
+        weights: Tensor | None,
         indices: Tensor,
         offsets: Tensor,
         transposed: Transpose | None,
@@ -145,114 +163,109 @@ class _Pooling(torch.autograd.Function):
         sparse: bool,
         parts: tuple[str, ...],
     ) -> Tensor:
+        factors = None if weights is None else weights.to(weight.dtype)
+        if weighing is not None:
+            learned = _weights_of(indices, weighing)
+            factors = learned if factors is None else learned.mul_(factors)
         # torch's mean is half as fast as its sum. (Halves keep it: it divides before it rounds.)
         exact = weight.dtype in (torch.float32, torch.float64)
-        by_sum = "mean" in parts and padding is None and exact
+        by_kernel = "mean" in parts and factors is None and not (padding is None and exact)
+        norms, pooled = {}, {}
         lengths = chosen = None
-        pooled = {}
-        if "sum" in parts or by_sum:
-            pooled["sum"], _, _ = _look_up(
-                weight, indices, offsets, "sum", padding, per_sample_weights
-            )
-        if by_sum:
-            lengths = offsets.diff()
-            pooled["mean"] = pooled["sum"] / lengths.clamp(min=1).unsqueeze(1)
-        elif "mean" in parts:
+        if by_kernel:
             pooled["mean"], lengths, _ = _look_up(weight, indices, offsets, "mean", padding)
-        if "max" in parts:
-            pooled["max"], lengths, chosen = _look_up(weight, indices, offsets, "max", padding)
-        ctx.save_for_backward(weight, per_sample_weights, indices, offsets, lengths, chosen)
-        ctx.transposed, ctx.parts, ctx.padding, ctx.sparse = transposed, parts, padding, sparse
+            norms["mean"] = lengths.clamp(min=1).unsqueeze(1)
+        for part in parts:
+            if part == "max":
+                pooled[part], lengths, chosen = _look_up(weight, indices, offsets, part, padding)
+            elif part not in pooled:
+                if "sum" not in pooled:
+                    pooled["sum"], _, _ = _look_up(
+                        weight, indices, offsets, "sum", padding, factors
+                    )
+                if part != "sum":
+                    norms[part] = _norms_of(part, weights, indices, offsets, padding, weight.dtype)
+                    pooled[part] = (pooled["sum"] / norms[part]).to(weight.dtype)
+        ctx.save_for_backward(weight, weighing, weights, indices, offsets, lengths, chosen)
+        ctx.transposed, ctx.padding, ctx.sparse = transposed, padding, sparse
+        ctx.parts, ctx.norms = parts, norms
         return pooled[parts[0]] if len(parts) == 1 else torch.cat([pooled[p] for p in parts], 1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight, per_sample_weights, indices, offsets, lengths, chosen = ctx.saved_tensors
-        grad_weight = grad_per_sample_weights = None
+        weight, weighing, weights, indices, offsets, lengths, chosen = ctx.saved_tensors
+        grad_weight = grad_weighing = grad_weights = None
         # Halves add up with too few digits.
         grad = grad.to(torch.promote_types(grad.dtype, torch.float32))
         count = len(ctx.parts)
         of_part = dict(zip(ctx.parts, grad.chunk(count, 1) if count > 1 else [grad], strict=True))
-        if ctx.needs_input_grad[0]:
-            by_bag = of_part.get("sum")
-            if "mean" in of_part:
-                of_mean = of_part["mean"] / lengths.clamp(min=1).unsqueeze(1)
-                by_bag = of_mean if by_bag is None else of_mean + by_bag
+        if ctx.needs_input_grad[0] or ctx.needs_input_grad[1]:
+            of_max, by_bag = of_part.pop("max", None), None
+            for part, of_linear in of_part.items():
+                if part in ctx.norms:
+                    of_linear = of_linear / ctx.norms[part]
+                by_bag = of_linear if by_bag is None else by_bag + of_linear
             if by_bag is None:
-                rows, values = _backward_of_max(of_part["max"], chosen, lengths)
+                rows, values = _backward_of_max(of_max, chosen, lengths)
             else:
                 rows, values = _backward_of_sum(
                     by_bag,
-                    None if per_sample_weights is None else per_sample_weights.to(grad.dtype),
-                    ctx.transposed or transpose(indices, offsets, per_sample_weights is not None),
+                    None if weights is None else weights.to(grad.dtype),
+                    ctx.transposed or transpose(indices, offsets, weights is not None),
                 )
-                if "max" in of_part:
-                    credited, more = _backward_of_max(of_part["max"], chosen, lengths)
+                if of_max is not None:
+                    credited, more = _backward_of_max(of_max, chosen, lengths)
                     # Both ascend, and the batch has every token that max can credit.
                     values.index_add_(0, torch.searchsorted(rows, credited), more)
             if ctx.padding is not None:
                 values.masked_fill_((rows == ctx.padding).unsqueeze(1), 0)
-            grad_weight = _gradient(weight, rows, values, ctx.sparse)
-        if ctx.needs_input_grad[1]:
+            # The gradient of the rows last: it takes the place of the sums.
+            if ctx.needs_input_grad[1]:
+                products = weight.index_select(0, rows).to(values.dtype).mul_(values)
+                dots = products.sum(1, keepdim=True).mul_(WEIGHT_SCALE)
+                grad_weighing = _gradient(weighing, rows, dots, ctx.sparse)
+            if ctx.needs_input_grad[0]:
+                if weighing is not None:
+                    values.mul_(_weights_of(rows, weighing).unsqueeze(1))
+                grad_weight = _gradient(weight, rows, values, ctx.sparse)
+        if ctx.needs_input_grad[2]:
             of_bag = torch.repeat_interleave(offsets.diff(), output_size=len(indices))
-            grad_per_sample_weights = (grad[of_bag] * weight[indices]).sum(1)
+            grad_weights = (grad[of_bag] * weight[indices]).sum(1)
             if ctx.padding is not None:
-                grad_per_sample_weights.masked_fill_(indices == ctx.padding, 0)
-            grad_per_sample_weights = grad_per_sample_weights.to(per_sample_weights.dtype)
-        return grad_weight, grad_per_sample_weights, None, None, None, None, None, None
-
-
-class _WeightedSum(torch.autograd.Function):
-    """The sum of ``w[v] * weight[v]`` over the tokens v of each bag, w made of ``weighing``.
-
-    With G[v], the sum of the bags' gradients over the bags of v, the gradient of v's row is
-    w[v] * G[v], and that of w[v] is the dot product of its row and G[v].
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        weight: Tensor,
-        weighing: Tensor,
-        indices: Tensor,
-        offsets: Tensor,
-        transposed: Transpose | None,
-        padding: int | None,
-        sparse: bool,
-    ) -> Tensor:
-        weights = _weights_of(indices, weighing)
-        pooled, _, _ = _look_up(weight, indices, offsets, "sum", padding, weights)
-        ctx.save_for_backward(weight, weighing, indices, offsets)
-        ctx.transposed, ctx.padding, ctx.sparse = transposed, padding, sparse
-        return pooled
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight, weighing, indices, offsets = ctx.saved_tensors
-        grad_weight = grad_weighing = None
-        rows, summed = _backward_of_sum(
-            grad.to(torch.promote_types(grad.dtype, torch.float32)),
-            None,
-            ctx.transposed or transpose(indices, offsets),
-        )
-        if ctx.padding is not None:
-            summed.masked_fill_((rows == ctx.padding).unsqueeze(1), 0)
-        # The gradient of the rows last: it takes the place of the sums.
-        if ctx.needs_input_grad[1]:
-            products = weight.index_select(0, rows).to(summed.dtype).mul_(summed)
-            dots = products.sum(1, keepdim=True).mul_(WEIGHT_SCALE)
-            grad_weighing = _gradient(weighing, rows, dots, ctx.sparse)
-        if ctx.needs_input_grad[0]:
-            summed.mul_(_weights_of(rows, weighing).unsqueeze(1))
-            grad_weight = _gradient(weight, rows, summed, ctx.sparse)
-        return grad_weight, grad_weighing, None, None, None, None, None
+                grad_weights.masked_fill_(indices == ctx.padding, 0)
+            grad_weights = grad_weights.to(weights.dtype)
+        return grad_weight, grad_weighing, grad_weights, None, None, None, None, None, None
 
 
 def _weights_of(tokens: Tensor, weighing: Tensor) -> Tensor:
-    """Return one weight per token, ``[num_tokens]``."""
+    """Return the learned factor of each token's weight, ``[num_tokens]``."""
     return weighing.flatten().index_select(0, tokens).mul_(WEIGHT_SCALE).add_(1)
+
+
+def _norms_of(
+    part: str,
+    weights: Tensor | None,
+    indices: Tensor,
+    offsets: Tensor,
+    padding: int | None,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Return what each bag's sum is divided by, ``[num_bags, 1]``; 1 where that would be 0."""
+    dtype = torch.promote_types(dtype, torch.float32)  # halves cannot count far
+    if weights is None and padding is None:
+        norms = offsets.diff().clamp_(min=1)
+        return (norms if part == "mean" else norms.to(dtype).sqrt_()).unsqueeze(1)
+    entries = torch.ones_like(indices, dtype=dtype) if weights is None else weights.to(dtype)
+    if part == "sqrtn":
+        entries = entries.square()
+    if padding is not None:
+        entries = entries.masked_fill(indices == padding, 0)
+    every = torch.arange(len(indices), dtype=indices.dtype, device=indices.device)
+    norms, _, _ = _look_up(entries.unsqueeze(1), every, offsets, "sum")
+    if part == "sqrtn":
+        norms = norms.sqrt_()
+    return norms.masked_fill_(norms == 0, 1)
 
 
 def _look_up(

@@ -55,7 +55,7 @@ class Optimizer:
     1.5 seconds, more than most trainings here take.
 
     Args:
-        config: name, weight decay, momentum and betas.
+        config: name, weight decay, momentum, betas and what Adagrad's sums of squares begin with.
         parameters: by name. A sparse gradient must name each of its rows once, as
             :class:`~textcls.model.pooling.TransposedEmbeddingBag` gives it.
     """
@@ -66,8 +66,10 @@ class Optimizer:
         self.config = config
         self.parameters = dict(parameters)
         plain = config.name == "sgd" and not config.momentum
+        names = () if plain else _MEMORY[config.name]
+        first = config.initial_accumulator_value if config.name == "adagrad" else 0.0
         self.memory = {
-            key: {name: torch.zeros_like(p) for name in (() if plain else _MEMORY[config.name])}
+            key: {name: torch.full_like(p, first) for name in names}
             for key, p in self.parameters.items()
         }
         # The kernels count steps by parameter, each in a tensor of its own.

@@ -17,6 +17,7 @@ from textcls.data.bags import Bags
 from textcls.data.batches import batches
 from textcls.errors import first_line
 from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.pooling import KERNEL_MODES
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer
 
@@ -128,7 +129,7 @@ class Steps:
         order = order.to(self.train.device)
         for made in batches(self.train, order, self.batch_size, begun.step, transposed):
             batch = made.bags
-            logits = model(batch.indices, batch.offsets, made.transposed)
+            logits = model(batch.indices, batch.offsets, batch.weights, made.transposed)
             loss = objective.loss(logits, batch.labels)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -165,7 +166,7 @@ def steps_on(
     """
     device = model.linear.weight.device
     if device.type == "cuda":
-        reason = _no_triton(device)
+        reason = _no_kernels(model, train) or _no_triton(device)
         if reason is None:
             from textcls.training.captured import CapturedSteps
 
@@ -174,6 +175,16 @@ def steps_on(
             )
         log.warning("training by torch's own kernels, which is slower: %s", reason)
     return Steps(model, optimizer, train.to(device), batch_size, objective, learning_rate)
+
+
+def _no_kernels(model: EmbeddingBagClassifier, train: Bags) -> str | None:
+    """Say what of a training Triton's kernels do not have; None: they have all."""
+    mode = model.embedding.pooling.mode
+    if mode not in KERNEL_MODES:
+        return f"there are no others for mode={mode}"
+    if train.weights is not None:
+        return "there are no others for weighted tokens"
+    return None
 
 
 def _no_triton(device: torch.device) -> str | None:
