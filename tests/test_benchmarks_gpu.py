@@ -64,10 +64,10 @@ def test_a_packed_corpus_is_what_training_reads(
     assert isinstance(config.data, DataConfig)
     expected = prepare(config.data, config.tokenizer, tmp_path)
     found = load(file)["imdb"]
-    assert found.num_embeddings == expected.num_embeddings
+    assert found.num_embeddings == expected.encoder.num_embeddings
     assert found.num_classes == len(expected.label_names)
-    assert found.padding_id == expected.vocabulary.padding_id
-    assert found.unknown_id == expected.vocabulary.unknown_id
+    assert found.padding_id == expected.encoder.vocabulary.padding_id
+    assert found.unknown_id == expected.encoder.vocabulary.unknown_id
     for split in ("train", "validation", "test"):
         for name in ("indices", "offsets", "labels"):
             one, other = getattr(found, split), getattr(expected, split)

@@ -53,7 +53,7 @@ def test_inspect(trained: Path, classifier: Classifier, capfd: pytest.CaptureFix
     assert known["classes"] == ["bad", "good"]
     files = [path for path in (trained / "model").iterdir() if path.is_file()]
     assert known["bytes"]["total"] == sum(path.stat().st_size for path in files)
-    assert known["vocabulary"]["tokens"] == len(classifier.parts.vocabulary) - 2
+    assert known["vocabulary"]["tokens"] == len(classifier.parts.encoder.vocabulary) - 2
     assert known["metrics"]["test"]["accuracy"] > 0.9
     # The model folder alone is a model as well, without the scores of a run.
     alone = json.loads(textcls(capfd, "inspect", trained / "model", "--json"))
@@ -68,7 +68,7 @@ def test_the_nearest_tokens_by_brute_force(
 ) -> None:
     options = ["-k", 3, "--min-count", 1]
     printed = textcls(capfd, "neighbors", trained, "Superb", *options)
-    vocabulary = classifier.parts.vocabulary
+    vocabulary = classifier.parts.encoder.vocabulary
     words = vocabulary.tokens.to_pylist()
     table = classifier.parts.model.embedding.weight
     cosines = {

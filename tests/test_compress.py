@@ -22,7 +22,7 @@ from tests.test_tokens import config
 from textcls import Classifier
 from textcls.config import Mode
 from textcls.data.bags import Bags
-from textcls.data.ngrams import Encoder, build_vocabulary, num_embeddings
+from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.errors import InputError
 from textcls.model.compress import (
@@ -66,8 +66,8 @@ def make_texts(count: int, seed: int) -> tuple[list[str], npt.NDArray[np.int64]]
 
 
 def bags_of(parts: ModelParts, texts: list[str], labels: npt.NDArray[np.int64]) -> Bags:
-    encode = Encoder(parts.vocabulary, parts.tokenizer.config, parts.kept_buckets)
-    indices, offsets = encode(parts.tokenizer(pa.chunked_array([pa.array(texts, pa.string())])))
+    tokens = parts.encoder.tokenizer(pa.chunked_array([pa.array(texts, pa.string())]))
+    indices, offsets = parts.encoder.encode_tokens(tokens)
     return Bags(
         torch.from_numpy(indices),
         torch.from_numpy(offsets),
@@ -81,12 +81,11 @@ def make_model(mode: Mode, ngrams: str = "words", classes: int = 3) -> ModelPart
     texts, labels = make_texts(400, seed=0)
     tokenizer = Tokenizer(config("basic_english", **NGRAMS[ngrams]))
     tokens = tokenizer(pa.chunked_array([pa.array(texts)]))
-    vocabulary, _ = build_vocabulary(tokens, tokenizer.config)
+    encoder = TextEncoder.learn(tokenizer, tokens)
     torch.manual_seed(1)
-    rows = num_embeddings(vocabulary, tokenizer.config)
-    model = EmbeddingBagClassifier(rows, DIM, classes, mode, padding_id=1)
+    model = EmbeddingBagClassifier(encoder.num_embeddings, DIM, classes, mode, padding_id=1)
     names = tuple(f"class {i}" for i in range(classes))
-    parts = ModelParts(model, tokenizer, vocabulary, names)
+    parts = ModelParts(model, encoder, names)
     bags = bags_of(parts, texts, np.minimum(labels, classes - 1))
     optimizer = torch.optim.Adam(model.parameters(), 0.05)
     for _ in range(30):
@@ -155,22 +154,27 @@ def test_a_weighted_sum_of_few_dimensions_becomes_a_sum() -> None:
 @pytest.mark.parametrize("mode", ["mean", "max", "mean+max"])
 def test_pruning_keeps_rows_tokens_and_buckets_together(mode: Mode, ngrams: str) -> None:
     parts = make_model(mode, ngrams)
-    total, size = parts.model.embedding.num_embeddings, len(parts.vocabulary)
+    total, size = parts.model.embedding.num_embeddings, len(parts.encoder.vocabulary)
     rows = torch.cat([torch.arange(2), 2 + torch.randperm(total - 2)[: total // 3]])
     pruned, new_ids = prune(parts, rows)
     kept = sorted(rows.tolist())
     assert pruned.model.embedding.num_embeddings == len(kept)
-    names, before = pruned.vocabulary.tokens.to_pylist(), parts.vocabulary.tokens.to_pylist()
+    names, before = (
+        pruned.encoder.vocabulary.tokens.to_pylist(),
+        parts.encoder.vocabulary.tokens.to_pylist(),
+    )
     assert names == [before[i] for i in kept if i < size]
     buckets = [i - size for i in kept if i >= size]
-    assert (pruned.kept_buckets is not None) == (ngrams == "hashed")
-    assert ([] if pruned.kept_buckets is None else pruned.kept_buckets.tolist()) == buckets
+    assert (pruned.encoder.kept_buckets is not None) == (ngrams == "hashed")
+    assert (
+        [] if pruned.encoder.kept_buckets is None else pruned.encoder.kept_buckets.tolist()
+    ) == buckets
     table = pruned.model.embedding.weight
     assert torch.equal(table[1:], parts.model.embedding.weight[kept[1:]])
     # <unk> is the mean of the words that it stands for, itself among them.
     gone = [0] + [i for i in range(size) if i not in set(kept) and " " not in before[i]]
-    counts = parts.vocabulary.counts[gone]
-    assert pruned.vocabulary.counts[0] == counts.sum()
+    counts = parts.encoder.vocabulary.counts[gone]
+    assert pruned.encoder.vocabulary.counts[0] == counts.sum()
     expected = (counts[:, None] * parts.model.embedding.weight[gone].numpy()).sum(0) / counts.sum()
     np.testing.assert_allclose(table[0].numpy(), expected, rtol=1e-4, atol=1e-6)
     for old in range(total):
@@ -216,14 +220,15 @@ def test_an_n_gram_needs_none_of_its_words(kept: list[str], rows: list[list[str]
     texts = ["a b c a", "b c", "a b c", "c a"]
     tokenizer = Tokenizer(config("basic_english", ngrams=3))
     tokens = tokenizer(pa.chunked_array([pa.array(texts)]))
-    vocabulary, _ = build_vocabulary(tokens, tokenizer.config)
+    encoder = TextEncoder.learn(tokenizer, tokens)
+    vocabulary = encoder.vocabulary
     model = EmbeddingBagClassifier(len(vocabulary), 2, 2, padding_id=1).requires_grad_(False)
-    parts = ModelParts(model, tokenizer, vocabulary, ("x", "y"))
+    parts = ModelParts(model, encoder, ("x", "y"))
     names = vocabulary.tokens.to_pylist()
     ids = torch.tensor([0, 1, *(names.index(name) for name in kept)])
     pruned, _ = prune(parts, ids)
     bags = bags_of(pruned, [" ".join(row) for row in rows], np.zeros(len(rows), np.int64))
-    names = pruned.vocabulary.tokens.to_pylist()
+    names = pruned.encoder.vocabulary.tokens.to_pylist()
     for i, row in enumerate(rows):
         here = bags.slice(i, i + 1).indices.tolist()
         expected: Counter[str] = Counter()
@@ -337,11 +342,10 @@ def test_all_kinds_are_tried_where_they_pay() -> None:
     assert parts.model.embedding.num_embeddings < 256 * 4 + 256
     kinds = {one.kind for one in shrink(parts, judged(parts)).curve}
     assert kinds == {"float32", "int8"}  # so few rows that the codebooks would outweigh them
-    wide = dataclasses.replace(parts.tokenizer.config, buckets=20_000)
+    wide = dataclasses.replace(parts.encoder.config, buckets=20_000)
     large = ModelParts(
-        EmbeddingBagClassifier(len(parts.vocabulary) + 20_000, DIM, 3, "max", 1),
-        Tokenizer(wide),
-        parts.vocabulary,
+        EmbeddingBagClassifier(len(parts.encoder.vocabulary) + 20_000, DIM, 3, "max", 1),
+        TextEncoder(Tokenizer(wide), parts.encoder.vocabulary),
         parts.label_names,
     )
     assert {one.kind for one in shrink(large, judged(large), max_loss=1).curve} == set(KINDS)
@@ -371,8 +375,8 @@ def test_a_compressed_model_compresses_again(ngrams: str, tmp_path: Path) -> Non
     total = parts.model.embedding.num_embeddings
     half = compress(parts, bags, 0.5, "int8")
     assert half.model.embedding.num_embeddings == round(total / 2)
-    assert (half.kept_buckets is None) == (ngrams != "hashed")
-    assert compress(parts, bags, 1.0).kept_buckets is None
+    assert (half.encoder.kept_buckets is None) == (ngrams != "hashed")
+    assert compress(parts, bags, 1.0).encoder.kept_buckets is None
     save_model(half, tmp_path / "half")
     loaded = load_model(tmp_path / "half")
     again = shrink(loaded, judged(loaded), max_loss=0.05)

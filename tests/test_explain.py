@@ -18,7 +18,7 @@ from tests.conftest import MODES
 from tests.test_tokens import RULES, config, tokenize
 from textcls import Classifier
 from textcls.config import Mode
-from textcls.data.ngrams import build_vocabulary, num_embeddings
+from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, visible
@@ -55,15 +55,15 @@ def make_classifier(
     texts = pa.chunked_array([pa.array(train, pa.large_string())])
     how = config(str(tokenizer.pop("name", "basic_english")), **tokenizer)
     split = Tokenizer(how, texts)
-    vocabulary, _ = build_vocabulary(split(texts), how)
-    rows = num_embeddings(vocabulary, how)
+    encoder = TextEncoder.learn(split, split(texts))
+    rows = encoder.num_embeddings
     model = EmbeddingBagClassifier(rows, dim, len(labels), mode, Vocabulary.padding_id)
     with torch.no_grad():
         for parameter in model.parameters():
             nn.init.normal_(parameter)
         model.embedding.weight[Vocabulary.padding_id] = 0
     model.eval().requires_grad_(False)
-    return Classifier(ModelParts(model, split, vocabulary, tuple(labels)))
+    return Classifier(ModelParts(model, encoder, tuple(labels)))
 
 
 # --- the numbers -----------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_an_explanation_is_of_the_models_own_prediction(
     np.testing.assert_allclose(e.probabilities, classifier.predict_proba([text])[0], rtol=1e-5)
     np.testing.assert_allclose(e.contributions.sum(0) + e.bias, e.logits, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(e.ids, classifier.bags([text]).indices)
-    names = classifier.parts.vocabulary.tokens.to_pylist()
+    names = classifier.parts.encoder.vocabulary.tokens.to_pylist()
     for name, number, unknown, (start, stop) in zip(
         e.tokens, e.ids, e.unknown, e.runs, strict=True
     ):
@@ -172,13 +172,11 @@ def test_ngrams_of_buckets_without_a_row_are_left_out() -> None:
     parts = make_classifier(ngrams=3, buckets=9).parts
     text = "not good, dull film at all"
     whole_bag = explain(Classifier(parts), text)
-    first = len(parts.vocabulary)
+    first = len(parts.encoder.vocabulary)
     kept = np.unique(whole_bag.ids[whole_bag.ids >= first])[::2] - first
     model = EmbeddingBagClassifier(first + len(kept), 4, 3, "mean", 1).requires_grad_(False)
-    small = explain(
-        Classifier(dataclasses.replace(parts, model=model, kept_buckets=kept.astype(np.int32))),
-        text,
-    )
+    encoder = dataclasses.replace(parts.encoder, kept_buckets=kept.astype(np.int32))
+    small = explain(Classifier(dataclasses.replace(parts, model=model, encoder=encoder)), text)
     stay = (whole_bag.ids < first) | np.isin(whole_bag.ids - first, kept)
     assert 6 < stay.sum() < len(stay)
     assert small.tokens == tuple(np.array(whole_bag.tokens)[stay])
@@ -196,7 +194,9 @@ def test_runs_are_counted_over_all_texts(
     bags = [bag_of(classifier, text) for text in texts]
     starts = np.cumsum([0] + [len(bag.words) for bag in bags])
     expected = np.concatenate([bag.runs + s for bag, s in zip(bags, starts, strict=False)])
-    np.testing.assert_array_equal(classifier._encode.runs(tokenize(list(texts))), expected)
+    np.testing.assert_array_equal(
+        classifier.parts.encoder.ids.runs(tokenize(list(texts))), expected
+    )
 
 
 def test_unknown_words_are_marked_and_padding_is_one() -> None:
@@ -343,7 +343,7 @@ def test_the_terminal_obeys_no_text() -> None:
 def test_a_long_text_is_cut_around_what_counts(words: int) -> None:
     classifier = make_classifier("sum", labels=("neg", "pos"))
     model = classifier.parts.model
-    names = classifier.parts.vocabulary.tokens.to_pylist()
+    names = classifier.parts.encoder.vocabulary.tokens.to_pylist()
     with torch.no_grad():
         model.embedding.weight.zero_()
         model.embedding.weight[names.index("dull")] = 1.0
@@ -360,7 +360,7 @@ def test_a_long_text_is_cut_around_what_counts(words: int) -> None:
 
 def test_an_ngrams_share_is_split_over_its_words() -> None:
     classifier = make_classifier("sum", ngrams=2, labels=("neg", "pos"))
-    model, names = classifier.parts.model, classifier.parts.vocabulary.tokens.to_pylist()
+    model, names = classifier.parts.model, classifier.parts.encoder.vocabulary.tokens.to_pylist()
     with torch.no_grad():
         model.embedding.weight.zero_()
         model.embedding.weight[names.index("not good")] = 1.0

@@ -26,7 +26,7 @@ from tests.conftest import MODES, shared
 from tests.test_tokens import RULES, config, torchtext_basic_english
 from textcls import Classifier, __version__
 from textcls.config import Mode
-from textcls.data.ngrams import build_vocabulary, num_embeddings
+from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import PADDING, UNKNOWN, Vocabulary
 from textcls.errors import InputError
@@ -59,19 +59,16 @@ def make_parts(
     """Return a model of random weights; its table has what must not count in padding's row."""
     train = pa.chunked_array([pa.array(LEARN_FROM * 3)])
     tokenizer = Tokenizer(config(name, vocab_size=60, **options), train)
-    vocabulary, _ = build_vocabulary(tokenizer(train), tokenizer.config)
-    return with_model(tokenizer, vocabulary, mode, dim)
+    return with_model(TextEncoder.learn(tokenizer, tokenizer(train)), mode, dim)
 
 
-def with_model(
-    tokenizer: Tokenizer, vocabulary: Vocabulary, mode: Mode = "mean", dim: int = 8
-) -> ModelParts:
+def with_model(encoder: TextEncoder, mode: Mode = "mean", dim: int = 8) -> ModelParts:
     torch.manual_seed(3)
-    rows = num_embeddings(vocabulary, tokenizer.config)
+    rows = encoder.num_embeddings
     model = EmbeddingBagClassifier(rows, dim, len(LABELS), mode, padding_id=1, dropout=0.5)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
-    return ModelParts(model.eval().requires_grad_(False), tokenizer, vocabulary, LABELS)
+    return ModelParts(model.eval().requires_grad_(False), encoder, LABELS)
 
 
 def onnx_session(parts: ModelParts, path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -300,7 +297,7 @@ def spaced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Classifier, Predic
     options = {"ngrams": 3, "file": spaced_tokenizer(folder, WORDS)}
     tokenizer = Tokenizer(config("file", **options))
     names = [UNKNOWN, PADDING, "a", "b", "a b", "b c", "a b c", "a  ", "a  b", " a", "c a", "a b b"]
-    parts = with_model(tokenizer, Vocabulary(names, [0] * len(names)))
+    parts = with_model(TextEncoder(tokenizer, Vocabulary(names, [0] * len(names))))
     return Classifier(parts), predictor_of(parts, folder / "model")
 
 
@@ -324,7 +321,7 @@ def quantized_parts(kind: str, mode: Mode = "mean") -> ModelParts:
     parts = make_parts(mode, ngrams=2, buckets=300)
     old = parts.model
     kept = np.arange(1, 300, 3, dtype=np.int32)
-    rows = len(parts.vocabulary) + len(kept)
+    rows = len(parts.encoder.vocabulary) + len(kept)
     generator = torch.Generator().manual_seed(1)
     tensors = {
         "float": {"embedding.weight": torch.randn(rows, 8, generator=generator)},
@@ -348,7 +345,10 @@ def quantized_parts(kind: str, mode: Mode = "mean") -> ModelParts:
     if model.embedding.weighing is not None:
         nn.init.normal_(model.embedding.weighing)
     return dataclasses.replace(
-        parts, model=model, kept_buckets=kept, quantized=None if kind == "float" else tensors
+        parts,
+        model=model,
+        encoder=dataclasses.replace(parts.encoder, kept_buckets=kept),
+        quantized=None if kind == "float" else tensors,
     )
 
 
@@ -450,7 +450,7 @@ def test_a_folder_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 def test_tokenizers_of_other_packages_are_refused(tmp_path: Path) -> None:
     parts = make_parts()
-    parts.tokenizer.config = config("toktok")
+    parts.encoder.tokenizer.config = config("toktok")
     with pytest.raises(InputError, match=r"tokenizer.name=toktok: .*export to ONNX") as caught:
         export_numpy(parts, tmp_path / "folder")
     assert "\n" not in str(caught.value)
@@ -464,8 +464,7 @@ def test_the_script_is_for_older_pythons_too() -> None:
 def test_exports_agree_on_real_text(tmp_path: Path) -> None:
     texts = pq.read_table(shared("imdb/test.parquet"))["text"].slice(0, 2000)
     tokenizer = Tokenizer(config(ngrams=2, min_freq=5))
-    vocabulary, _ = build_vocabulary(tokenizer(texts), tokenizer.config)
-    parts = with_model(tokenizer, vocabulary, "mean+max", 16)
+    parts = with_model(TextEncoder.learn(tokenizer, tokenizer(texts)), "mean+max", 16)
     classifier = Classifier(parts)
     expected = classifier.predict_proba(texts.to_pylist())
     found = predictor_of(parts, tmp_path / "folder").predict_proba(texts.to_pylist())

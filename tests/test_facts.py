@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from textcls.config import TokenizerConfig
 from textcls.data.checks import find_mistakes
 from textcls.data.facts import FactCounter, hash_texts, lengths_of, moved
-from textcls.data.ngrams import Encoder, build_vocabulary
+from textcls.data.ngrams import NgramIds, build_vocabulary
 from textcls.data.tokenizer import Tokenizer
 
 CONFIG = TokenizerConfig("basic_english", 1, None, None)
@@ -41,7 +41,7 @@ def count(splits: dict[str, Rows], config: TokenizerConfig = CONFIG) -> dict[str
         tokens = tokenizer.use_up(chunks)
         if encode is None:
             vocabulary, _ = build_vocabulary(tokens, config)
-            encode = Encoder(vocabulary, config)
+            encode = NgramIds(vocabulary, config)
         counter.count_tokens(split, tokens)
         counter.count_ids(split, *encode(tokens), vocabulary.unknown_id)
     return counter.splits()

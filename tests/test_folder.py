@@ -19,7 +19,7 @@ from tests.conftest import MODES
 from tests.test_tokens import config
 from textcls import Classifier
 from textcls.config import Mode
-from textcls.data.ngrams import num_embeddings
+from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, TextclsError
@@ -42,7 +42,8 @@ def make_parts(
     tokenizer = Tokenizer(config(name, vocab_size=40, **hashed), train)
     vocabulary = Vocabulary.build(tokenizer(train))
     kept = np.arange(1, BUCKETS_IN_ALL, 3, dtype=np.int32) if hashed else None
-    rows = num_embeddings(vocabulary, tokenizer.config, kept)
+    encoder = TextEncoder(tokenizer, vocabulary, kept)
+    rows = encoder.num_embeddings
     model = EmbeddingBagClassifier(rows, DIM, 3, mode, padding_id=1, dropout=0.5)
     for parameter in model.parameters():
         nn.init.normal_(parameter)
@@ -57,7 +58,7 @@ def make_parts(
         model.embedding.weight.data = dequantize(quantized)
     model.eval().requires_grad_(False)
     labels = ("a", "b", "ç 🎄")
-    return ModelParts(model, tokenizer, vocabulary, labels, kept, "# A card\n", quantized)
+    return ModelParts(model, encoder, labels, "# A card\n", quantized)
 
 
 STORES = ("float32", "int8", "codes", "int8 buckets", "float32 buckets")
@@ -76,8 +77,8 @@ def test_a_stored_model_comes_back_as_it_was(mode: Mode, store: str, tmp_path: P
         assert tensor.device.type == "cpu"
         assert not tensor.requires_grad
         assert torch.equal(tensor, parts.model.state_dict()[name])
-    assert loaded.vocabulary.tokens.equals(parts.vocabulary.tokens)
-    assert loaded.vocabulary.counts.tolist() == parts.vocabulary.counts.tolist()
+    assert loaded.encoder.vocabulary.tokens.equals(parts.encoder.vocabulary.tokens)
+    assert loaded.encoder.vocabulary.counts.tolist() == parts.encoder.vocabulary.counts.tolist()
     assert (loaded.label_names, loaded.card) == (parts.label_names, parts.card)
     np.testing.assert_array_equal(
         Classifier(loaded).predict_proba(TEXTS), Classifier(parts).predict_proba(TEXTS)
@@ -200,7 +201,7 @@ def torch_save(folder: Path) -> None:
 
 
 DEEP = "[" * 100_000
-ROWS = len(make_parts().vocabulary)
+ROWS = len(make_parts().encoder.vocabulary)
 WITH_BUCKETS = len(range(1, BUCKETS_IN_ALL, 3))
 
 
@@ -309,7 +310,7 @@ def test_a_bad_model_folder_is_refused_in_one_line(
     save_model(make_parts(store=store), tmp_path / "model")
     spoil(tmp_path / "model")
     if not message:  # no bucket kept of none: nothing to object to
-        assert load_model(tmp_path / "model").kept_buckets is not None
+        assert load_model(tmp_path / "model").encoder.kept_buckets is not None
         return
     with pytest.raises(InputError) as caught:
         load_model(tmp_path / "model")

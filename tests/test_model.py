@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.conftest import MODES, make_config
-from tests.test_tokens import config, tokenize
+from tests.test_tokens import config
 from textcls import Classifier
 from textcls.config import Mode
 from textcls.data.bags import Bags
+from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
-from textcls.data.vocabulary import Vocabulary
 from textcls.device import to_device
 from textcls.errors import InputError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
@@ -132,9 +132,9 @@ def make_parts(
     torch.manual_seed(3)
     train = pa.chunked_array([pa.array(TEXTS * 9)])
     tokenizer = Tokenizer(config(name, max_tokens=max_tokens, vocab_size=40), train)
-    vocabulary = Vocabulary.build(tokenizer(train))
-    model = EmbeddingBagClassifier(len(vocabulary), 4, 3, mode, padding_id=1, dropout=0.5)
-    return ModelParts(model, tokenizer, vocabulary, ("a", "b", "ç 🎄"))
+    encoder = TextEncoder.learn(tokenizer, tokenizer(train))
+    model = EmbeddingBagClassifier(encoder.num_embeddings, 4, 3, mode, padding_id=1, dropout=0.5)
+    return ModelParts(model, encoder, ("a", "b", "ç 🎄"))
 
 
 @pytest.mark.parametrize("name", ["basic_english", "bpe", "wordpiece", "split"])
@@ -199,10 +199,11 @@ def test_special_tokens_in_a_text_are_not_special() -> None:
 
 def test_no_bag_has_padding_and_no_new_model_looks_for_any() -> None:
     """torch's CPU kernel is many times slower where it has to look for it."""
-    vocabulary = Vocabulary.build(tokenize(["a b", "<pad> a <pad>"]))
-    assert vocabulary.encode(tokenize(["<pad> a"])).tolist() == [0, 2]
+    texts = pa.chunked_array([pa.array(["a b", "<pad> a <pad>"])])
+    encoder = TextEncoder.fit(texts, make_config().tokenizer)
+    assert encoder.encode([pa.array(["<pad> a"])]).indices.tolist() == [0, 2]
     config = make_config().model
-    model = untrained(vocabulary, len(vocabulary), 2, config)
+    model = untrained(encoder, 2, config)
     assert model.embedding.padding_idx is None
     assert not model.embedding.weight[:2].any()
 

@@ -18,7 +18,7 @@ from tests.conftest import PROJECT, Run, make_config, one_line, python_calls, wr
 from textcls import Classifier
 from textcls.config import TokenizerConfig
 from textcls.data import ngrams as ngrams_module
-from textcls.data.ngrams import Encoder, build_vocabulary, describe_load, num_embeddings
+from textcls.data.ngrams import NgramIds, build_vocabulary, describe_load
 from textcls.data.prepare import prepare
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import Tokens, join_blocks
@@ -85,8 +85,7 @@ def test_exact_ngrams_are_torchtexts(
         lost = [word for text in train for word in text if word not in known or word[0] == "<"]
         assert vocabulary.counts[0] == len(lost)
 
-        encode = Encoder(vocabulary, options)
-        assert num_embeddings(vocabulary, options) == len(oracle.itos)
+        encode = NgramIds(vocabulary, options)
         oracle.stoi[PADDING] = 0  # bags have no padding: the word is as unknown as any other
         for texts in (train, other):
             bags = bags_of(encode(tokens_of(texts)))
@@ -105,7 +104,7 @@ def test_each_word_is_followed_by_the_ngrams_that_begin_with_it() -> None:
     tokens = tokens_of([["a", "b", "c"], [], ["c"], ["c", "a"]])
     vocabulary, notes = build_vocabulary(tokens, config(ngrams=3))
     names = vocabulary.tokens.to_pylist()
-    bags = bags_of(Encoder(vocabulary, config(ngrams=3))(tokens))
+    bags = bags_of(NgramIds(vocabulary, config(ngrams=3))(tokens))
     assert [[names[i] for i in bag] for bag in bags] == [
         ["a", "a b", "a b c", "b", "b c", "c"],
         [],
@@ -122,7 +121,7 @@ def test_new_ngrams_are_left_out_and_new_words_are_not() -> None:
     vocabulary, notes = build_vocabulary(tokens_of([["a", "b"], ["a", "b"], ["b", "a"]]), options)
     assert vocabulary.tokens.to_pylist() == [UNKNOWN, PADDING, "a", "b", "a b"]
     assert notes == ["n-grams: 1 kept of 2 distinct in train"]
-    found = Encoder(vocabulary, options)(tokens_of([["a", "new", "b"], ["b", "a", "b"]]))
+    found = NgramIds(vocabulary, options)(tokens_of([["a", "new", "b"], ["b", "a", "b"]]))
     assert bags_of(found) == [[2, 0, 3], [3, 2, 4, 3]]
 
 
@@ -132,7 +131,7 @@ def test_words_that_hold_a_space_leave_the_vocabulary_sound() -> None:
     vocabulary, _ = build_vocabulary(tokens_of(texts), options)  # raises where one stands twice
     names = vocabulary.tokens.to_pylist()
     assert sorted(names[2:]) == ["a", "a b", "b", "b c", "c", "x", "x y", "y"]
-    bags = bags_of(Encoder(vocabulary, options)(tokens_of(texts)))
+    bags = bags_of(NgramIds(vocabulary, options)(tokens_of(texts)))
     assert [[names[i] for i in bag] for bag in bags] == [
         ["a b", "a", "a b", "b"],
         ["a", "b c"],
@@ -155,8 +154,7 @@ def test_hashed_ngrams_stand_where_torchtexts_do(
     vocabulary, _ = build_vocabulary(tokens_of(train), options)
     assert vocabulary.tokens.equals(Vocabulary.build(tokens_of(train)).tokens)
     first = len(vocabulary)
-    assert num_embeddings(vocabulary, options) == first + buckets
-    encode = Encoder(vocabulary, options)
+    encode = NgramIds(vocabulary, options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ngrams_module, "PIECE", piece)
         bags = bags_of(encode(tokens_of(other)))
@@ -172,7 +170,7 @@ def test_hashed_ngrams_stand_where_torchtexts_do(
         for gram in grams(text, n)[len(text) :]:
             if gram not in rows:
                 length = gram.count(" ") + 1
-                alone = Encoder(vocabulary, config(ngrams=length, buckets=buckets))
+                alone = NgramIds(vocabulary, config(ngrams=length, buckets=buckets))
                 rows[gram] = bags_of(alone(tokens_of([gram.split(" ")])))[0][length - 1]
             hashed[rows[gram]] -= 1
         assert not any(hashed.values())
@@ -190,7 +188,7 @@ def plain_row(words: list[str], buckets: int) -> int:
 def test_rows_of_hashed_ngrams_never_change() -> None:
     """Saved models depend on them."""
     vocabulary = Vocabulary([UNKNOWN, PADDING, "not"], [0, 0, 1])
-    encode = Encoder(vocabulary, config(ngrams=3, buckets=1_000_000))
+    encode = NgramIds(vocabulary, config(ngrams=3, buckets=1_000_000))
     found = bags_of(encode(tokens_of([["not", "très", "bon"], ["très", "bon"]])))
     assert found == [[2, 437_362, 633_600, 0, 995_686, 0], [0, 995_686, 0]]
     assert found[1][1] == 3 + plain_row(["très", "bon"], 1_000_000)
@@ -203,7 +201,7 @@ def test_buckets_fill_evenly(buckets: int) -> None:
     pairs = [[a, b] for a in words for b in words]
     options = config(ngrams=2, buckets=buckets)
     vocabulary, _ = build_vocabulary(tokens_of(pairs), options)
-    indices, _ = Encoder(vocabulary, options)(tokens_of(pairs))
+    indices, _ = NgramIds(vocabulary, options)(tokens_of(pairs))
     fill = np.bincount(indices[indices >= len(vocabulary)] - len(vocabulary), minlength=buckets)
     expected = len(pairs) / buckets
     # Chi-squared, whose mean is the degrees of freedom, with a deviation of their double's root.
@@ -243,7 +241,7 @@ def test_ngrams_come_after_the_cut(options: dict[str, Any], tmp_path: Path) -> N
     cut = Tokenizer(short)(texts)
     vocabulary, _ = build_vocabulary(cut, short)
     by_hand = Tokenizer(long)(pa.chunked_array([pa.array(["never again", "never again", ""])]))
-    assert bags_of(Encoder(vocabulary, short)(cut)) == bags_of(Encoder(vocabulary, long)(by_hand))
+    assert bags_of(NgramIds(vocabulary, short)(cut)) == bags_of(NgramIds(vocabulary, long)(by_hand))
 
 
 @pytest.mark.parametrize(
@@ -287,7 +285,7 @@ def test_a_run_with_ngrams_is_served_as_it_was_tested(
     assert prepared.from_cache
     classifier = Classifier.load(tmp_path / "run")
     model = classifier.parts.model
-    assert model.embedding.num_embeddings == prepared.num_embeddings
+    assert model.embedding.num_embeddings == prepared.encoder.num_embeddings
     in_run = logits_of(model, prepared.test).softmax(1).numpy()
     from textcls.corpus.corpus import Source
 
@@ -324,7 +322,7 @@ def test_python_does_not_walk_the_texts(options: dict[str, Any]) -> None:
         def work() -> None:
             tokens = tokenizer(texts)
             vocabulary, _ = build_vocabulary(tokens, settings)
-            Encoder(vocabulary, settings)(tokens)
+            NgramIds(vocabulary, settings)(tokens)
 
         work()  # what is imported at first use
         return python_calls(work)

@@ -46,7 +46,7 @@ def changed(config: Config, *overrides: str) -> Config:
 
 def test_bags_hold_the_tokens_of_the_texts(config: Config, run: Run) -> None:
     prepared = run(config)
-    words = prepared.vocabulary.tokens.to_pylist()
+    words = prepared.encoder.vocabulary.tokens.to_pylist()
     bags = prepared.test
     first = [words[i] for i in bags.indices[: bags.offsets[1]].tolist()]
     assert first == ["item", "0", "was", "lovely", "and", "lovely"]
@@ -61,10 +61,10 @@ def test_the_vocabulary_sees_the_train_split_only(config: Config, run: Run) -> N
     with open(config.data.test, "a") as file:
         file.write("onlytest onlytest onlytest,good\n")
     prepared = run(config)
-    assert "onlytest" not in prepared.vocabulary.tokens.to_pylist()
+    assert "onlytest" not in prepared.encoder.vocabulary.tokens.to_pylist()
     assert prepared.test.indices[-3:].tolist() == [0, 0, 0]
     # Nor does it see the rows that are held out for validation: the counts say so.
-    assert prepared.vocabulary.counts.sum() == prepared.train.num_tokens
+    assert prepared.encoder.vocabulary.counts.sum() == prepared.train.num_tokens
 
 
 def test_an_entry_is_found_again(config: Config, run: Run, tmp_path: Path) -> None:

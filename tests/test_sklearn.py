@@ -90,12 +90,12 @@ def test_every_parameter_reaches_the_model() -> None:
     ).fit(TEXTS, LABELS)
     parts = given.classifier_.parts
     assert (parts.model.embedding.mode, parts.model.embedding.embedding_dim) == ("sum+max", 5)
-    assert parts.model.embedding.num_embeddings == len(parts.vocabulary) + 64
+    assert parts.model.embedding.num_embeddings == len(parts.encoder.vocabulary) + 64
     assert parts.model.dropout.p == 0.25
     assert parts.model.embedding.padding_idx is None
-    tokenizer = parts.tokenizer.config
+    tokenizer = parts.encoder.tokenizer.config
     assert (tokenizer.ngrams, tokenizer.min_freq, tokenizer.max_tokens) == (3, 2, 2)
-    assert "film" not in parts.vocabulary.tokens.to_pylist()  # each text's third word
+    assert "film" not in parts.encoder.vocabulary.tokens.to_pylist()  # each text's third word
     assert given.n_iter_ == 3
 
     usual = fitted().predict_proba(TEXTS)

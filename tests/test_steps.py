@@ -63,7 +63,7 @@ def test_the_page_has_the_models_numbers_and_each_vocabulary_once() -> None:
     assert data["whyNotTyped"] is None
     for (_, classifier), model in zip(models, data["models"], strict=True):
         names = data["vocabularies"][model["vocabulary"]]
-        assert names == classifier.parts.vocabulary.tokens.to_pylist()
+        assert names == classifier.parts.encoder.vocabulary.tokens.to_pylist()
         network = classifier.parts.model
         assert (model["kept"], model["more"]) == (len(names), [])
         for key, tensor in (
@@ -85,7 +85,7 @@ def test_rows_beyond_the_budget_are_left_out_but_not_those_of_the_texts(
     large = make_classifier("mean", train=[*TRAIN, " ".join(f"w{i}" for i in range(900))])
     small = make_classifier("mean")
     texts = ["w7 film w899", "w80"]
-    rows = len(small.parts.vocabulary)
+    rows = len(small.parts.encoder.vocabulary)
     # So much that the small one has all its rows, and the large one the rest.
     monkeypatch.setattr(steps, "ROWS_BUDGET", 16 * (rows + 50 + 20))
     data = data_of(render_steps([("large", large), ("small", small)], texts))

@@ -145,7 +145,7 @@ def _frequent_tokens(
     prepared: Prepared, model: EmbeddingBagClassifier
 ) -> tuple[Tensor, list[tuple[str, str, str]]]:
     """Return the embeddings of the most frequent tokens, and what the projector says of each."""
-    vocabulary = prepared.vocabulary
+    vocabulary = prepared.encoder.vocabulary
     first = len(vocabulary.specials)
     ids = range(first, min(first + PROJECTED_TOKENS, len(vocabulary)))
     # A bag of one token pools to its row (times its weight), once for each of the poolings.

@@ -204,8 +204,7 @@ def _phases(
     model = _build(config, prepared, device)
     parts = ModelParts(
         model,
-        prepared.tokenizer,
-        prepared.vocabulary,
+        prepared.encoder,
         prepared.label_names,
         reading=dataclasses.replace(
             config.data.reading, text=prepared.text_columns, label=prepared.label_column
@@ -300,14 +299,12 @@ def validation_split(folder: Path) -> Bags:
 
 def _build(config: Config, prepared: Prepared, device: torch.device) -> EmbeddingBagClassifier:
     torch.manual_seed(config.seed)
-    model = untrained(
-        prepared.vocabulary, prepared.num_embeddings, len(prepared.label_names), config.model
-    )
+    model = untrained(prepared.encoder, len(prepared.label_names), config.model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log.info(
         "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",
         config.model.mode,
-        prepared.num_embeddings,
+        prepared.encoder.num_embeddings,
         config.model.dim,
         len(prepared.label_names),
         f"{parameters:,}",

@@ -48,7 +48,7 @@ from textcls.config import (
     TrainerConfig,
 )
 from textcls.data.bags import Bags
-from textcls.data.ngrams import Encoder, build_vocabulary, num_embeddings
+from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.errors import Interrupted, TextclsError
 from textcls.model.classifier import Classifier, Float32, to_arrow
@@ -152,29 +152,29 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         tokenizer = Tokenizer(settings.tokenizer)
         tokens = tokenizer.use_up([texts])
-        vocabulary, _ = build_vocabulary(tokens, settings.tokenizer)
+        encoder = TextEncoder.learn(tokenizer, tokens)
+        vocabulary = encoder.vocabulary
         if len(vocabulary) == len(vocabulary.specials):
             raise ValueError(
                 f"empty vocabulary: min_freq={self.min_freq} leaves no token of X"
                 if len(tokens.codes)
                 else "empty vocabulary: X has no tokens"
             )
-        indices, offsets = Encoder(vocabulary, settings.tokenizer)(tokens)
+        indices, offsets = encoder.encode_tokens(tokens)
         bags = Bags(
             torch.from_numpy(indices),
             torch.from_numpy(offsets),
             torch.from_numpy(labels),
-            num_embeddings=num_embeddings(vocabulary, settings.tokenizer),
+            num_embeddings=encoder.num_embeddings,
         )
 
         with _apart(settings.seed):
-            rows = num_embeddings(vocabulary, settings.tokenizer)
-            model = untrained(vocabulary, rows, len(names), settings.model)
+            model = untrained(encoder, len(names), settings.model)
             n_iter = self._train(model, bags, names, settings)
         model.eval().requires_grad_(False)
 
         self.classes_ = classes
-        self.classifier_ = Classifier(ModelParts(model, tokenizer, vocabulary, names))
+        self.classifier_ = Classifier(ModelParts(model, encoder, names))
         self.n_iter_ = n_iter
         return self
 

@@ -48,10 +48,10 @@ def pack(file: Path, found: Mapping[str, Corpus]) -> None:
         for name, corpus in found.items():
             made = prepared(configure([*corpus.overrides(), f"cache_dir={cache}"]))
             facts = {
-                "num_embeddings": made.num_embeddings,
+                "num_embeddings": made.encoder.num_embeddings,
                 "num_classes": len(made.label_names),
-                "padding_id": made.vocabulary.padding_id,
-                "unknown_id": made.vocabulary.unknown_id,
+                "padding_id": made.encoder.vocabulary.padding_id,
+                "unknown_id": made.encoder.vocabulary.unknown_id,
             }
             arrays[f"{name}/facts"] = np.array(json.dumps(facts))
             for split in SPLITS:

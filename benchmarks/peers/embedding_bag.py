@@ -29,13 +29,16 @@ def plain(overrides: list[str], seed: int) -> dict[str, Any]:
 
     torch.manual_seed(seed)
     embedding = nn.EmbeddingBag(
-        len(corpus.vocabulary), config.model.dim, mode=config.model.mode, include_last_offset=True
+        len(corpus.encoder.vocabulary),
+        config.model.dim,
+        mode=config.model.mode,
+        include_last_offset=True,
     )
     nn.init.uniform_(embedding.weight, -0.05, 0.05)
     linear = nn.Linear(config.model.dim, len(corpus.label_names))
     nn.init.zeros_(linear.bias)
     with torch.no_grad():
-        embedding.weight[corpus.vocabulary.unknown_id] = 0
+        embedding.weight[corpus.encoder.vocabulary.unknown_id] = 0
     model = nn.Sequential(nn.Dropout(config.model.dropout), linear)
     optimizer = torch.optim.Adagrad(
         [*embedding.parameters(), *linear.parameters()], config.optimizer.lr, fused=True

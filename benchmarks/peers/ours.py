@@ -46,7 +46,7 @@ def text_to_bags(train: str, cores: int | None = None) -> dict[str, Any]:
     """Turn texts into ids and offsets, the vocabulary built on the way."""
     if cores is not None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    from textcls.data.ngrams import Encoder, build_vocabulary
+    from textcls.data.encoder import TextEncoder
     from textcls.data.tokenizer import Tokenizer
 
     texts = pa.chunked_array([pa.array(read(train)[0], pa.large_string())])
@@ -56,9 +56,7 @@ def text_to_bags(train: str, cores: int | None = None) -> dict[str, Any]:
 
     def work(texts: pa.ChunkedArray) -> int:
         tokens = tokenizer(texts)
-        vocabulary, _ = build_vocabulary(tokens, config)
-        indices, _ = Encoder(vocabulary, config)(tokens)
-        return len(indices)
+        return len(TextEncoder.learn(tokenizer, tokens).encode_tokens(tokens).indices)
 
     work(texts.slice(0, 100))  # loads what is imported late
     with timed(times, "seconds_of_work"):

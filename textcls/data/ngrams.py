@@ -40,20 +40,6 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, of bits without a pattern: 2
 _HALF = np.uint64(32)
 
 
-def num_embeddings(
-    vocabulary: Vocabulary, config: TokenizerConfig, kept_buckets: Int32 | None = None
-) -> int:
-    """Return how many rows the embedding has: those of the vocabulary, then the buckets.
-
-    Args:
-        vocabulary: of the words and exact n-grams.
-        config: for ``buckets``.
-        kept_buckets: the buckets that have a row; None: all.
-    """
-    buckets = (config.buckets or 0) if kept_buckets is None else len(kept_buckets)
-    return len(vocabulary) + buckets
-
-
 def build_vocabulary(tokens: Tokens, config: TokenizerConfig) -> tuple[Vocabulary, list[str]]:
     """Build the vocabulary from the tokens of the train split, exact n-grams included.
 
@@ -72,8 +58,8 @@ def build_vocabulary(tokens: Tokens, config: TokenizerConfig) -> tuple[Vocabular
     return vocabulary, [f"n-grams: {kept:,} kept of {distinct:,} distinct in train{which}"]
 
 
-class Encoder:
-    """Turns tokens into the indices and offsets of bags, the same way in training and serving.
+class NgramIds:
+    """Numbers the words of texts and the n-grams of them.
 
     Within a bag each word is followed by the n-grams that begin with it, the short ones first.
     An unknown word is ``<unk>``. An exact n-gram that the vocabulary lacks is left out: most

@@ -20,10 +20,9 @@ from textcls.corpus.corpus import Corpus, Source
 from textcls.corpus.splits import SPLITS
 from textcls.data.bags import Bags
 from textcls.data.cache import Manifest, find_or_make, name_of, write_json
+from textcls.data.encoder import TextEncoder
 from textcls.data.facts import FactCounter, moved
-from textcls.data.ngrams import Encoder, build_vocabulary, num_embeddings
 from textcls.data.tokenizer import Tokenizer, versions
-from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
@@ -36,8 +35,7 @@ class Prepared:
 
     Attributes:
         train, validation, test: bags over one vocabulary, memory-mapped.
-        vocabulary: built from the train split only.
-        tokenizer: the one that made the tokens.
+        encoder: what made them, learned from the train split only.
         label_names: of class 0, 1, 2, …
         from_cache: whether an earlier run had done the work.
         key: a hash of everything that determines the above.
@@ -53,8 +51,7 @@ class Prepared:
     train: Bags
     validation: Bags
     test: Bags
-    vocabulary: Vocabulary
-    tokenizer: Tokenizer
+    encoder: TextEncoder
     label_names: tuple[str, ...]
     from_cache: bool
     key: str
@@ -62,11 +59,6 @@ class Prepared:
     label_column: str
     test_set: str
     facts: dict[str, Any]
-
-    @property
-    def num_embeddings(self) -> int:
-        """How many rows the embedding has."""
-        return num_embeddings(self.vocabulary, self.tokenizer.config)
 
 
 def prepare(
@@ -135,7 +127,7 @@ def write_bags(corpus: Corpus, config: TokenizerConfig, folder: Path) -> Manifes
     """
     tokenizer = Tokenizer(config, corpus.train.texts)
     counter = FactCounter(corpus.label_names)
-    encode = None
+    encoder = None
     for split in SPLITS:
         part = corpus.splits[split]
         if split == "test":
@@ -146,26 +138,25 @@ def write_bags(corpus: Corpus, config: TokenizerConfig, folder: Path) -> Manifes
         num_words = len(tokens.codes)
         if not num_words:
             raise InputError(f"{part.where}: the {split} split has no tokens after tokenizing")
-        if encode is None:  # train comes first, and is all that the vocabulary sees
-            vocabulary, ngram_notes = build_vocabulary(tokens, config)
+        if encoder is None:  # train comes first, and is all that the encoder learns from
+            encoder = TextEncoder.learn(tokenizer, tokens)
+            vocabulary = encoder.vocabulary
             if len(vocabulary) == len(vocabulary.specials):
                 raise InputError(
                     f"tokenizer.min_freq={config.min_freq} leaves no token of {part.where}: "
                     f"the most frequent stands {tokens.counts().max():,} times"
                 )
-            encode = Encoder(vocabulary, config)
         counter.count_tokens(split, tokens)
-        indices, offsets = encode(tokens)
+        indices, offsets = encoder.encode_tokens(tokens)
         del tokens  # writing takes a copy of the indices: not beside this one
         counter.count_ids(split, indices, offsets, vocabulary.unknown_id)
         safetensors.numpy.save_file(
             {"indices": indices, "offsets": offsets, "labels": part.labels},
             folder / f"{split}.safetensors",
         )
-    (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
+    assert encoder is not None
+    encoder.save(folder)
     write_json(folder / "labels.json", corpus.label_names)
-    if tokenizer.json is not None:
-        (folder / "tokenizer.json").write_text(tokenizer.json, encoding="utf-8")
     facts = {
         "columns": {
             "text": corpus.text_columns,
@@ -178,7 +169,7 @@ def write_bags(corpus: Corpus, config: TokenizerConfig, folder: Path) -> Manifes
         },
         "splits": counter.splits(),
         "vocabulary": len(vocabulary),
-        "notes": [*corpus.notes, *ngram_notes],
+        "notes": [*corpus.notes, *encoder.notes],
     }
     return {"test_set": test_set, "facts": facts}
 
@@ -192,23 +183,20 @@ def _left(corpus: Corpus) -> list[str]:
 
 def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
     """Open what :func:`write_bags` wrote."""
-    vocabulary = Vocabulary.from_json(_text(entry / "vocabulary.json"))
-    text = entry / "tokenizer.json"
-    tokenizer = Tokenizer(config, json=_text(text) if text.exists() else None)
+    encoder = TextEncoder.load(entry, config)
     bags = {
         # Mapped into memory, not read.
         split: Bags(
             **safetensors.torch.load_file(entry / f"{split}.safetensors"),
-            num_embeddings=num_embeddings(vocabulary, config),
+            num_embeddings=encoder.num_embeddings,
         )
         for split in SPLITS
     }
     columns = manifest["facts"]["columns"]
     return Prepared(
         **bags,
-        vocabulary=vocabulary,
-        tokenizer=tokenizer,
-        label_names=tuple(json.loads(_text(entry / "labels.json"))),
+        encoder=encoder,
+        label_names=tuple(json.loads((entry / "labels.json").read_text(encoding="utf-8"))),
         from_cache=False,
         key=name_of(manifest["key"]),
         text_columns=tuple(columns["text"]),
@@ -216,7 +204,3 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
         test_set=manifest["test_set"],
         facts=manifest["facts"],
     )
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")

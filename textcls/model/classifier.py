@@ -12,12 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
 from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 
 from textcls.arrow import large_strings
 from textcls.data.bags import Bags
-from textcls.data.ngrams import Encoder
 from textcls.device import to_device
 from textcls.errors import InputError, first_line
 from textcls.model.card import model_card
@@ -58,7 +56,6 @@ class Classifier(ModelHubMixin):
 
     def __init__(self, parts: ModelParts) -> None:
         self.parts = parts
-        self._encode = Encoder(parts.vocabulary, parts.tokenizer.config, parts.kept_buckets)
         self.label_names = parts.label_names
 
     @classmethod
@@ -82,14 +79,7 @@ class Classifier(ModelHubMixin):
         Raises:
             TypeError: something else than texts.
         """
-        array = to_arrow(texts)
-        indices, offsets = self._encode(self.parts.tokenizer.use_up([array]))
-        return Bags(
-            torch.from_numpy(indices),
-            torch.from_numpy(offsets),
-            torch.zeros(len(array), dtype=torch.int64),
-            num_embeddings=self.parts.model.embedding.num_embeddings,
-        )
+        return self.parts.encoder.encode([to_arrow(texts)])
 
     def predict_proba(self, texts: Texts) -> Float32:
         """Return the class probabilities of each text, float32 ``[num_texts, num_classes]``."""
@@ -159,7 +149,7 @@ class Classifier(ModelHubMixin):
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """Return the card of the model folder, or one that says how the model is built."""
-        embedding, tokenizer = self.parts.model.embedding, self.parts.tokenizer.config
+        embedding, tokenizer = self.parts.model.embedding, self.parts.encoder.config
         settings = {
             "embedding_dim": embedding.embedding_dim,
             "num_embeddings": embedding.num_embeddings,

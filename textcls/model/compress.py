@@ -185,7 +185,7 @@ def compress(parts: ModelParts, bags: Bags, rows_kept: float, kind: Kind = "int8
     """
     reduced = exact(parts)
     total = reduced.model.embedding.num_embeddings
-    rows = max(round(rows_kept * total), len(parts.vocabulary.specials))
+    rows = max(round(rows_kept * total), len(parts.encoder.vocabulary.specials))
     kept, new_ids = prune(reduced, _most_important(reduced, bags)[:rows])
     return quantize(kept, kind, _counts(kept, renumber(bags, new_ids, rows)))
 
@@ -258,7 +258,7 @@ def _most_important(parts: ModelParts, bags: Bags) -> Tensor:
     """Return the rows, int64 ``[num_embeddings]``, the specials first, then by importance."""
     table = parts.model.embedding.weight.detach().cpu()
     scores = table.norm(dim=1) * _counts(parts, bags) ** COUNT_POWER
-    scores[: len(parts.vocabulary.specials)] = torch.inf
+    scores[: len(parts.encoder.vocabulary.specials)] = torch.inf
     order: Tensor = scores.argsort(descending=True, stable=True)
     return order
 
@@ -268,7 +268,7 @@ def _counts(parts: ModelParts, bags: Bags) -> Tensor:
 
     The vocabulary knows it of its tokens. Buckets are counted in the bags, and brought to scale.
     """
-    counts = torch.from_numpy(parts.vocabulary.counts).float()
+    counts = torch.from_numpy(parts.encoder.vocabulary.counts).float()
     total = parts.model.embedding.num_embeddings
     if len(counts) == total:
         return counts
@@ -294,7 +294,7 @@ def prune(parts: ModelParts, rows: Tensor) -> tuple[ModelParts, Tensor]:
         that holds a space is taken for one.)
     """
     rows = rows.sort().values
-    vocabulary, table = parts.vocabulary, parts.model.embedding.weight.detach().cpu()
+    vocabulary, table = parts.encoder.vocabulary, parts.model.embedding.weight.detach().cpu()
     kept = torch.zeros(len(table), dtype=torch.bool)
     kept[rows] = True
     words = _words(parts)
@@ -313,28 +313,28 @@ def prune(parts: ModelParts, rows: Tensor) -> tuple[ModelParts, Tensor]:
 
     tokens = rows[rows < len(counts)].numpy()
     buckets = (rows[rows >= len(counts)] - len(counts)).int().numpy()
-    if parts.kept_buckets is not None:
-        buckets = parts.kept_buckets[buckets]
-    all_buckets = len(buckets) == (parts.tokenizer.config.buckets or 0)
+    if parts.encoder.kept_buckets is not None:
+        buckets = parts.encoder.kept_buckets[buckets]
+    all_buckets = len(buckets) == (parts.encoder.config.buckets or 0)
     model = parts.model
     pruned = _with_weights(
         parts, model.embedding.pooling, kept_table, model.linear.weight, model.linear.bias
     )
-    pruned = dataclasses.replace(
-        pruned,
+    encoder = dataclasses.replace(
+        parts.encoder,
         vocabulary=Vocabulary(vocabulary.tokens.take(integers(tokens)), counts[tokens]),
         kept_buckets=None if all_buckets else buckets,
     )
-    return pruned, new_ids
+    return dataclasses.replace(pruned, encoder=encoder), new_ids
 
 
 def _words(parts: ModelParts) -> Tensor:
     """Return which rows are those of words, bool ``[num_embeddings]``; the others are n-grams'."""
     words = torch.zeros(parts.model.embedding.num_embeddings, dtype=torch.bool)
-    words[: len(parts.vocabulary)] = True
-    config = parts.tokenizer.config
+    words[: len(parts.encoder.vocabulary)] = True
+    config = parts.encoder.config
     if config.ngrams > 1 and config.buckets is None:
-        spaced = pc.match_substring(parts.vocabulary.tokens, " ")
+        spaced = pc.match_substring(parts.encoder.vocabulary.tokens, " ")
         words &= ~torch.from_numpy(spaced.to_numpy(zero_copy_only=False))
     return words
 
@@ -382,7 +382,7 @@ def quantize(
     else:
         if codebooks is None:
             codebooks = fit_codebooks(table, int(kind[2:]), counts)
-        quantized = _to_codes(table, codebooks, parts.vocabulary.unknown_id)
+        quantized = _to_codes(table, codebooks, parts.encoder.vocabulary.unknown_id)
     stored, pooling = dequantize(quantized), parts.model.embedding.pooling
     weight, bias = parts.model.linear.weight.detach().cpu(), parts.model.linear.bias.detach().cpu()
     if pooling.parts == ("mean",):

@@ -15,7 +15,7 @@ from textcls.data.transpose import Transpose
 from textcls.model.pooling import TransposedEmbeddingBag
 
 if TYPE_CHECKING:
-    from textcls.data.vocabulary import Vocabulary
+    from textcls.data.encoder import TextEncoder
 
 
 class EmbeddingBagClassifier(nn.Module):
@@ -108,24 +108,24 @@ class _Dropout(nn.Dropout):
 
 
 def untrained(
-    vocabulary: Vocabulary, num_embeddings: int, num_classes: int, config: ModelConfig
+    encoder: TextEncoder, num_classes: int, config: ModelConfig
 ) -> EmbeddingBagClassifier:
     """Return a model to train, its first weights drawn from torch's global generator.
 
     Args:
-        vocabulary: whose ``<unk>`` says nothing at first: with ``min_freq=1`` its row is never
-            learned. Nor is that of its ``<pad>``, which no text has.
-        num_embeddings: rows, those of hashed n-grams included.
+        encoder: of the texts. Its ``<unk>`` says nothing at first: with ``min_freq=1`` its row is
+            never learned. Nor is that of its ``<pad>``, which no text has.
         num_classes: classes to tell apart.
         config: the model's shape.
     """
     model = EmbeddingBagClassifier(
-        num_embeddings,
+        encoder.num_embeddings,
         config.dim,
         num_classes,
         config.mode,
         dropout=config.dropout,
     )
+    vocabulary = encoder.vocabulary
     with torch.no_grad():
         model.embedding.weight[[vocabulary.unknown_id, vocabulary.padding_id]] = 0
     return model

@@ -345,7 +345,7 @@ def export_numpy(parts: ModelParts, folder: Path) -> None:
         InputError: a tokenizer that needs more.
         OSError: the folder cannot be written; what was there stays.
     """
-    name = parts.tokenizer.config.name
+    name = parts.encoder.config.name
     if name not in TOKENIZERS:
         raise InputError(
             f"tokenizer.name={name}: its package is no part of the NumPy export, which has "

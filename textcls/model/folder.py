@@ -20,9 +20,8 @@ from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from textcls.arrow import Int32
 from textcls.config import Fraction, Mode, PositiveInt, Reading, TokenizerConfig
-from textcls.data.ngrams import num_embeddings
+from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, TextclsError, first_line
@@ -59,10 +58,8 @@ class ModelParts:
 
     Attributes:
         model: the network, in evaluation mode; its table is float32 however it is stored.
-        tokenizer: as in training, ``max_tokens`` included.
-        vocabulary: whose ids are the rows of the embedding.
+        encoder: as in training; its ids are the rows of the embedding.
         label_names: of class 0, 1, 2, …
-        kept_buckets: the buckets of hashed n-grams that have a row, ascending, int32; None: all.
         card: the model card, README.md, if there is one.
         quantized: the tensors that are stored in place of the table, which is :func:`dequantize` of
             them; None: the table itself is.
@@ -70,10 +67,8 @@ class ModelParts:
     """
 
     model: EmbeddingBagClassifier
-    tokenizer: Tokenizer
-    vocabulary: Vocabulary
+    encoder: TextEncoder
     label_names: tuple[str, ...]
-    kept_buckets: Int32 | None = None
     card: str | None = None
     quantized: Mapping[str, Tensor] | None = None
     reading: Reading = Reading()  # noqa: RUF009  # it is frozen
@@ -98,21 +93,19 @@ def save_model(parts: ModelParts, folder: Path) -> None:
             "padding_id": model.embedding.padding_idx,
             "dropout": model.dropout.p,
         },
-        "tokenizer": dataclasses.asdict(parts.tokenizer.config),
+        "tokenizer": dataclasses.asdict(parts.encoder.config),
         "reading": dataclasses.asdict(parts.reading),
     }
     state = model.state_dict()
     if parts.quantized is not None:
         del state[TABLE]
         state.update(parts.quantized)
-    if parts.kept_buckets is not None:
-        state[BUCKETS] = torch.from_numpy(parts.kept_buckets)
+    if parts.encoder.kept_buckets is not None:
+        state[BUCKETS] = torch.from_numpy(parts.encoder.kept_buckets)
     with filled_folder(folder, FILES, synced=True) as scratch:
         _dump(scratch / "config.json", config)
         _dump(scratch / "labels.json", parts.label_names)
-        (scratch / "vocabulary.json").write_text(parts.vocabulary.to_json(), encoding="utf-8")
-        if parts.tokenizer.json is not None:
-            (scratch / "tokenizer.json").write_text(parts.tokenizer.json, encoding="utf-8")
+        parts.encoder.save(scratch)
         if parts.card is not None:
             (scratch / CARD).write_text(parts.card, encoding="utf-8")
         _save(state, scratch / WEIGHTS, synced=False)  # the whole folder is
@@ -218,10 +211,8 @@ def load_model(folder: Path) -> ModelParts:
     model.load_state_dict(tensors, assign=True)
     return ModelParts(
         model.eval().requires_grad_(False),
-        tokenizer,
-        vocabulary,
+        TextEncoder(tokenizer, vocabulary, None if buckets is None else buckets.numpy()),
         label_names,
-        kept_buckets=None if buckets is None else buckets.numpy(),
         card=text,
         reading=config.reading or Reading(),
         quantized=quantized or None,
@@ -364,8 +355,7 @@ def _kinds(found: Mapping[str, _Kind], config: _Config, vocabulary: Vocabulary) 
         kinds[TABLE] = ("F32", [rows, dim])
     if BUCKETS in found:
         kinds[BUCKETS] = ("I32", [rows - len(vocabulary)])
-    elif rows != num_embeddings(vocabulary, config.tokenizer):
-        known = num_embeddings(vocabulary, config.tokenizer)
+    elif rows != (known := len(vocabulary) + (config.tokenizer.buckets or 0)):
         raise ValueError(f"vocabulary.json: is of {known} rows, the table in config.json of {rows}")
     if shape.padding_id is not None and shape.padding_id >= rows:
         raise ValueError(f"config.json: no padding_id {shape.padding_id} among {rows} rows")

@@ -38,7 +38,7 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
             for name in sorted(file.keys())
             for part in [file.get_slice(name)]
         }
-    vocabulary, model = parts.vocabulary, parts.model
+    vocabulary, model = parts.encoder.vocabulary, parts.model
     first = len(vocabulary.specials)
     known: dict[str, Any] = {
         "folder": str(folder),
@@ -56,11 +56,11 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
             "ngrams": pc.sum(pc.match_substring(vocabulary.tokens, " ")).as_py() or 0,
             "frequent": vocabulary.tokens.slice(first, FREQUENT_TOKENS).to_pylist(),
         },
-        "tokenizer": dataclasses.asdict(parts.tokenizer.config),
+        "tokenizer": dataclasses.asdict(parts.encoder.config),
     }
-    if parts.tokenizer.config.buckets is not None:
+    if parts.encoder.config.buckets is not None:
         rows = model.embedding.num_embeddings - len(vocabulary)
-        known["buckets"] = {"hashed_into": parts.tokenizer.config.buckets, "rows": rows}
+        known["buckets"] = {"hashed_into": parts.encoder.config.buckets, "rows": rows}
     if (path / FINISHED).exists():
         try:
             metrics = json.loads((path / FINISHED).read_text(encoding="utf-8"))

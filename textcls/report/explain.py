@@ -45,7 +45,7 @@ class Bag:
         text: as the tokenizer saw it (:func:`whole`); as long as the original.
         words: in the order of the text.
         ids: int32 ``[num_tokens]``, rows of the embedding; words and n-grams in the order of
-            :class:`~textcls.data.ngrams.Encoder`.
+            :class:`~textcls.data.ngrams.NgramIds`.
         runs: int32 ``[num_tokens, 2]``: token ``i`` is ``words[runs[i, 0]:runs[i, 1]]``.
     """
 
@@ -68,9 +68,10 @@ def whole(text: str) -> str:
 def bag_of(classifier: Classifier, text: str) -> Bag:
     """Split a text as in serving, and say which words each of its tokens is made of."""
     clean = whole(text)
-    tokens = classifier.parts.tokenizer(pa.chunked_array([pa.array([clean], pa.large_string())]))
-    encode = classifier._encode
-    return Bag(clean, tuple(tokens.to_lists()[0]), encode(tokens)[0], encode.runs(tokens))
+    encoder = classifier.parts.encoder
+    tokens = encoder.tokenizer(pa.chunked_array([pa.array([clean], pa.large_string())]))
+    words = tuple(tokens.to_lists()[0])
+    return Bag(clean, words, encoder.encode_tokens(tokens).indices, encoder.ids.runs(tokens))
 
 
 @dataclass(frozen=True)
@@ -177,13 +178,13 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
     bag = bag_of(classifier, text)
     logits = logits_of(classifier.parts.model, classifier.bags([text]))[0].double()
     probabilities = logits.softmax(0).numpy()
-    tokenizer, vocabulary = classifier.parts.tokenizer, classifier.parts.vocabulary
-    words = align(bag.text, bag.words, tokenizer)
+    encoder = classifier.parts.encoder
+    words = align(bag.text, bag.words, encoder.tokenizer)
     return Explanation(
         text=text,
         tokens=bag.tokens,
         ids=bag.ids,
-        unknown=bag.ids == vocabulary.unknown_id,
+        unknown=bag.ids == encoder.vocabulary.unknown_id,
         contributions=contributions_of(classifier.parts.model, bag.ids),
         bias=classifier.parts.model.linear.bias.detach().double().cpu().numpy(),
         logits=logits.numpy(),

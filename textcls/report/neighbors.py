@@ -21,7 +21,7 @@ def query_vector(classifier: Classifier, query: str) -> tuple[Tensor, set[int]]:
     Raises:
         InputError: the model knows none of its tokens.
     """
-    vocabulary = classifier.parts.vocabulary
+    vocabulary = classifier.parts.encoder.vocabulary
     ids = set(classifier.bags([query]).indices.tolist())
     if not ids - {vocabulary.unknown_id}:
         raise InputError(f"'{query}': the model knows none of its tokens")
@@ -46,7 +46,7 @@ def nearest_tokens(
     Returns:
         Token, its count in the train split, cosine; the nearest first.
     """
-    vocabulary, model = classifier.parts.vocabulary, classifier.parts.model
+    vocabulary, model = classifier.parts.encoder.vocabulary, classifier.parts.model
     ids = np.flatnonzero(vocabulary.counts >= min_count)
     left_out = [*range(len(vocabulary.specials)), *without]
     ids = np.setdiff1d(ids, left_out).astype(np.int32)

@@ -121,12 +121,12 @@ def _model_of(name: str, classifier: Classifier) -> _Model:
         name=name,
         mode=embedding.mode,
         label_names=tuple(parts.label_names),
-        vocabulary=parts.vocabulary.tokens,
+        vocabulary=parts.encoder.vocabulary.tokens,
         rows=embedding.weight.detach().float().cpu().numpy(),
         token_weights=weights,
         linear=linear.weight.detach().float().cpu().numpy(),
         bias=linear.bias.detach().float().cpu().numpy(),
-        tokenizer=parts.tokenizer.config,
+        tokenizer=parts.encoder.config,
         classifier=classifier,
     )
 
