@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from textcls.data.bags import Bags
+from textcls.data.composition import Composition, Items
 from textcls.data.threads import made_ahead, usable_cpus
 from textcls.data.transpose import Transpose, transpose
 
@@ -29,11 +30,13 @@ class Batch:
         rows: int64 ``[num_bags]``, the bags' numbers in their split.
         bags: those bags.
         transposed: their transpose, where the backward pass wants it.
+        items: what they are over composed vectors, where words are composed.
     """
 
     rows: Tensor
     bags: Bags
     transposed: Transpose | None
+    items: Items | None = None
 
 
 def epoch_order(num_bags: int, seed: int, epoch: int) -> Tensor:
@@ -48,7 +51,12 @@ def epoch_order(num_bags: int, seed: int, epoch: int) -> Tensor:
 
 
 def batches(
-    bags: Bags, order: Tensor, batch_size: int, skip: int = 0, transposed: bool = True
+    bags: Bags,
+    order: Tensor,
+    batch_size: int,
+    skip: int = 0,
+    transposed: bool = True,
+    composition: Composition | None = None,
 ) -> Iterator[Batch]:
     """Yield ``bags.select(rows)`` for the rows of each batch of ``order``.
 
@@ -60,7 +68,9 @@ def batches(
         batch_size: bags a batch; the last one may be smaller.
         skip: so many batches are left out at the beginning.
         transposed: give each batch its transpose.
+        composition: give each batch its items; on the bags' device.
     """
+    with_positions = bags.weights is not None or composition is not None
 
     def make(group: Tensor) -> list[Batch]:
         gathered = bags.select(group)
@@ -68,10 +78,12 @@ def batches(
         for start in range(0, len(group), batch_size):
             stop = min(start + batch_size, len(group))
             batch = gathered.slice(start, stop)
-            turned = None
-            if transposed:
-                turned = transpose(batch.indices, batch.offsets, batch.weights is not None)
-            made.append(Batch(group[start:stop], batch, turned))
+            turned = items = None
+            if transposed or composition is not None:
+                turned = transpose(batch.indices, batch.offsets, with_positions)
+            if composition is not None and turned is not None:
+                items = composition.items(batch.num_tokens, turned)
+            made.append(Batch(group[start:stop], batch, turned, items))
         return made
 
     groups = _groups(bags, order[skip * batch_size :], batch_size)

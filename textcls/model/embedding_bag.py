@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from textcls.config import Mode, ModelConfig
 from textcls.data.bags import Bags
 from textcls.data.batches import runs_of_bags
-from textcls.data.transpose import Transpose
+from textcls.data.composition import Composition, Items
+from textcls.data.transpose import Transpose, transpose
+from textcls.model.composing import composed_table
 from textcls.model.pooling import TransposedEmbeddingBag
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ class EmbeddingBagClassifier(nn.Module):
         mode: how the vectors of a bag become one.
         padding_id: the token id that never contributes; None if there is none.
         dropout: share of the pooled vector that is zeroed in training.
+
+    Attributes:
+        composition: what the words are composed of, in training: the table then has raw rows, each
+            of its own, and :meth:`composed` returns the model that is kept. None: nothing.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class EmbeddingBagClassifier(nn.Module):
             num_embeddings, embedding_dim, mode, padding_idx=padding_id
         )
         self.dropout = _Dropout(dropout)
+        self.composition: Composition | None = None
         self.linear = nn.Linear(self.embedding.pooled_dim, num_classes)
         nn.init.zeros_(self.linear.bias)
 
@@ -71,6 +78,7 @@ class EmbeddingBagClassifier(nn.Module):
         offsets: Tensor,
         weights: Tensor | None = None,
         transposed: Transpose | None = None,
+        items: Items | None = None,
     ) -> Tensor:
         """Return the pooled vectors, float ``[num_bags, pooled_dim]``.
 
@@ -80,8 +88,12 @@ class EmbeddingBagClassifier(nn.Module):
             weights: float ``[num_tokens]``, not negative; None: every entry weighs 1.
             transposed: the batch's transpose, where it was made ahead for the backward pass; with
                 positions, if there are weights.
+            items: of the batch, where they were made ahead from the composition.
         """
-        pooled: Tensor = self.embedding(indices, offsets, weights, transposed)
+        if self.composition is not None and items is None:
+            transposed = transpose(indices, offsets, with_positions=True)
+            items = self.composition.to(indices.device).items(len(indices), transposed)
+        pooled: Tensor = self.embedding(indices, offsets, weights, transposed, items)
         return pooled
 
     def forward(
@@ -90,12 +102,34 @@ class EmbeddingBagClassifier(nn.Module):
         offsets: Tensor,
         weights: Tensor | None = None,
         transposed: Transpose | None = None,
+        items: Items | None = None,
     ) -> Tensor:
         """Return the class scores (logits), float ``[num_bags, num_classes]``."""
         scores: Tensor = self.linear(
-            self.dropout(self.embed(indices, offsets, weights, transposed))
+            self.dropout(self.embed(indices, offsets, weights, transposed, items))
         )
         return scores
+
+    def composed(self) -> EmbeddingBagClassifier:
+        """Return the model to keep: itself, or one of a composed table, which pools bags as such.
+
+        That one is in evaluation mode, for inference; all but its table it shares.
+        """
+        if self.composition is None:
+            return self
+        embedding = self.embedding
+        with torch.device("meta"):
+            flat = EmbeddingBagClassifier(
+                embedding.num_embeddings,
+                embedding.embedding_dim,
+                self.linear.out_features,
+                embedding.pooling.mode,
+                embedding.padding_idx,
+                self.dropout.p,
+            )
+        table = composed_table(embedding.weight, self.composition)
+        flat.load_state_dict(self.state_dict() | {"embedding.weight": table}, assign=True)
+        return flat.eval().requires_grad_(False)
 
 
 class _Dropout(nn.Dropout):

@@ -19,11 +19,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from textcls.config import Mode
+from textcls.data.composition import Items
 from textcls.data.transpose import Transpose, transpose
+from textcls.model.composing import composed_items
+from textcls.model.look_up import backward_of_sum, gradient_of, look_up
 from textcls.pooling import Pooling
 
 # Rows begin small, so that documents of any length begin near the origin, where a linear layer says
@@ -33,8 +37,6 @@ INIT_RANGE = 0.05
 # steps of about lr, however small the gradient: at full scale the weights would run ahead of the
 # rows that they multiply, which cost IMDb two points of accuracy.
 WEIGHT_SCALE = 0.3
-# torch.embedding_bag's numbers for the modes.
-_NUMBERS: dict[str, int] = {"sum": 0, "mean": 1, "max": 2}
 
 
 class TransposedEmbeddingBag(nn.EmbeddingBag):
@@ -103,6 +105,7 @@ class TransposedEmbeddingBag(nn.EmbeddingBag):
         offsets: Tensor | None = None,
         per_sample_weights: Tensor | None = None,
         transposed: Transpose | None = None,
+        items: Items | None = None,
     ) -> Tensor:
         """Return the pooled vectors, ``[num_bags, pooled_dim]`` of the weight's dtype.
 
@@ -113,6 +116,8 @@ class TransposedEmbeddingBag(nn.EmbeddingBag):
                 sum; None: each weighs 1. A gradient of theirs is to be had for sum only.
             transposed: :func:`transpose` of the batch, made ahead (with positions if there are
                 ``per_sample_weights``); without it, the backward pass makes it. ``max`` needs none.
+            items: pool composed vectors in place of rows: what the batch is over these; then
+                ``input`` and ``transposed`` are not looked at. Not to be had with padding.
 
         Raises:
             ValueError: no offsets, or weights that want a gradient with another mode than sum.
@@ -122,20 +127,28 @@ class TransposedEmbeddingBag(nn.EmbeddingBag):
         learns = per_sample_weights is not None and per_sample_weights.requires_grad
         if learns and self.mode != "sum":
             raise ValueError(f"per_sample_weights have no gradient with mode='{self.mode}'")
-        padding = self.padding_idx
+        weight: Tensor = self.weight
+        weighing: Tensor | None = self.weighing
+        sparse, padding = self.sparse, self.padding_idx
+        if items is not None:
+            assert padding is None
+            weight = composed_items(weight, items, sparse)
+            if weighing is not None:
+                weighing = F.embedding(items.rows, weighing, sparse=sparse)
+            input, transposed, sparse = items.indices, items.transposed, False
         # torch's CPU kernel is thirty times slower where it has to look for padding.
         if padding is not None and input.device.type == "cpu":
             tokens = input if transposed is None else transposed.rows
             padding = padding if (tokens == padding).any() else None
         pooled: Tensor = _Pooling.apply(  # type: ignore[no-untyped-call]
-            self.weight,
-            self.weighing,
+            weight,
+            weighing,
             per_sample_weights,
             input,
             offsets.to(input.dtype),  # int32 halves what the look-up reads beside the table
             transposed,
             padding,
-            self.sparse,
+            sparse,
             self.pooling.parts,
         )
         return pooled
@@ -173,16 +186,14 @@ class _Pooling(torch.autograd.Function):
         norms, pooled = {}, {}
         lengths = chosen = None
         if by_kernel:
-            pooled["mean"], lengths, _ = _look_up(weight, indices, offsets, "mean", padding)
+            pooled["mean"], lengths, _ = look_up(weight, indices, offsets, "mean", padding)
             norms["mean"] = lengths.clamp(min=1).unsqueeze(1)
         for part in parts:
             if part == "max":
-                pooled[part], lengths, chosen = _look_up(weight, indices, offsets, part, padding)
+                pooled[part], lengths, chosen = look_up(weight, indices, offsets, part, padding)
             elif part not in pooled:
                 if "sum" not in pooled:
-                    pooled["sum"], _, _ = _look_up(
-                        weight, indices, offsets, "sum", padding, factors
-                    )
+                    pooled["sum"], _, _ = look_up(weight, indices, offsets, "sum", padding, factors)
                 if part != "sum":
                     norms[part] = _norms_of(part, weights, indices, offsets, padding, weight.dtype)
                     pooled[part] = (pooled["sum"] / norms[part]).to(weight.dtype)
@@ -209,7 +220,7 @@ class _Pooling(torch.autograd.Function):
             if by_bag is None:
                 rows, values = _backward_of_max(of_max, chosen, lengths)
             else:
-                rows, values = _backward_of_sum(
+                rows, values = backward_of_sum(
                     by_bag,
                     None if weights is None else weights.to(grad.dtype),
                     ctx.transposed or transpose(indices, offsets, weights is not None),
@@ -224,11 +235,11 @@ class _Pooling(torch.autograd.Function):
             if ctx.needs_input_grad[1]:
                 products = weight.index_select(0, rows).to(values.dtype).mul_(values)
                 dots = products.sum(1, keepdim=True).mul_(WEIGHT_SCALE)
-                grad_weighing = _gradient(weighing, rows, dots, ctx.sparse)
+                grad_weighing = gradient_of(weighing, rows, dots, ctx.sparse)
             if ctx.needs_input_grad[0]:
                 if weighing is not None:
                     values.mul_(_weights_of(rows, weighing).unsqueeze(1))
-                grad_weight = _gradient(weight, rows, values, ctx.sparse)
+                grad_weight = gradient_of(weight, rows, values, ctx.sparse)
         if ctx.needs_input_grad[2]:
             of_bag = torch.repeat_interleave(offsets.diff(), output_size=len(indices))
             grad_weights = (grad[of_bag] * weight[indices]).sum(1)
@@ -262,57 +273,10 @@ def _norms_of(
     if padding is not None:
         entries = entries.masked_fill(indices == padding, 0)
     every = torch.arange(len(indices), dtype=indices.dtype, device=indices.device)
-    norms, _, _ = _look_up(entries.unsqueeze(1), every, offsets, "sum")
+    norms, _, _ = look_up(entries.unsqueeze(1), every, offsets, "sum")
     if part == "sqrtn":
         norms = norms.sqrt_()
     return norms.masked_fill_(norms == 0, 1)
-
-
-def _look_up(
-    table: Tensor,
-    indices: Tensor,
-    offsets: Tensor,
-    mode: str,
-    padding: int | None = None,
-    per_sample_weights: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Call torch's kernel.
-
-    Returns:
-        Pooled vectors ``[num_bags, dim]``; tokens per bag without padding ``[num_bags]``; for max,
-        the token that had each number ``[num_bags, dim]``.
-    """
-    pooled, _, lengths, chosen = torch.embedding_bag(
-        table, indices, offsets, False, _NUMBERS[mode], False, per_sample_weights, True, padding
-    )
-    return pooled, lengths, chosen
-
-
-def _gradient(table: Tensor, rows: Tensor, values: Tensor, sparse: bool) -> Tensor:
-    """Return the gradient of a table's rows, int64 ``[num_rows]``, distinct and ascending."""
-    values = values.to(table.dtype)
-    if not sparse:
-        return torch.zeros_like(table).index_copy_(0, rows, values)
-    return torch.sparse_coo_tensor(
-        rows.unsqueeze(0), values, table.shape, is_coalesced=True, check_invariants=False
-    )
-
-
-def _backward_of_sum(
-    grad: Tensor, per_sample_weights: Tensor | None, transposed: Transpose
-) -> tuple[Tensor, Tensor]:
-    """Return the touched rows, int64 ``[num_rows]``, and their gradient, ``[num_rows, dim]``."""
-    if per_sample_weights is not None:
-        assert transposed.positions is not None, "weights need transpose(with_positions=True)"
-        per_sample_weights = per_sample_weights[transposed.positions]
-    values, _, _ = _look_up(
-        grad.contiguous(),
-        transposed.bags,
-        transposed.offsets,
-        "sum",
-        per_sample_weights=per_sample_weights,
-    )
-    return transposed.rows, values
 
 
 def _backward_of_max(grad: Tensor, chosen: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

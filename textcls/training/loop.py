@@ -14,6 +14,7 @@ import torch
 from textcls.config import OptimizerConfig, ScheduleConfig, TrainerConfig
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
+from textcls.data.composition import Composition
 from textcls.errors import Interrupted, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -81,7 +82,9 @@ def fit(
     labels_on_host = train.labels.cpu()
     num_steps = math.ceil(len(train) / options.batch_size)
     total_steps = options.epochs * num_steps
-    model.embedding.sparse = _touched_rows_only(train, model.embedding.num_embeddings, config)
+    model.embedding.sparse = _touched_rows_only(
+        train, model.embedding.num_embeddings, config, model.composition
+    )
     log.info(
         "a step updates %s", "the rows its batch touches" if model.embedding.sparse else "all rows"
     )
@@ -145,7 +148,7 @@ def fit(
                 | classification_metrics(labels_on_host, steps.predictions, label_names)
             }
             if validation is not None:
-                metrics["validation"] = evaluate(model, validation, label_names)
+                metrics["validation"] = evaluate(model.composed(), validation, label_names)
             for split in metrics.values():
                 if not math.isfinite(split["loss"]):
                     raise TextclsError(
@@ -182,7 +185,9 @@ def evaluate(
     return metrics_of_logits(logits_of(model, bags), bags.labels.cpu(), label_names)
 
 
-def _touched_rows_only(train: Bags, num_embeddings: int, config: _Settings) -> bool:
+def _touched_rows_only(
+    train: Bags, num_embeddings: int, config: _Settings, composition: Composition | None = None
+) -> bool:
     """Decide whether a step updates the rows that its batch touches, or the whole table.
 
     The first batch tells: it depends on the seed only, so that a resumed run decides alike.
@@ -193,7 +198,7 @@ def _touched_rows_only(train: Bags, num_embeddings: int, config: _Settings) -> b
     if options.weight_decay or options.momentum:  # they move untouched rows as well
         return False
     first = epoch_order(len(train), config.seed, 0)[: config.trainer.batch_size]
-    return touches_few(train, first, num_embeddings)
+    return touches_few(train, first, num_embeddings, composition)
 
 
 def _end_of_epoch(progress: Progress, seconds: float, tokens: int) -> Progress:

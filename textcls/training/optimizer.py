@@ -15,6 +15,7 @@ from torch.optim.sgd import sgd
 
 from textcls.config import OptimizerConfig, ScheduleConfig
 from textcls.data.bags import Bags
+from textcls.data.composition import Composition
 
 # Updating a touched row apart costs about as much as updating five rows of the whole in place.
 TOUCHED_SHARE = 0.2
@@ -27,19 +28,27 @@ _MEMORY = {
 }
 
 
-def touches_few(bags: Bags, rows: Tensor, num_embeddings: int) -> bool:
+def touches_few(
+    bags: Bags, rows: Tensor, num_embeddings: int, composition: Composition | None = None
+) -> bool:
     """Say whether a batch has so few distinct tokens that these are better updated apart.
 
     Args:
         bags: a split.
         rows: int64 ``[n]``, the batch's bags.
         num_embeddings: rows of the table.
+        composition: what words touch besides.
     """
     rows = rows.to(bags.device)
     bounds = zip(bags.offsets[rows].tolist(), bags.offsets[rows + 1].tolist(), strict=True)
     # (Bags.select would want Arrow, which training from ids alone does without.)
     tokens = torch.cat([bags.indices[:0], *(bags.indices[start:stop] for start, stop in bounds)])
-    return bool(torch.unique(tokens).numel() < TOUCHED_SHARE * num_embeddings)
+    touched = torch.unique(tokens)
+    if composition is not None:
+        words = touched[touched < len(composition.bags)].to(composition.indices.device)
+        chars = torch.unique(composition.bags.select(words.long()).indices).to(touched.device)
+        touched = torch.unique(torch.cat([touched, chars]))
+    return bool(touched.numel() < TOUCHED_SHARE * num_embeddings)
 
 
 class Optimizer:

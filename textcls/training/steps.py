@@ -110,6 +110,9 @@ class Steps:
         self.num_steps = -(-len(train) // batch_size)
         self.loss_sum = torch.zeros((), device=train.device)
         self._predictions = torch.empty_like(train.labels)
+        self._composition = None
+        if model.composition is not None:
+            self._composition = model.composition.to(train.device)
 
     def epoch(self, number: int, order: Tensor, begun: Progress) -> Iterator[int]:
         """Train on an epoch, or what is left of it; yield after each step how many tokens it had.
@@ -127,9 +130,11 @@ class Steps:
         step = number * self.num_steps + begun.step
         transposed = model.embedding.pooling.has_linear
         order = order.to(self.train.device)
-        for made in batches(self.train, order, self.batch_size, begun.step, transposed):
+        for made in batches(
+            self.train, order, self.batch_size, begun.step, transposed, self._composition
+        ):
             batch = made.bags
-            logits = model(batch.indices, batch.offsets, batch.weights, made.transposed)
+            logits = model(batch.indices, batch.offsets, batch.weights, made.transposed, made.items)
             loss = objective.loss(logits, batch.labels)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -184,6 +189,8 @@ def _no_kernels(model: EmbeddingBagClassifier, train: Bags) -> str | None:
         return f"there are no others for mode={mode}"
     if train.weights is not None:
         return "there are no others for weighted tokens"
+    if model.composition is not None:
+        return "there are no others for words composed of character n-grams"
     return None
 
 
