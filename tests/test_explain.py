@@ -69,15 +69,23 @@ def make_classifier(
 # --- the numbers -----------------------------------------------------------------------------
 
 
-def by_loops(model: EmbeddingBagClassifier, ids: list[int]) -> list[list[float]]:
+def by_loops(
+    model: EmbeddingBagClassifier, ids: list[int], weights: list[float]
+) -> list[list[float]]:
     """Take the scores apart number by number."""
+    learned = model.embedding.weighing
     table, linear = model.embedding.weight.tolist(), model.linear.weight.tolist()
     dim, counted = model.embedding.embedding_dim, [p for p, i in enumerate(ids) if i != 1]
     parts = [[0.0] * len(linear) for _ in ids]
-    for number, pooling in enumerate(model.embedding.mode.split("+")):
-        for k, weights in enumerate(linear):
+    norms = {
+        "mean": sum(weights[p] for p in counted),
+        "sqrtn": sum(weights[p] ** 2 for p in counted) ** 0.5,
+        "sum": 1.0,
+    }
+    for number, pooling in enumerate(model.embedding.mode.removeprefix("weighted_").split("+")):
+        for k, of_class in enumerate(linear):
             for d in range(dim):
-                w = weights[number * dim + d]
+                w = of_class[number * dim + d]
                 winner = None
                 for place in counted:
                     value = table[ids[place]][d]
@@ -85,10 +93,9 @@ def by_loops(model: EmbeddingBagClassifier, ids: list[int]) -> list[list[float]]
                         if winner is None or value > table[ids[winner]][d]:
                             winner = place
                         continue
-                    scale = {"mean": 1 / len(counted), "sum": 1.0}.get(pooling)
-                    if scale is None:
-                        assert model.embedding.weighing is not None
-                        scale = 1 + WEIGHT_SCALE * float(model.embedding.weighing[ids[place], 0])
+                    scale = weights[place] / (norms[pooling] or 1)
+                    if learned is not None:
+                        scale *= 1 + WEIGHT_SCALE * float(learned[ids[place], 0])
                     parts[place][k] += scale * w * value
                 if winner is not None:
                     parts[winner][k] += w * table[ids[winner]][d]
@@ -96,21 +103,26 @@ def by_loops(model: EmbeddingBagClassifier, ids: list[int]) -> list[list[float]]
 
 
 @pytest.mark.parametrize("mode", MODES)
-@given(ids=st.lists(st.integers(0, 7), max_size=9), seed=st.integers(0, 3))
-def test_contributions_are_exact_parts_of_the_score(mode: Mode, ids: list[int], seed: int) -> None:
+@given(ids=st.lists(st.integers(0, 7), max_size=9), seed=st.integers(0, 3), weighted=st.booleans())
+def test_contributions_are_exact_parts_of_the_score(
+    mode: Mode, ids: list[int], seed: int, weighted: bool
+) -> None:
     torch.manual_seed(seed)
+    weights = torch.randint(0, 5, (len(ids),)) / 4 if weighted else None
     model = EmbeddingBagClassifier(8, 3, 2, mode, padding_id=1).requires_grad_(False)
     for parameter in model.parameters():
         nn.init.normal_(parameter)
     model.embedding.weight.round_()  # so that max has equals to choose from
     model.embedding.weight[1] = 99.0  # padding, which would show if it counted
-    contributions = contributions_of(model, np.array(ids, np.int32))
+    given_weights = None if weights is None else weights.numpy()
+    contributions = contributions_of(model, np.array(ids, np.int32), given_weights)
     assert contributions.shape == (len(ids), 2)
     assert contributions.dtype == np.float64
+    expected = by_loops(model, ids, [1.0] * len(ids) if weights is None else weights.tolist())
     np.testing.assert_allclose(
-        contributions, np.array(by_loops(model, ids)).reshape(-1, 2), rtol=1e-12, atol=1e-12
+        contributions, np.array(expected).reshape(-1, 2), rtol=1e-12, atol=1e-12
     )
-    logits = model(torch.tensor(ids, dtype=torch.int32), torch.tensor([0, len(ids)]))[0]
+    logits = model(torch.tensor(ids, dtype=torch.int32), torch.tensor([0, len(ids)]), weights)[0]
     np.testing.assert_allclose(
         contributions.sum(0) + model.linear.bias.numpy(), logits, rtol=1e-5, atol=1e-5
     )

@@ -78,8 +78,15 @@ def onnx_session(parts: ModelParts, path: Path, threads: int = 1) -> onnxruntime
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def run_onnx(session: onnxruntime.InferenceSession, indices: Tensor, offsets: Tensor) -> Float32:
+def run_onnx(
+    session: onnxruntime.InferenceSession,
+    indices: Tensor,
+    offsets: Tensor,
+    weights: Tensor | None = None,
+) -> Float32:
     inputs = {"indices": indices.long().numpy(), "offsets": offsets.numpy()}
+    if weights is not None:
+        inputs["weights"] = weights.numpy()
     probabilities, logits = session.run(["probabilities", "logits"], inputs)
     np.testing.assert_allclose(probabilities, torch.tensor(logits).softmax(1), atol=1e-6)
     found: Float32 = probabilities
@@ -113,20 +120,36 @@ def test_all_exports_predict_as_the_classifier(mode: Mode, dim: int, tmp_path: P
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["mean+sum+max", "weighted_sum"])
-def test_any_number_of_bags_and_tokens(mode: Mode, tmp_path: Path) -> None:
-    parts = make_parts(mode)
+@pytest.mark.parametrize("counts", [None, "log"])
+@pytest.mark.parametrize("mode", ["mean+sum+sqrtn+max", "weighted_sum", "weighted_sqrtn"])
+def test_any_number_of_bags_tokens_and_weights(
+    mode: Mode, counts: str | None, tmp_path: Path
+) -> None:
+    parts = make_parts(mode, counts=counts)
+    predictor = predictor_of(parts, tmp_path / "folder")
     session = onnx_session(parts, tmp_path / "m.onnx")
     export_torch(parts, tmp_path / "m.pt2")
     program = torch.export.load(tmp_path / "m.pt2").module()
     for lengths in ([], [0], [1], [2], [0, 0], [0, 1], [16, 0, 17, 256, 257], [0, 5000]):
         offsets = torch.tensor([0, *lengths]).cumsum(0)
         indices = torch.arange(int(offsets[-1])) % parts.model.embedding.num_embeddings
+        weights = None if counts is None else torch.arange(len(indices)) % 5 / 4
         expected = np.zeros((0, 3), np.float32)
+        pooled = np.zeros((0, parts.model.embedding.pooled_dim))
         if lengths:
-            expected = parts.model(indices, offsets).softmax(1).numpy()
-        np.testing.assert_allclose(run_onnx(session, indices, offsets), expected, atol=1e-5)
-        np.testing.assert_allclose(program(indices, offsets), expected, atol=1e-5)
+            expected = parts.model(indices, offsets, weights).softmax(1).numpy()
+            pooled = parts.model.embed(indices, offsets, weights).numpy()
+        by_onnx = run_onnx(session, indices, offsets, weights)
+        np.testing.assert_allclose(by_onnx, expected, atol=1e-5)
+        more = () if weights is None else (weights,)
+        np.testing.assert_allclose(program(indices, offsets, *more), expected, atol=1e-5)
+        for bag, (start, stop) in enumerate(pairwise(offsets.tolist())):
+            entries = indices[start:stop].numpy()
+            counted = entries != 1  # bags of predict.py have no padding
+            own = None if weights is None else weights[start:stop].numpy()[counted]
+            if counted.any():
+                found = predictor._pool(predictor.table[entries[counted]], own)
+                np.testing.assert_allclose(found, pooled[bag], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["mean+sum", "max"])

@@ -154,6 +154,7 @@ class TokenizerConfig:
     language: str = "en"
     vocab_size: Annotated[int, Field(ge=1, le=10_000_000)] = 30_000
     file: str | None = None
+    counts: Literal["count", "log", "binary"] | None = None
 
     def __post_init__(self) -> None:
         if (self.name == "file") != (self.file is not None):

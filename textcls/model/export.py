@@ -54,7 +54,7 @@ GROUP = 16
 
 _GRAPH = Template("""
 <ir_version: $ir_version, opset_import: ["": $opset]>
-textcls (int64[num_tokens] indices, int64[num_offsets] offsets)
+textcls (int64[num_tokens] indices, int64[num_offsets] offsets$more_inputs)
   => (float[num_bags, $num_classes] probabilities, float[num_bags, $num_classes] logits)
 <int64 zero = {0}, int64[1] at_0 = {0}, int64[1] at_1 = {1}, int64[1] at_last = {-1},
  int64[1] at_end = {9223372036854775807}, int64[1] padding = {$padding}>
@@ -69,6 +69,7 @@ textcls (int64[num_tokens] indices, int64[num_offsets] offsets)
   counted_last = Slice(counted_at, at_1, at_end)
   lengths_flat = Sub(counted_last, counted_first)
   lengths = Unsqueeze(lengths_flat, at_last)
+  $weights
   $poolings
   logits = Sum($scores, bias)
   probabilities = Softmax<axis = 1>(logits)
@@ -78,7 +79,8 @@ textcls (int64[num_tokens] indices, int64[num_offsets] offsets)
 _SUM = Template("""
   ${part}_rows = Gather($table, ids)
   ${part}_exact = Cast<to = 11>(${part}_rows)
-  ${part}_before = CumSum<exclusive = 1>(${part}_exact, zero)
+  $weighted
+  ${part}_before = CumSum<exclusive = 1>(${part}_entries, zero)
   ${part}_at = Gather(${part}_before, offsets)
   ${part}_first = Slice(${part}_at, at_0, at_last)
   ${part}_last = Slice(${part}_at, at_1, at_end)
@@ -87,13 +89,40 @@ _SUM = Template("""
 _OF_SUM = Template("""
   ${part}_$result = Cast<to = 1>(${part}_sums)""")
 
-_OF_MEAN = Template("""
-  ${part}_divisors = Max(lengths, at_1)
-  ${part}_lengths = Cast<to = 11>(${part}_divisors)
-  ${part}_means = Div(${part}_sums, ${part}_lengths)
-  ${part}_$result = Cast<to = 1>(${part}_means)""")
+# Of weights, as of rows, the sums are differences of running sums. An empty bag's are 0 by 1.
+_WEIGHTS = """
+  no_weight = Constant<value_floats = [0.0]>()
+  all_weights = Concat<axis = 0>(weights, no_weight)
+  is_counted_number = Cast<to = 1>(is_counted)
+  own_weights = Mul(all_weights, is_counted_number)
+  exact_weights = Cast<to = 11>(own_weights)
+  weight_columns = Unsqueeze(exact_weights, at_last)
+  least = Constant<value = double[1] {1e-300}>()"""
 
-_SUMS = {"mean": [_SUM, _OF_MEAN], "sum": [_SUM, _OF_SUM]}
+_DIVISORS = {
+    False: Template("""
+  ${part}_lengths = Max(lengths, at_1)
+  ${part}_divisors = Cast<to = 11>(${part}_lengths)"""),
+    True: Template("""
+  ${part}_counts = $counts
+  ${part}_counts_before = CumSum<exclusive = 1>(${part}_counts, zero)
+  ${part}_counts_at = Gather(${part}_counts_before, offsets)
+  ${part}_counts_first = Slice(${part}_counts_at, at_0, at_last)
+  ${part}_counts_last = Slice(${part}_counts_at, at_1, at_end)
+  ${part}_counts_sums = Sub(${part}_counts_last, ${part}_counts_first)
+  ${part}_counts_least = Max(${part}_counts_sums, least)
+  ${part}_divisors = Unsqueeze(${part}_counts_least, at_last)"""),
+}
+
+_DIVIDED = Template("""
+  ${part}_norms = $norms(${part}_divisors)
+  ${part}_quotients = Div(${part}_sums, ${part}_norms)
+  ${part}_$result = Cast<to = 1>(${part}_quotients)""")
+# Of those that are divided: what is summed up of the weights, and what is made of the sums.
+_NORMS = {
+    "mean": {"counts": "Identity(exact_weights)", "norms": "Identity"},
+    "sqrtn": {"counts": "Mul(exact_weights, exact_weights)", "norms": "Sqrt"},
+}
 
 # Each step turns bags of rows into bags of a sixteenth of them, the largest numbers of up to 16
 # rows each, until every bag has one. A last row that nothing is smaller than fills up.
@@ -168,7 +197,8 @@ def export_onnx(parts: ModelParts, path: Path) -> None:
     """Write the model as one ONNX file.
 
     Its inputs are ``indices``, int64 ``[num_tokens]``, and ``offsets``, int64 ``[num_bags + 1]``,
-    first 0, last ``num_tokens``, as :class:`textcls.data.bags.Bags` describes them; its outputs are
+    first 0, last ``num_tokens``, as :class:`textcls.data.bags.Bags` describes them, and where the
+    model's texts have weighted tokens ``weights``, float32 ``[num_tokens]``; its outputs are
     ``probabilities`` and ``logits``, float32 ``[num_bags, num_classes]``. The numbers of tokens and
     of bags are free, 0 included. The file's metadata has ``labels`` (a JSON list, by class),
     ``mode`` and ``textcls_version``.
@@ -187,7 +217,7 @@ def export_onnx(parts: ModelParts, path: Path) -> None:
     except ImportError:
         raise InputError("exporting to ONNX needs onnx: pip install 'textcls[onnx]'") from None
 
-    text, tensors = _graph_of(parts.model)
+    text, tensors = _graph_of(parts.model, _is_weighted(parts))
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > ONNX_BYTES:
         raise InputError(
@@ -212,7 +242,12 @@ def export_onnx(parts: ModelParts, path: Path) -> None:
         scratch.write_bytes(content)
 
 
-def _graph_of(model: EmbeddingBagClassifier) -> tuple[str, dict[str, Float32]]:
+def _is_weighted(parts: ModelParts) -> bool:
+    """Say whether the tokens of the model's texts have weights."""
+    return parts.encoder.config.counts is not None
+
+
+def _graph_of(model: EmbeddingBagClassifier, is_weighted: bool) -> tuple[str, dict[str, Float32]]:
     """Return the graph in ONNX's text format, and the tensors that it names."""
     table = _table_of(model).numpy()
     num_embeddings, dim = table.shape
@@ -227,19 +262,27 @@ def _graph_of(model: EmbeddingBagClassifier) -> tuple[str, dict[str, Float32]]:
         "padding": _padding_of(model),
         "group": GROUP,
         "group_less_1": GROUP - 1,
+        "more_inputs": ", float[num_tokens] weights" if is_weighted else "",
+        "weights": _WEIGHTS if is_weighted else "",
     }
+    how = "Mul({}_exact, weight_columns)" if is_weighted else "Identity({}_exact)"
     tensors = {"bias": model.linear.bias.detach().cpu().numpy()}
     poolings = []
     for part, linear in zip(parts, linears, strict=True):
         if part != "max" and num_classes < dim:
             tensors[f"{part}_folded"] = table @ linear
-            steps, names = _SUMS[part], {"table": f"{part}_folded", "result": "scores"}
+            steps, names = [], {"table": f"{part}_folded", "result": "scores"}
         else:
             tensors["table"], tensors[f"{part}_linear"] = table, linear
-            steps, names = (
-                [*_SUMS.get(part, [_MAX]), _LINEAR],
-                {"table": "table", "result": "pooled"},
-            )
+            steps, names = [_LINEAR], {"table": "table", "result": "pooled"}
+        if part == "max":
+            steps = [_MAX, *steps]
+        elif part == "sum":
+            steps = [_SUM, _OF_SUM, *steps]
+        else:
+            steps = [_SUM, _DIVISORS[is_weighted], _DIVIDED, *steps]
+            names |= _NORMS[part]
+        names["weighted"] = f"{part}_entries = {how.format(part)}"
         poolings += [step.substitute(values, part=part, **names) for step in steps]
     if "max" in parts:
         tensors["lowest"] = np.full((1, dim), -np.inf, np.float32)
@@ -280,13 +323,13 @@ class _Inference(nn.Module):
         self.parts = model.embedding.pooling.parts
         self.padding = _padding_of(model)
 
-    def forward(self, indices: Tensor, offsets: Tensor) -> Tensor:
+    def forward(self, indices: Tensor, offsets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the probabilities, float32 ``[num_bags, num_classes]``."""
-        pooled = [self._pool(part, indices, offsets) for part in self.parts]
+        pooled = [self._pool(part, indices, offsets, weights) for part in self.parts]
         scores: Tensor = self.linear(torch.cat(pooled, 1))
         return scores.softmax(1)
 
-    def _pool(self, part: str, indices: Tensor, offsets: Tensor) -> Tensor:
+    def _pool(self, part: str, indices: Tensor, offsets: Tensor, weights: Tensor | None) -> Tensor:
         if part == "max":
             padding = None if self.padding < 0 else self.padding
             return F.embedding_bag(
@@ -298,19 +341,31 @@ class _Inference(nn.Module):
                 padding_idx=padding,
             )
         # Padding's row is zero: a sum need not look for it, which takes torch's kernel long.
-        sums = F.embedding_bag(indices, self.weight, offsets, mode="sum", include_last_offset=True)
-        if part != "mean":
+        sums = F.embedding_bag(
+            indices,
+            self.weight,
+            offsets,
+            mode="sum",
+            include_last_offset=True,
+            per_sample_weights=weights,
+        )
+        if part == "sum":
             return sums
-        counted = (indices != self.padding).long().cumsum(0)
-        lengths = torch.cat([counted.new_zeros(1), counted])[offsets].diff()
-        return sums / lengths.clamp(min=1).unsqueeze(1)
+        counts = (indices != self.padding).double()
+        if weights is not None:
+            counts = counts * (weights if part == "mean" else weights.double().square())
+        before = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        divisors = before[offsets].diff().unsqueeze(1)
+        divisors = divisors.where(divisors > 0, 1)
+        return (sums / (divisors if part == "mean" else divisors.sqrt())).float()
 
 
 def export_torch(parts: ModelParts, path: Path) -> None:
     """Write the model as a file of ``torch.export``, by convention named ``.pt2``.
 
     ``torch.export.load(path).module()(indices, offsets)`` returns the probabilities, float32
-    ``[num_bags, num_classes]``; the inputs are those of :func:`export_onnx`, on the CPU.
+    ``[num_bags, num_classes]``; the inputs are those of :func:`export_onnx`, on the CPU, with
+    ``weights`` as a third where there are such.
 
     The file is a zip archive of JSON and of bare numbers; there is no pickle in it. Reading one
     asks for trust all the same: a file that says that a part of it is a pickle has torch load that
@@ -321,11 +376,15 @@ def export_torch(parts: ModelParts, path: Path) -> None:
         OSError: the file cannot be written; what was there stays.
     """
     # Never run: only shapes and dtypes are taken from it.
-    example = (torch.tensor([0, 0, 0]), torch.tensor([0, 1, 3]))
-    free = {"indices": {0: torch.export.Dim.DYNAMIC}, "offsets": {0: torch.export.Dim.DYNAMIC}}
+    example = [torch.tensor([0, 0, 0]), torch.tensor([0, 1, 3])]
+    if _is_weighted(parts):
+        example.append(torch.ones(3))
+    free = [{0: torch.export.Dim.DYNAMIC} for _ in example]
     # Else torch takes it that there are two tokens and two bags at least, and says no to one text.
     with shape_options.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
-        program = torch.export.export(_Inference(parts.model).eval(), example, dynamic_shapes=free)
+        program = torch.export.export(
+            _Inference(parts.model).eval(), tuple(example), dynamic_shapes=tuple(free)
+        )
     program.example_inputs = None  # it would be a pickle
     with whole_file(path) as scratch, scratch.open("wb") as file:
         torch.export.save(program, file)

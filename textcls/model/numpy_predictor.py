@@ -107,22 +107,26 @@ class Predictor:
         start = 0
         for i, stop in enumerate(ends):
             if start < stop:
-                pooled[i] = self._pool(self.table[ids[start:stop]])
+                pooled[i] = self._pool(self.table[ids[start:stop]], None)
             start = stop
         scores = pooled @ self.weight.T.astype(np.float64) + self.bias
         powers = np.exp(scores - scores.max(1, keepdims=True))
         probabilities: Array = powers / powers.sum(1, keepdims=True)
         return probabilities.astype(np.float32)
 
-    def _pool(self, vectors: Array) -> Array:
+    def _pool(self, vectors: Array, weights: Array | None) -> Array:
+        """Return the vector of a bag, of one row at least; ``weights`` is a number for each."""
+        weights = np.ones(len(vectors)) if weights is None else weights.astype(np.float64)
+        summed = weights @ vectors
         pooled = []
         for part in self.parts:
             if part == "max":
                 pooled.append(vectors.max(0))
-            elif part == "mean":
-                pooled.append(vectors.mean(0, dtype=np.float64))
+            elif part == "sum":
+                pooled.append(summed)
             else:
-                pooled.append(vectors.sum(0, dtype=np.float64))
+                norm = weights.sum() if part == "mean" else np.sqrt((weights**2).sum())
+                pooled.append(summed / (norm or 1))
         return np.concatenate(pooled)
 
     def _encode(self, rows: list[list[str]]) -> tuple[Array, Array]:

@@ -23,6 +23,7 @@ from textcls.model.classifier import Classifier
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.pooling import WEIGHT_SCALE
 
+Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Span = tuple[int, int]
@@ -205,8 +206,16 @@ def _index(names: Sequence[str], label: str) -> int:
     return names.index(label)
 
 
-def contributions_of(model: EmbeddingBagClassifier, ids: Int32) -> Float64:
-    """Return what each token adds to each class's score, float64 ``[num_tokens, num_classes]``."""
+def contributions_of(
+    model: EmbeddingBagClassifier, ids: Int32, weights: Float32 | None = None
+) -> Float64:
+    """Return what each token adds to each class's score, float64 ``[num_tokens, num_classes]``.
+
+    Args:
+        model: whose table is flat.
+        ids: ``[num_tokens]``, a bag.
+        weights: ``[num_tokens]``, those of its tokens; None: each weighs 1.
+    """
     embedding = model.embedding
     weight = model.linear.weight.detach().double().cpu().numpy()
     contributions = np.zeros((len(ids), len(weight)))
@@ -220,6 +229,7 @@ def contributions_of(model: EmbeddingBagClassifier, ids: Int32) -> Float64:
     which = np.argsort(order)[which]
     wanted = distinct[order].tolist()
     rows = embedding.weight.detach()[wanted].double().cpu().numpy()
+    entries = np.ones(len(places)) if weights is None else weights[places].astype(np.float64)
     parts = embedding.pooling.parts
     for part, columns in zip(parts, np.split(weight, len(parts), axis=1), strict=True):
         if part == "max":
@@ -230,11 +240,13 @@ def contributions_of(model: EmbeddingBagClassifier, ids: Int32) -> Float64:
             continue
         share = rows @ columns.T
         if part == "mean":
-            share /= len(places)
+            share /= entries.sum() or 1
+        elif part == "sqrtn":
+            share /= np.sqrt(np.square(entries).sum()) or 1
         if embedding.weighing is not None:
             learned = embedding.weighing.detach()[wanted].double().cpu().numpy()
             share *= 1 + WEIGHT_SCALE * learned
-        contributions[places] += share[which]
+        contributions[places] += share[which] * entries[:, None]
     return contributions
 
 
