@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from textcls.data.batches import batches
 from textcls.data.composition import Composition
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.pooling import WEIGHT_SCALE
-from textcls.training import loop
+from textcls.training import loop, steps
 from textcls.training.optimizer import touches_few
 
 WORDS, ROWS, DIM, CHAR_WEIGHT = 5, 11, 3, 0.7  # 5 words, 2 n-grams of words, 4 of characters
@@ -122,6 +123,17 @@ def test_words_touch_the_rows_of_their_ngrams() -> None:
     many = make_composition([[], list(range(10, 30))])
     assert touches_few(bags, torch.tensor([0]), 100)
     assert not touches_few(bags, torch.tensor([0]), 100, many)
+
+
+def test_a_gpu_falls_back_for_what_its_kernels_do_not_have() -> None:
+    plain = Bags(*flat([[1, 2]]), torch.tensor([0]))
+    assert steps._no_kernels(make_model("mean"), plain) is None
+    assert "mode=sqrtn" in str(steps._no_kernels(make_model("sqrtn"), plain))
+    weighted = dataclasses.replace(plain, weights=torch.ones(2))
+    assert "weighted tokens" in str(steps._no_kernels(make_model("mean"), weighted))
+    model = make_model("mean")
+    model.composition = make_composition([[7], [8]])
+    assert "composed" in str(steps._no_kernels(model, plain))
 
 
 @pytest.mark.parametrize("rows", ["touched", "all"])

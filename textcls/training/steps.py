@@ -186,11 +186,11 @@ def _no_kernels(model: EmbeddingBagClassifier, train: Bags) -> str | None:
     """Say what of a training Triton's kernels do not have; None: they have all."""
     mode = model.embedding.pooling.mode
     if mode not in KERNEL_MODES:
-        return f"there are no others for mode={mode}"
+        return f"the faster ones do not have mode={mode}"
     if train.weights is not None:
-        return "there are no others for weighted tokens"
+        return "the faster ones do not have weighted tokens"
     if model.composition is not None:
-        return "there are no others for words composed of character n-grams"
+        return "the faster ones do not have words composed of character n-grams"
     return None
 
 
