@@ -3,316 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.util
-import json
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks import corpora
-from benchmarks.corpora import PROJECT, Corpus
-from benchmarks.measure import Record, Results, measure, measure_peer
-from benchmarks.settings import (
-    BUDGETS,
-    COMPRESS_RATES,
-    COMPRESSED,
-    FASTTEXT_RATES,
-    FASTTEXT_THREADS,
-    PEERS,
-    QUICK,
-    SERVING,
-    SHORT_ROWS,
-    TOKENIZING,
-    TUNE_CORPORA,
-    TUNE_SECONDS,
-    Peer,
-)
+from benchmarks.accuracy import measuring
+from benchmarks.accuracy.settings import SYSTEMS
+from benchmarks.corpora import PROJECT
+from benchmarks.measure import Results
+from benchmarks.parts import Benchmark
+from benchmarks.settings import COMPRESS_RATES, PEERS, TUNE_CORPORA, TUNE_SECONDS
 
-Key = dict[str, Any]
+# Those measured without --parts. The part "accuracy" takes hours: only when it is asked for.
 PARTS = ("corpora", "bags", "size", "tune", "serve", "compress")
-# Rows of the test file of the size measurement: training is what is to be seen.
-SIZE_TEST_ROWS = 2_000
-# The plain loops are slower with two threads on two cores: their parallel regions are small.
-TORCH = {"OMP_NUM_THREADS": "1"}
-# fastText leaves a part of its matrix as the memory was. Blocks that come straight from the kernel
-# are zero; what the process used before makes it stop with "Encountered NaN" now and then.
-FASTTEXT_ATTEMPTS = 3
-FASTTEXT = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
-class Benchmark:
-    """All measurements of a run, each written down as it comes."""
-
-    def __init__(self, results: Results, seeds: list[int], peers: list[str], work: Path) -> None:
-        self.results = results
-        self.seeds = seeds
-        self.peers = peers
-        self.work = work
-
-    def note(self, key: Key, action: Callable[..., Record], *arguments: Any) -> Record:
-        """Take one measurement; one that fails is noted as such, and the others go on."""
-        print(" ".join(str(value) for value in key.values()), end=" … ", flush=True)
-        record = action(*arguments)
-        if "error" in record:
-            # Scratch paths are of no use to a reader.
-            record["error"] = record["error"].replace(str(self.work), "…")
-            print(f"failed: {record['error']}", flush=True)
-        else:
-            print(f"{record['seconds']:.1f} s, {record['peak_rss'] / 1e6:.0f} MB", flush=True)
-        self.results.add(key, record)
-        return record
-
-    def corpus(self, corpus: Corpus, first: bool) -> None:
-        """Run every peer on a corpus; seed by seed, so that a drift of the machine hits all.
-
-        ``first``: the corpus on which textcls is run with a warm cache, too.
-        """
-        for seed in self.seeds:
-            for name in self.peers:
-                peer = PEERS[name]
-                if peer.seeded or seed == self.seeds[0]:
-                    key = {"what": "run", "peer": name, "corpus": corpus.name, "seed": seed}
-                    self._peer(key, peer, corpus, seed, first)
-        for name in self.peers:
-            if PEERS[name].kind == "fasttext":
-                self._fasttext_extras(name, corpus)
-
-    def _peer(self, key: Key, peer: Peer, corpus: Corpus, seed: int, first: bool) -> None:
-        files = {"train": str(corpus.train), "test": str(corpus.test)}
-        scratch = self.work / "scratch"
-        scratch.mkdir()
-        cache = f"cache_dir={scratch / 'cache'}"
-        if peer.kind == "textcls":
-            options = [*corpus.overrides(), *peer.options, f"seed={seed}", cache]
-            record = self.note(key, train, options, scratch / "run")
-            default = not peer.options
-            if "error" not in record and (default or seed == self.seeds[0]):
-                arguments = {"run": str(scratch / "run"), "test": files["test"]}
-                self.note(key | {"what": "predict"}, measure_peer, "ours.predict", arguments)
-                if default and first:
-                    self.note(key | {"what": "warm"}, train, options, scratch / "again")
-        elif peer.kind == "plain":
-            settings = {"overrides": [*corpus.overrides(), cache], "seed": seed}
-            self.note(key, measure_peer, "embedding_bag.plain", settings, TORCH)
-        elif peer.kind == "torchtext":
-            function = "embedding_bag.torchtext_style"
-            self.note(key, measure_peer, function, files | {"seed": seed}, TORCH)
-        elif peer.kind == "fasttext":
-            self.note(key, fasttext_speed, files, scratch, peer, seed)
-        else:
-            self.note(key, measure_peer, "tfidf.fit", files | peer.options)
-        shutil.rmtree(scratch)
-
-    def _fasttext_extras(self, name: str, corpus: Corpus) -> None:
-        """Take its reading time alone, and its accuracy (see benchmarks/peers/fast_text.py)."""
-        peer = PEERS[name]
-        key = {"peer": name, "corpus": corpus.name}
-        files = {"train": str(corpus.train), "test": str(corpus.test)}
-        with tempfile.TemporaryDirectory(dir=self.work) as folder:
-            for seed in self.seeds:
-                reading = {"what": "reading", **key, "seed": seed}
-                self.note(reading, fasttext_speed, files, Path(folder), peer, seed, 0)
-            arguments = {
-                **files, **peer.options, "work": folder, "rates": FASTTEXT_RATES,
-                "validation": str(corpus.validation) if corpus.validation else None,
-                "seeds": self.seeds,
-            }  # fmt: skip
-            accuracy = {"what": "accuracy", **key}
-            self.note(accuracy, measure_peer, "fast_text.accuracy", arguments, FASTTEXT)
-
-    def text_to_bags(self, corpus: Corpus) -> None:
-        """Tokenize the train split and number its tokens, as often as there are seeds."""
-        for repeat in self.seeds:
-            for name, (function, options, _) in TOKENIZING.items():
-                key = {"what": "bags", "peer": name, "corpus": corpus.name, "repeat": repeat}
-                self.note(key, measure_peer, function, options | {"train": str(corpus.train)})
-
-    def size(self, corpus: Corpus, sizes: list[int]) -> None:
-        """Train on the train split repeated so many times over."""
-        seed = self.seeds[0]
-        for size in sizes:
-            with tempfile.TemporaryDirectory(dir=self.work) as name:
-                folder = Path(name)
-                file, test = folder / "train.parquet", folder / "test.parquet"
-                made = repeat(corpus.train, file, {"times": size})
-                repeat(corpus.test, test, {"rows": SIZE_TEST_ROWS})
-                repeated = Corpus(corpus.name, corpus.title, file, test)
-                options = [*repeated.overrides(), f"seed={seed}", f"cache_dir={folder}/cache"]
-                files = {"train": str(file), "test": str(test)}
-                key = {"what": "size", "corpus": corpus.name, "size": size}
-                if "textcls" in self.peers:
-                    ours = self.note(key | {"peer": "textcls"}, train, options, folder / "run")
-                    self.results.add(key | {"peer": "textcls"}, ours | made)
-                if "fasttext" in self.peers:
-                    peer = PEERS["fasttext"]
-                    theirs = self.note(
-                        key | {"peer": "fasttext"}, fasttext_speed, files, folder, peer, seed
-                    )
-                    self.results.add(key | {"peer": "fasttext"}, theirs | made)
-
-    def serve(self, corpus: Corpus, first: bool) -> None:
-        """Train a model of each kind, and label the test split: at once, and text by text.
-
-        ``first``: the corpus whose model labels long files by the command line, too.
-        """
-        with tempfile.TemporaryDirectory(dir=self.work) as name:
-            folder = Path(name)
-            run, exported = folder / "run", folder / "numpy"
-            made = train([*corpus.overrides(), *QUICK, f"cache_dir={folder / 'cache'}"], run)
-            if "error" not in made:
-                verb = [sys.executable, "-m", "textcls"]
-                made = measure([*verb, "export", str(run), "--to", "numpy", "--out", str(exported)])
-            if "error" in made:
-                sys.exit(f"error: {corpus.title}: there is no model to serve: {made['error']}")
-            files = {"train": str(corpus.train), "test": str(corpus.test)}
-            own: dict[str, Key] = {
-                "textcls": {"run": str(run), "test": files["test"]},
-                "textcls-numpy": {"folder": str(exported), "test": files["test"]},
-                "fasttext": files | {"work": name},
-                "fasttext-split": files | {"work": name},
-                "tfidf": files,
-            }
-            for repeat in self.seeds:
-                for peer, (function, options, _) in SERVING.items():
-                    if importlib.util.find_spec(function_needs(function)) is None:
-                        continue
-                    key = {"what": "serve", "peer": peer, "corpus": corpus.name, "repeat": repeat}
-                    variables = FASTTEXT if "fasttext" in peer else TORCH
-                    self.note(key, measure_peer, function, own[peer] | options, variables)
-            for rows in SHORT_ROWS if first else ():
-                file = folder / "short.txt"
-                measure_peer("serving.short_rows", {"target": str(file), "rows": rows})
-                key = {"what": "stream", "corpus": corpus.name, "rows": rows}
-                out = str(folder / "out.csv")
-                record = self.note(
-                    key, measure, [*verb, "predict", str(run), str(file), "--out", out]
-                )
-                record.pop("printed", None)
-                self.results.add(key, record)
-
-    def tune(self, corpus: Corpus, seconds: int) -> None:
-        """Give textcls's search and fastText's the same files and the same time."""
-        with tempfile.TemporaryDirectory(dir=self.work) as name:
-            folder = Path(name)
-            train, validation = corpus.train, corpus.validation
-            if validation is None:
-                train, validation = folder / "train.parquet", folder / "validation.parquet"
-                files = {"source": corpus.train, "train": train, "validation": validation}
-                made = measure_peer("files.hold_out", {k: str(file) for k, file in files.items()})
-                if "error" in made:
-                    sys.exit(f"error: {corpus.train}: cannot be divided: {made['error']}")
-            held_out = Corpus(corpus.name, corpus.title, train, corpus.test, validation)
-            for seed in self.seeds:
-                key = {"what": "tune", "corpus": corpus.name, "seconds": seconds, "seed": seed}
-                if "textcls" in self.peers:
-                    options = [*held_out.overrides(), "tune=default", f"tune.seconds={seconds}",
-                               f"seed={seed}", f"cache_dir={folder / 'cache'}"]  # fmt: skip
-                    run = folder / f"run{seed}"
-                    self.note(key | {"peer": "textcls"}, search, options, run)
-                    shutil.rmtree(folder / "cache")  # cold, as fastText begins
-                if "fasttext" in self.peers:
-                    arguments = {
-                        "train": str(train), "validation": str(validation),
-                        "test": str(corpus.test), "work": name, "seconds": seconds, "seed": seed,
-                    }  # fmt: skip
-                    their_key = key | {"peer": "fasttext"}
-                    self.note(their_key, measure_peer, "fast_text.autotune", arguments, FASTTEXT)
-
-    def compress(self, corpus: Corpus) -> None:
-        """Train, make small within each budget, and label the test split before and after."""
-        for seed in self.seeds:
-            for name in COMPRESSED:
-                if name in self.peers:
-                    key = {"what": "compress", "peer": name, "corpus": corpus.name, "seed": seed}
-                    with tempfile.TemporaryDirectory(dir=self.work) as folder:
-                        self._compress(key, PEERS[name], corpus, Path(folder))
-
-    def _compress(self, key: Key, peer: Peer, corpus: Corpus, folder: Path) -> None:
-        if peer.kind == "textcls":
-            options = [*corpus.overrides(), *peer.options, f"seed={key['seed']}",
-                       f"cache_dir={folder / 'cache'}"]  # fmt: skip
-            trained = train(options, folder / "run")
-            if "error" in trained:
-                self.results.add(key, trained)
-                return
-            run: Key = {"run": str(folder / "run"), "test": str(corpus.test)}
-            arguments = run | {"work": str(folder), "budgets": BUDGETS}
-            self.note(key, measure_peer, "small.ours", arguments)
-        else:
-            arguments = {
-                "train": str(corpus.train), "test": str(corpus.test), "work": str(folder),
-                **peer.options, "lr": COMPRESS_RATES[corpus.name][key["peer"]],
-                "seed": key["seed"], "budget": BUDGETS[0],
-            }  # fmt: skip
-            self.note(key, measure_peer, "small.fasttext", arguments, FASTTEXT)
-
-
-def function_needs(function: str) -> str:
-    """Return the module that a function of ``benchmarks/peers/serving.py`` is about."""
-    return {"fasttext": "fasttext", "tfidf": "sklearn"}.get(function.split(".")[1], "textcls")
-
-
-def repeat(source: Path, target: Path, how: dict[str, int]) -> Record:
-    """Write a file's rows several times over, or only some; return how much text that is."""
-    record = measure_peer("files.repeat", {"source": str(source), "target": str(target)} | how)
-    if "error" in record:
-        sys.exit(f"error: {source}: cannot be copied: {record['error']}")
-    return {"rows": record["result"]["rows"], "raw_bytes": record["result"]["bytes"]}
-
-
-def fasttext_speed(
-    files: dict[str, str], folder: Path, peer: Peer, seed: int, epochs: int | None = None
-) -> Record:
-    """Run fastText for its speed, again if it fails by NaN; with ``epochs=0`` it only reads."""
-    arguments = {
-        **files, **peer.options, "work": str(folder), "threads": FASTTEXT_THREADS, "seed": seed
-    }  # fmt: skip
-    if epochs is not None:
-        arguments["epochs"] = epochs
-    for attempt in range(1, FASTTEXT_ATTEMPTS + 1):
-        record = measure_peer("fast_text.speed", arguments, FASTTEXT) | {"attempts": attempt}
-        if "NaN" not in record.get("error", ""):
-            break
-    return record
-
-
-def train(options: list[str], run: Path) -> Record:
-    """Run ``train.py``; what it measured itself is in its ``metrics.json``."""
-    record = measure([sys.executable, "train.py", *options, f"run_dir={run}"])
-    if record.pop("printed", None) is not None:
-        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-        record["result"] = {
-            name: metrics[name]
-            for name in ("prepare_seconds", "train_seconds", "tokens_per_second", "epochs")
-        } | {name: metrics["test"][name] for name in ("accuracy", "macro_f1")}
-    return record
-
-
-def search(options: list[str], run: Path) -> Record:
-    """Run a search of ``train.py``; its result is that of its ``best``."""
-    record = measure([sys.executable, "train.py", *options, f"run_dir={run}"])
-    if record.pop("printed", None) is not None:
-        metrics = json.loads((run / "best" / "metrics.json").read_text(encoding="utf-8"))
-        with (run / "trials.csv").open(encoding="utf-8", newline="") as file:
-            trials = list(csv.DictReader(file))
-        command = (run / "tune.log").read_text(encoding="utf-8").splitlines()[-1]
-        record["result"] = {
-            "trials": len(trials),
-            "given_validation_accuracy": float(trials[0]["accuracy"]),
-            "validation_accuracy": metrics["validation"]["accuracy"],
-            "settings": command.partition("cache_dir=")[2].partition(" ")[2],
-        } | {name: metrics["test"][name] for name in ("accuracy", "macro_f1")}
-    return record
-
-
-def chosen(given: str | None, known: list[str], option: str) -> list[str]:
+def chosen(given: str | None, known: Sequence[str], option: str) -> list[str]:
     """Return the names of a comma-separated option, in our order; all without one."""
     if given is None:
-        return known
+        return list(known)
     names = [name.strip() for name in given.split(",") if name.strip()]
     unknown = [name for name in names if name not in known]
     if unknown or not names:
@@ -329,13 +41,18 @@ def numbers(text: str) -> list[int]:
     return values
 
 
-def installed(names: list[str]) -> list[str]:
-    """Leave out the peers whose package is missing, and say so."""
+def installed(needs: Mapping[str, str]) -> list[str]:
+    """Leave out the names whose module is missing, and say so.
+
+    Args:
+        needs: the module of each name.
+    """
     found = []
-    for name in names:
-        if importlib.util.find_spec(PEERS[name].needs) is None:
-            print(f"{name} is skipped: {PEERS[name].needs} is not installed; try pip install -e "
-                  "'.[benchmarks]'")  # fmt: skip
+    for name, module in needs.items():
+        if importlib.util.find_spec(module) is None:
+            print(
+                f"{name} is skipped: {module} is not installed; try pip install -e '.[benchmarks]'"
+            )
         else:
             found.append(name)
     return found
@@ -343,6 +60,32 @@ def installed(names: list[str]) -> list[str]:
 
 def main() -> None:
     """Parse the command line, measure, report."""
+    options = _parse()
+    parts = chosen(options.parts, [*PARTS, "accuracy"], "--parts") if options.parts else PARTS
+    others = [part for part in parts if part != "accuracy"]
+    results, accuracies = (
+        _earlier(options.out / name) for name in ("results.json", "accuracy.json")
+    )
+    if not options.report:
+        if "accuracy" in parts:
+            _measure_accuracy(options, accuracies)
+        if others:
+            _measure(options, others, results)
+    elif not results.records and not accuracies.records:
+        sys.exit(f"error: {options.out / 'results.json'}: there are no results to report")
+
+    # Only now: the measuring process must stay small.
+    if results.records and (options.report or others):
+        from benchmarks import report
+
+        print(report.write(results, options.out))
+    if accuracies.records and (options.report or "accuracy" in parts):
+        from benchmarks.accuracy import report as accuracy_report
+
+        print(accuracy_report.write(accuracies, options.out))
+
+
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--data",
@@ -354,59 +97,73 @@ def main() -> None:
         "--out",
         type=Path,
         default=PROJECT / "benchmarks" / "results",
-        help="folder of results.json, table.md and the plots",
+        help="folder of the results, tables and plots",
     )
     parser.add_argument("--seeds", type=numbers, default=[1, 2, 3])
     parser.add_argument("--corpora", help="default: all")
     parser.add_argument("--peers", help=f"default: all of {', '.join(PEERS)}")
-    parser.add_argument("--parts", help=f"default: {','.join(PARTS)}")
+    parser.add_argument("--parts", help=f"default: {','.join(PARTS)}; accuracy has to be asked for")
     parser.add_argument("--sizes", type=numbers, default=[1, 2, 4, 8, 16],
                         help="multiples of the first corpus")  # fmt: skip
     parser.add_argument("--seconds", type=int, default=TUNE_SECONDS, help="of each search")
+    parser.add_argument("--sets", help="data sets of the part accuracy; default: all")
+    parser.add_argument(
+        "--systems", help=f"of the part accuracy; default: all of {', '.join(SYSTEMS)}"
+    )
     parser.add_argument("--report", action="store_true",
-                        help="measure nothing: draw tables and plots of results.json")  # fmt: skip
-    options = parser.parse_args()
+                        help="measure nothing: only draw the tables and plots")  # fmt: skip
+    return parser.parse_args()
+
+
+def _earlier(file: Path) -> Results:
     try:
-        results = Results(options.out / "results.json")
+        return Results(file)
     except (ValueError, KeyError) as error:
-        sys.exit(f"error: {options.out / 'results.json'}: is damaged ({error}): move it away")
+        sys.exit(f"error: {file}: is damaged ({error}): move it away")
 
-    if not options.report:
-        found = corpora.find(options.data, corpora.REAL | corpora.DEMO)
-        if not found:
-            print(f"no corpora in {options.data}: these are the demo corpora, small and easy")
-            found = corpora.find(PROJECT / "data", corpora.DEMO)
-        names = chosen(options.corpora, list(found), "--corpora")
-        peers = installed(chosen(options.peers, list(PEERS), "--peers"))
-        parts = chosen(options.parts, list(PARTS), "--parts")
-        results.begin({"seeds": options.seeds, "corpora": names, "peers": peers, "parts": parts})
-        with tempfile.TemporaryDirectory(prefix="textcls-benchmarks-") as work:
-            benchmark = Benchmark(results, options.seeds, peers, Path(work))
-            if "bags" in parts:
-                benchmark.text_to_bags(found[names[0]])
-            if "corpora" in parts:
-                for name in names:
-                    benchmark.corpus(found[name], first=name == names[0])
-            if "size" in parts:
-                benchmark.size(found[names[0]], options.sizes)
-            if "serve" in parts:
-                for name in names[:2]:  # one of long texts, one of short ones
-                    benchmark.serve(found[name], first=name == names[0])
-            if "tune" in parts:
-                for name in names:
-                    if name in TUNE_CORPORA:
-                        benchmark.tune(found[name], options.seconds)
-            if "compress" in parts:
-                for name in names:
-                    if name in COMPRESS_RATES:
-                        benchmark.compress(found[name])
-    elif not results.records:
-        sys.exit(f"error: {options.out / 'results.json'}: there are no results to report")
 
-    # Only now: the measuring process must stay small.
-    from benchmarks.report import write
+def _measure_accuracy(options: argparse.Namespace, results: Results) -> None:
+    data, found = options.data, measuring.find(options.data)
+    if not found:
+        print(f"no data sets in {data}: these are the demo corpora, small and easy")
+        data = PROJECT / "data"
+        found = measuring.find(data)
+    names = chosen(options.sets, list(found), "--sets")
+    systems = chosen(options.systems, list(SYSTEMS), "--systems")
+    systems = installed({name: SYSTEMS[name].needs for name in systems})
+    results.begin({"seeds": options.seeds, "sets": names, "systems": systems})
+    measuring.run(results, data, {name: found[name] for name in names}, systems, options.seeds)
 
-    print(write(results, options.out))
+
+def _measure(options: argparse.Namespace, parts: list[str], results: Results) -> None:
+    found = corpora.find(options.data, corpora.REAL | corpora.DEMO)
+    if not found:
+        print(f"no corpora in {options.data}: these are the demo corpora, small and easy")
+        found = corpora.find(PROJECT / "data", corpora.DEMO)
+    names = chosen(options.corpora, list(found), "--corpora")
+    peers = chosen(options.peers, list(PEERS), "--peers")
+    peers = installed({name: PEERS[name].needs for name in peers})
+    results.begin({"seeds": options.seeds, "corpora": names, "peers": peers, "parts": parts})
+    with tempfile.TemporaryDirectory(prefix="textcls-benchmarks-") as work:
+        benchmark = Benchmark(results, options.seeds, peers, Path(work))
+        if "bags" in parts:
+            benchmark.text_to_bags(found[names[0]])
+        if "corpora" in parts:
+            for name in names:
+                benchmark.corpus(found[name], first=name == names[0])
+        if "size" in parts:
+            benchmark.size(found[names[0]], options.sizes)
+        if "serve" in parts:
+            for name in names[:2]:  # one of long texts, one of short ones
+                benchmark.serve(found[name], first=name == names[0])
+        if "tune" in parts:
+            for name in names:
+                if name in TUNE_CORPORA:
+                    benchmark.tune(found[name], options.seconds)
+        if "compress" in parts:
+            for name in names:
+                if name in COMPRESS_RATES:
+                    benchmark.compress(found[name])
 
 
 if __name__ == "__main__":

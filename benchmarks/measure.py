@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from benchmarks.corpora import PROJECT
 from textcls.files import write_whole
 
@@ -22,13 +24,17 @@ from textcls.files import write_whole
 TIMEOUT_SECONDS = 1_800.0
 PACKAGES = (
     "datasets", "fasttext", "hydra-core", "numpy", "pyarrow", "scikit-learn", "tokenizers",
-    "torch", "torchtext",
+    "torch", "torchtext", "wordllama",
 )  # fmt: skip
 
 Record = dict[str, Any]
 
 
-def measure(command: list[str], variables: dict[str, str] | None = None) -> Record:
+def measure(
+    command: list[str],
+    variables: dict[str, str] | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+) -> Record:
     """Run a command alone; return its seconds, peak memory, and output or error.
 
     The peak is the kernel's, of that process. Linux counts towards it what the parent held when
@@ -37,6 +43,7 @@ def measure(command: list[str], variables: dict[str, str] | None = None) -> Reco
     Args:
         command: what to run, in the repository's root.
         variables: of the environment; thread counts set outside do not reach the process.
+        timeout: the seconds after which it is ended.
     """
     environment = dict(os.environ)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TEXTCLS_CACHE"):
@@ -45,7 +52,7 @@ def measure(command: list[str], variables: dict[str, str] | None = None) -> Reco
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.perf_counter()
         process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=out, stderr=err)
-        timer = threading.Timer(TIMEOUT_SECONDS, process.kill)
+        timer = threading.Timer(timeout, process.kill)
         timer.start()
         try:
             _, status, usage = os.wait4(process.pid, 0)
@@ -82,34 +89,43 @@ def measure_peer(
 
 
 class Results:
-    """``results.json``: written anew after every measurement, so that nothing measured is lost.
+    """A file of measurements: written anew after each, so that nothing measured is lost.
 
     A measurement takes the place of an earlier one of the same key; each says which run it is of.
+    Runs at the same time may write one file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.runs: list[Record] = []
         self.records: list[Record] = []
-        if path.exists():
-            values = json.loads(path.read_text(encoding="utf-8"))
+        self._run: Record = {}
+        self._read()
+
+    def _read(self) -> None:
+        if self.path.exists():
+            values = json.loads(self.path.read_text(encoding="utf-8"))
             self.runs, self.records = values["runs"], values["records"]
 
     def begin(self, options: dict[str, Any]) -> None:
         """Note what this run is made on and with."""
-        self.runs.append({"started": time.strftime("%Y-%m-%d %H:%M"), **options, **machine()})
+        self._run = {"started": time.strftime("%Y-%m-%d %H:%M"), **options, **machine()}
 
     def add(self, key: Record, record: Record) -> None:
         """Take in one measurement and write the file."""
-        self.records = [old for old in self.records if old["key"] != key]
-        self.records.append({"key": key, "run": len(self.runs) - 1, **record})
-        # Runs of which nothing is left are dropped; this one stays the last.
-        used = sorted({old["run"] for old in self.records})
-        self.runs = [self.runs[i] for i in used]
-        self.records = [old | {"run": used.index(old["run"])} for old in self.records]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        values = {"runs": self.runs, "records": self.records}
-        write_whole(self.path, json.dumps(values, indent=1, ensure_ascii=False))
+        with FileLock(f"{self.path}.lock"):
+            self._read()
+            if self._run not in self.runs:
+                self.runs.append(self._run)
+            self.records = [old for old in self.records if old["key"] != key]
+            self.records.append({"key": key, "run": self.runs.index(self._run), **record})
+            # Runs of which nothing is left are dropped.
+            used = sorted({old["run"] for old in self.records})
+            self.runs = [self.runs[i] for i in used]
+            self.records = [old | {"run": used.index(old["run"])} for old in self.records]
+            values = {"runs": self.runs, "records": self.records}
+            write_whole(self.path, json.dumps(values, indent=1, ensure_ascii=False))
 
 
 def machine() -> Record:

@@ -83,7 +83,7 @@ def test_a_peer_that_is_not_installed_is_skipped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "fasttext" else 1)
-    assert installed(["textcls", "fasttext"]) == ["textcls"]
+    assert installed({"textcls": "textcls", "fasttext": "fasttext"}) == ["textcls"]
     assert "fasttext is skipped: fasttext is not installed" in capsys.readouterr().out
 
 

@@ -1,0 +1,1 @@
+"""Accuracy beside tuned peers, on many data sets: ``python -m benchmarks --parts accuracy``."""
