@@ -90,7 +90,8 @@ def fit(tokenized: Tokenized, settings: Settings, seed: int) -> FastText:
     """Train; ``characters`` in the settings switches its character n-grams on."""
     import fasttext
 
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    if hasattr(os, "sched_setaffinity"):  # Linux
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     lengths = ((2, 5) if tokenized.spaced else (1, 4)) if settings["characters"] else (0, 0)
     for attempt in range(ATTEMPTS):
         try:

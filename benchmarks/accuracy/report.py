@@ -172,7 +172,7 @@ def _ranks(figures: Figures, column: Column, systems: Sequence[str]) -> list[str
         means = [figures.mean(column, one, system) for system in systems]
         if None not in means:
             complete.append(np.array(means, np.float64))
-    name = f"mean rank, {len(complete)} sets"
+    name = f"mean rank on {len(complete)}"
     if not complete:
         return [name, *("–" for _ in systems)]
     found = ranks(complete, bool(column.descending))
