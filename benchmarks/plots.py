@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib
 
@@ -12,10 +11,8 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import NullFormatter
 
 from benchmarks.corpora import TITLES
+from benchmarks.figures import Figures, mean, sizes
 from benchmarks.settings import PEERS
-
-if TYPE_CHECKING:
-    from benchmarks.report import Figures
 
 # Training and, lighter, preparation.
 OURS, OTHERS = ("#1f6f8b", "#a9cfdb"), ("#8a8375", "#d9d5cb")
@@ -29,8 +26,6 @@ def write(figures: Figures, folder: Path) -> None:
 
 def accuracy_and_seconds(figures: Figures, path: Path) -> None:
     """A panel for each corpus: bars of seconds, accuracy written at their ends."""
-    from benchmarks.report import mean
-
     corpora = [name for name in figures.corpora if figures.of(what="run", corpus=name)]
     peers = [name for name in PEERS if figures.of(what="run", peer=name)]
     if not corpora:
@@ -72,8 +67,6 @@ def accuracy_and_seconds(figures: Figures, path: Path) -> None:
 
 def cost_against_size(figures: Figures, path: Path) -> None:
     """Seconds and peak memory against the size of the text, both axes logarithmic."""
-    from benchmarks.report import sizes
-
     found = sizes(figures)
     if not found:
         return

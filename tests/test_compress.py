@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 from torch import nn
 
+from benchmarks.figures import Figures
 from benchmarks.measure import Results
-from benchmarks.report import Figures, compression
+from benchmarks.tables import compression
 from tests.conftest import MODES
 from tests.test_tokens import config
 from textcls import Classifier

@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmarks.accuracy.scores import Floats, load, ranks
 from benchmarks.accuracy.settings import DATA_SETS, DEMO_SETS, SYSTEMS
+from benchmarks.figures import table
 from benchmarks.measure import Record, Results
-from benchmarks.report import table
 from textcls.files import write_whole
 from textcls.report.analysis import p_text
 from textcls.report.statistics import (

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from benchmarks.corpora import PROJECT, TITLES
+from benchmarks.figures import ratio, show, spread, table
 from benchmarks.measure import Record
-from benchmarks.report import ratio, show, spread, table
 
 # Rows of results.json that say what the CPU, and fastText, come to.
 CPU_PEERS = ("textcls", "textcls-quick", "fasttext")
