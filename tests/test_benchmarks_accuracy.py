@@ -108,7 +108,7 @@ def test_naive_bayes_weighs_by_log_count_ratios() -> None:
         seen.append((vectors.toarray(), labels))
         return np.ones(vectors.shape[1]), 0.5
 
-    model = linear._naive_bayes(features, fit, probabilistic=False)
+    model = linear._one_against_rest(features, fit, probabilistic=False, ratios=True)
     # Texts with each of: bad, bad fun, fun, good, good fun, good good; with 1 added.
     positive, negative = np.array([1, 1, 2, 3, 2, 2]) / 11, np.array([2, 2, 2, 1, 1, 1]) / 9
     ratio = np.log(positive / negative)

@@ -21,9 +21,12 @@ from benchmarks.accuracy.data import Int64, Splits, Texts
 from benchmarks.accuracy.scores import Floats
 
 Settings = dict[str, Any]
+Fit = Callable[[Any, Any], tuple[Floats, float]]
 
 # Words and punctuation marks, as NB-SVM's authors have them.
 WORD_OR_MARK = r"\w+|[^\w\s]"
+# More weights than these are fitted class by class: L-BFGS takes seconds a step.
+MOST_WEIGHTS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -152,9 +155,13 @@ def support_vectors(features: Features, settings: Settings, seed: int) -> Linear
 
 
 def logistic(features: Features, settings: Settings, seed: int) -> Linear:
-    """Fit logistic regression: liblinear for two classes, else the softmax, by L-BFGS."""
-    solver = "liblinear" if features.classes == 2 else "lbfgs"
-    model = LogisticRegression(C=settings["C"], solver=solver, max_iter=200, random_state=seed)
+    """Fit logistic regression: the softmax by L-BFGS, or liblinear, one against the rest.
+
+    The latter for two classes, and where L-BFGS would take hours.
+    """
+    if features.classes == 2 or features.classes * features.vectors.shape[1] > MOST_WEIGHTS:
+        return _one_against_rest(features, _liblinear(settings, seed), probabilistic=True)
+    model = LogisticRegression(C=settings["C"], max_iter=200, random_state=seed)
     model.fit(features.vectors, features.labels)
 
     def score(vectors: Any) -> Floats:
@@ -178,41 +185,44 @@ def naive_bayes_svm(features: Features, settings: Settings, seed: int) -> Linear
         mixed = beta * weights + (1 - beta) * np.abs(weights).mean()
         return mixed, float(model.intercept_[0])
 
-    return _naive_bayes(features, fit, probabilistic=False)
+    return _one_against_rest(features, fit, probabilistic=False, ratios=True)
 
 
 def naive_bayes_logistic(features: Features, settings: Settings, seed: int) -> Linear:
     """Fit logistic regression over log-count ratios (Mesnil et al., 2015), one against the rest."""
+    fit = _liblinear(settings, seed)
+    return _one_against_rest(features, fit, probabilistic=True, ratios=True)
 
+
+def _liblinear(settings: Settings, seed: int) -> Fit:
     def fit(vectors: Any, labels: Any) -> tuple[Floats, float]:
         model = LogisticRegression(C=settings["C"], solver="liblinear", random_state=seed)
         model.fit(vectors, labels)
         return model.coef_[0], float(model.intercept_[0])
 
-    return _naive_bayes(features, fit, probabilistic=True)
+    return fit
 
 
-def _naive_bayes(
-    features: Features,
-    fit: Callable[[Any, Any], tuple[Floats, float]],
-    probabilistic: bool,
+def _one_against_rest(
+    features: Features, fit: Fit, probabilistic: bool, ratios: bool = False
 ) -> Linear:
-    """Fit a binary model for each class (for one of two), over the ratios of that class.
+    """Fit a binary model for each class; of two classes, for one.
 
-    The ratio of a feature is log((1 + n₊)/‖1 + n₊‖₁) less the same of the rest, with n₊ how many
-    texts of the class have it.
+    Args:
+        features: of the training texts.
+        fit: from vectors and bool labels to weights ``[num_features]`` and a bias.
+        probabilistic: whether the logistic function makes probabilities of the scores.
+        ratios: whether to multiply the vectors by the log-count ratios of the class first: of each
+            feature log((1 + n₊)/‖1 + n₊‖₁) less the same of the rest, with n₊ how many texts of
+            the class have it.
     """
-    count = vectors = sp.csr_matrix(features.vectors, dtype=np.float64)
+    vectors = features.vectors
     columns = range(features.classes) if features.classes > 2 else (1,)
     weights, biases = [], []
     for column in columns:
         inside = features.labels == column
-        logs = []
-        for rows in (inside, ~inside):
-            smooth = 1 + np.asarray(count[rows].sum(0)).ravel()
-            logs.append(np.log(smooth / smooth.sum()))
-        ratio = logs[0] - logs[1]
-        found, bias = fit(vectors @ sp.diags(ratio), inside)
+        ratio = _ratio(vectors, inside) if ratios else np.ones(vectors.shape[1])
+        found, bias = fit(vectors @ sp.diags(ratio) if ratios else vectors, inside)
         weights.append((found * ratio).astype(np.float32))
         biases.append(bias)
     table, intercept = np.stack(weights, 1), np.array(biases)
@@ -227,6 +237,14 @@ def _naive_bayes(
         return np.asarray(found)
 
     return Linear(features.vectorizer, (table, intercept), score, probabilistic)
+
+
+def _ratio(vectors: Any, inside: Any) -> Floats:
+    logs = []
+    for rows in (inside, ~inside):
+        smooth = 1 + np.asarray(vectors[rows].sum(0), np.float64).ravel()
+        logs.append(np.log(smooth / smooth.sum()))
+    return np.asarray(logs[0] - logs[1])
 
 
 def _for_all_classes(margins: Floats, present: Int64, classes: int) -> Floats:

@@ -47,6 +47,7 @@ def _fast(lr: float, epochs: int, words: int, characters: bool) -> Settings:
 
 SVC, LR = _rates(0.1, 0.3, 1, 3), _rates(1, 3, 10, 30)
 NB_SVM = [{"C": c, "beta": beta} for beta in (0.25, 1) for c in (0.01, 0.1, 1)]
+FEW_NB_SVM = [{"C": c, "beta": 0.25} for c in (0.1, 1)] + [{"C": 1, "beta": 1}]
 FAST_TEXT = [
     _fast(0.1, 5, 1, False), _fast(0.5, 5, 2, False), _fast(0.5, 15, 1, False),
     _fast(0.5, 15, 2, False), _fast(1.0, 25, 2, False), _fast(0.25, 15, 1, True),
@@ -60,7 +61,7 @@ FEW_FAST_TEXT = [
 PEERS = {
     "tfidf-lr": Peer(linear.words, linear.logistic, LR, LR),
     "tfidf2-svc": Peer(linear.words_and_pairs, linear.support_vectors, SVC, SVC),
-    "nb-svm": Peer(linear.binary, linear.naive_bayes_svm, NB_SVM, NB_SVM),
+    "nb-svm": Peer(linear.binary, linear.naive_bayes_svm, NB_SVM, FEW_NB_SVM),
     "nb-lr": Peer(linear.binary, linear.naive_bayes_logistic, _rates(0.1, 1, 10), _rates(0.1, 1)),
     "vectors-lr": Peer(
         linear.vectors, linear.logistic, _rates(0.003, 0.03, 0.3, 3), _rates(0.003, 0.03, 0.3)
