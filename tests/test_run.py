@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from tests.conftest import make_config, with_options, write_files
-from textcls import run
-from textcls.config import Config
-from textcls.errors import TextclsError
+from textcls import fitting, run
+from textcls.config import Config, Monitor
+from textcls.errors import Interrupted, TextclsError
 from textcls.files import read_epochs
+from textcls.model.folder import load_model
+from textcls.training.checkpoint import Progress
+from textcls.training.loop import fit
+from textcls.training.tracking import Listener
 
 
 @pytest.fixture
@@ -37,21 +45,13 @@ def cut_before_the_test(config: Config, folder: Path, monkeypatch: pytest.Monkey
             run.start(config, folder)
 
 
-@pytest.mark.parametrize("lost", ["the first", "the best"])
-def test_the_best_epoch_is_found_by_its_number(
-    lost: str, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = run.start(config, tmp_path / "whole")
-    folder = tmp_path / "cut"
-    cut_before_the_test(config, folder, monkeypatch)
-    records = read_epochs(folder)
-    assert whole["validation"] == records[whole["best_epoch"] - 1]["validation"]
-    number = 1 if lost == "the first" else whole["best_epoch"]
-    lines = [json.dumps(record) + "\n" for record in records if record["epoch"] != number]
-    (folder / "epochs.jsonl").write_text("".join(lines), encoding="utf-8")
-    resumed = run.resume(folder)
-    assert resumed["best_epoch"] == whole["best_epoch"]
-    assert resumed["validation"] == whole["validation"]
+def test_the_best_epoch_is_kept(config: Config, tmp_path: Path) -> None:
+    found = run.start(config, tmp_path / "run")
+    records = read_epochs(tmp_path / "run")
+    accuracies = [record["validation"]["accuracy"] for record in records]
+    assert found["best_epoch"] == accuracies.index(max(accuracies)) + 1
+    assert found["validation"] == records[found["best_epoch"] - 1]["validation"]
+    assert found["fitted_on"] == {"train": 108, "validation": 0}
 
 
 def test_weights_that_could_not_be_read_again_end_the_run(config: Config, tmp_path: Path) -> None:
@@ -60,6 +60,116 @@ def test_weights_that_could_not_be_read_again_end_the_run(config: Config, tmp_pa
         run.start(config, tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.json").exists()
     assert not (tmp_path / "run" / "model").exists()
+
+
+# --- trainings on all rows --------------------------------------------------------------------
+
+
+def test_a_refitted_model_is_that_of_one_training_on_all_rows(
+    config: Config, tmp_path: Path
+) -> None:
+    """The oracle: train on both files as one, without a choice of epochs."""
+    data = dataclasses.replace(config.data, validation=config.data.test)
+    config = dataclasses.replace(with_options(config, "trainer", refit=True), data=data)
+    found = run.start(config, tmp_path / "run")
+    assert found["fitted_on"] == {"train": 120, "validation": 40}
+    assert found["best_epoch"] == found["epochs"] == 4
+    assert len(read_epochs(tmp_path / "run")) == len(read_epochs(tmp_path / "run" / "refit")) == 4
+    assert found["validation"] == read_epochs(tmp_path / "run")[-1]["validation"]
+    card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
+    assert "trained anew for 4 epochs on 160 rows" in card
+
+    rows = [Path(str(path)).read_text(encoding="utf-8") for path in (data.train, data.test)]
+    both = tmp_path / "both.csv"
+    both.write_text(rows[0] + rows[1].partition("\n")[2], encoding="utf-8")
+    data = dataclasses.replace(data, train=str(both), validation=data.test)
+    config = dataclasses.replace(with_options(config, "trainer", refit=False), data=data)
+    prepared = run.corpus(config)
+    model = fitting.build(config, prepared, torch.device("cpu"))
+    fit(model, prepared.train, None, prepared.label_names, config, None, lambda: None, Listener())
+    parts = load_model(tmp_path / "run")
+    assert parts.encoder.vocabulary.to_json() == prepared.encoder.vocabulary.to_json()
+    for name, value in parts.model.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("monitor", "best", "expected"),
+    [
+        ("accuracy", 0.83, 6),  # the last is 0.8, its standard error 0.04
+        ("accuracy", 0.85, 3),
+        ("macro_f1", 0.85, 3),
+        ("loss", 0.37, 6),  # the last is 0.46, its standard error 0.10
+        ("loss", 0.35, 3),
+    ],
+)
+def test_the_schedule_is_shortened_for_more_than_one_standard_error(
+    monitor: Monitor, best: float, expected: int
+) -> None:
+    labels = torch.arange(100) % 2
+    said = torch.where(torch.arange(100) < 80, labels, 1 - labels)
+    # Right with 0.9, wrong with 0.1: cross-entropies of 0.11 and 2.30.
+    logits = torch.where(F.one_hot(said) > 0, 0.9, 0.1).log()
+    if monitor == "loss":
+        losses = np.array([-math.log(0.9)] * 80 + [-math.log(0.1)] * 20)
+        best += losses.mean() - 0.46 + (0.1 - losses.std() / 10)
+    progress = Progress(epoch=6, best_epoch=3, best_value=best)
+    assert fitting.choose_epochs(monitor, progress, logits, labels) == expected
+
+
+def test_a_shortened_schedule_ends_at_zero(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "choose_epochs", lambda *_: 2)
+    config = with_options(config, "trainer", refit=True)
+    found = run.start(config, tmp_path / "run")
+    assert (found["epochs"], found["best_epoch"]) == (4, 2)
+    assert [r["learning_rate"] for r in read_epochs(tmp_path / "run" / "refit")] == [0.15, 0.0]
+
+
+@pytest.mark.parametrize("of", ["train", "refit"])
+def test_a_run_goes_on_in_either_training(
+    of: str, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = with_options(config, "trainer", refit=True)
+    whole = run.start(config, tmp_path / "whole")
+    real: Any = fit
+
+    def stopped(model: Any, train: Any, validation: Any, *others: Any) -> Any:
+        if (validation is None) == (of == "refit"):
+            inner = others[-1].epoch
+
+            def epoch(record: dict[str, Any], progress: Any) -> None:
+                inner(record, progress)
+                if progress.epoch == 2:
+                    raise Interrupted(2)
+
+            others[-1].epoch = epoch
+        return real(model, train, validation, *others)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting, "fit", stopped)
+        with pytest.raises(Interrupted):
+            run.start(config, tmp_path / "cut")
+    resumed = run.resume(tmp_path / "cut")
+    for key in ("test", "validation", "epochs", "best_epoch", "fitted_on"):
+        assert resumed[key] == whole[key]
+    for place in (".", "refit"):
+        numbers = [one["epoch"] for one in read_epochs(tmp_path / "cut" / place)]
+        assert numbers == [1, 2, 3, 4]
+    weights = [load_model(tmp_path / name).model.state_dict() for name in ("whole", "cut")]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_judging_by_rows_that_were_learned_is_said(
+    config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run.start(with_options(config, "trainer", refit=True), tmp_path / "run")
+    bags = run.validation_split(tmp_path / "run")
+    assert "has learned from the validation split" in caplog.text
+    parts = load_model(tmp_path / "run")
+    assert bags.num_embeddings == parts.model.embedding.num_embeddings
+    assert len(bags) == 12
 
 
 def test_a_finished_run_keeps_no_checkpoint(

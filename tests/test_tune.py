@@ -33,8 +33,8 @@ from tests.conftest import (
     wait_for_epochs,
     write_files,
 )
+from textcls import fitting, run, tune
 from textcls import result as results
-from textcls import run, tune
 from textcls.config import Config, parse, read_config
 from textcls.errors import InputError, TakenError, TextclsError
 from textcls.model.embedding_bag import logits_of
@@ -326,8 +326,8 @@ def test_a_trial_without_memory_is_recorded(
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to …")
         return real(config, *given)
 
-    real = run._build
-    monkeypatch.setattr(run, "_build", build)
+    real = fitting.build
+    monkeypatch.setattr(run, "build", build)
     config = make_config("data=headlines", "trainer.epochs=1", f"cache_dir={cache_dir}")
     tune.start(config, tiny_space(space={"model.dim": (8, 32)}), tmp_path / "search", [])
     rows = {row["model.dim"]: row for row in rows_of(tmp_path / "search") if row["end"] != "copy"}

@@ -212,6 +212,7 @@ class TrainerConfig:
     device: str
     num_threads: Annotated[int, Field(ge=1, le=1024)] | None
     profile: bool = False
+    refit: bool = False
 
 
 @dataclass(frozen=True, config=STRICT)

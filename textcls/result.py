@@ -19,13 +19,12 @@ from textcls.config import Config
 from textcls.corpus.splits import SPLITS
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
-from textcls.files import FINISHED, read_epochs, whole_file, write_whole
+from textcls.files import FINISHED, whole_file, write_whole
+from textcls.fitting import Trained
 from textcls.model.card import model_card, of_run
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.folder import CARD
 from textcls.report.confusion import picture, summary
-from textcls.training.checkpoint import Progress
-from textcls.training.loop import evaluate
 from textcls.training.metrics import confusion_array, metrics_of_logits
 from textcls.training.tracking import Tracker
 
@@ -37,8 +36,7 @@ def write_result(
     config: Config,
     prepared: Prepared,
     report: str,
-    model: EmbeddingBagClassifier,
-    progress: Progress,
+    trained: Trained,
     prepare_seconds: float,
     tracker: Tracker,
     folder: Path,
@@ -50,37 +48,36 @@ def write_result(
         config: of the run.
         prepared: its corpus.
         report: what was read, as Markdown.
-        model: with its best weights.
-        progress: of the finished training.
+        trained: its model.
         prepare_seconds: spent on preparing.
         tracker: of the run.
         folder: of the run.
         swept: values by key that this run has apart from the others of its sweep.
     """
-    names = prepared.label_names
-    logits = logits_of(model, prepared.test)
-    test = metrics_of_logits(logits, prepared.test.labels, names)
+    names, model, bags = prepared.label_names, trained.model, trained.prepared.test
+    logits = logits_of(model, bags)
+    test = metrics_of_logits(logits, bags.labels, names)
     metrics: dict[str, Any] = {
         "test": test,
-        "validation": _validation(folder, progress.best_epoch)
-        or evaluate(model, prepared.validation, names),
-        "train_seconds": progress.seconds,
+        "validation": trained.validation,
+        "fitted_on": trained.fitted_on,
+        "train_seconds": trained.seconds,
         "prepare_seconds": prepare_seconds,
-        "tokens_per_second": progress.tokens / progress.step_seconds,
-        "epochs": progress.epoch,
-        "best_epoch": progress.best_epoch,
+        "tokens_per_second": trained.tokens_per_second,
+        "epochs": trained.epochs,
+        "best_epoch": trained.best_epoch,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "test_set": prepared.test_set,
     }
-    _save_predictions(folder / "predictions.safetensors", logits, prepared.test)
+    _save_predictions(folder / "predictions.safetensors", logits, bags)
     figure = picture(confusion_array(test), names, f"{config.data.name}, test")
     figure.savefig(folder / "confusion_matrix.png")
-    rows, tokens = _frequent_tokens(prepared, model)
+    rows, tokens = _frequent_tokens(trained.prepared, model)
     tracker.finish(
         hparams=_hparams(config, swept),
         test=test,
         probabilities=logits.softmax(1).numpy(),
-        labels=prepared.test.labels.numpy(),
+        labels=bags.labels.numpy(),
         confusion=figure,
         tokens=tokens,
         embeddings=rows,
@@ -90,15 +87,6 @@ def write_result(
     lines = json.dumps(metrics, ensure_ascii=False, indent=1)
     write_whole(folder / FINISHED, lines, synced=True)
     return metrics
-
-
-def _validation(folder: Path, epoch: int) -> dict[str, Any] | None:
-    """Return the recorded metrics of an epoch on the validation split.
-
-    None: a power cut may take lines of ``epochs.jsonl`` that a checkpoint counts on.
-    """
-    records = (record for record in read_epochs(folder) if record["epoch"] == epoch)
-    return next((record["validation"] for record in records), None)
 
 
 def _write_card(

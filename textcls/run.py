@@ -28,14 +28,8 @@ from textcls.errors import (
     TakenError,
 )
 from textcls.files import DATA, FAILED, FINISHED, write_whole
-from textcls.model.embedding_bag import EmbeddingBagClassifier, untrained
-from textcls.model.folder import (
-    WEIGHTS,
-    ModelParts,
-    load_weights,
-    save_model,
-    save_weights,
-)
+from textcls.fitting import build, refits, train
+from textcls.model.folder import ModelParts, save_model
 from textcls.report.confusion import headline
 from textcls.report.data import as_markdown, log_lines
 from textcls.result import show_result, write_result
@@ -140,7 +134,7 @@ def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker
     write_config(config, folder)
     with log_to(folder / "train.log", None), faults_told():
         prepared = corpus(config)
-        model = _build(config, prepared, device)
+        model = build(config, prepared, device)
         with tracker:
             return fit(
                 model,
@@ -200,47 +194,25 @@ def _phases(
     report = _report_data(config, prepared, folder)
     log.info("prepared in %.2f s%s", prepare_seconds, " (cached)" if prepared.from_cache else "")
 
-    # Build.
-    model = _build(config, prepared, device)
-    parts = ModelParts(
-        model,
-        prepared.encoder,
-        prepared.label_names,
-        reading=dataclasses.replace(
-            config.data.reading, text=prepared.text_columns, label=prepared.label_column
-        ),
-    )
-
-    # Train; the best weights are in the model folder from the first epoch on.
-    def save_best() -> None:
-        if (folder / "model" / WEIGHTS).exists():
-            save_weights(model, folder / "model" / WEIGHTS)
-        else:
-            save_model(parts, folder / "model")
-
+    # Train.
     with Tracker(folder, console, config.trainer.monitor, config.trainer.profile) as tracker:
         tracker.say("data", report)
-        progress = fit(
-            model,
-            prepared.train,
-            prepared.validation,
-            prepared.label_names,
-            config,
-            folder / "checkpoints" / "last.safetensors",
-            save_best,
-            tracker,
+        trained = train(
+            config, prepared, lambda: corpus(config, joined=True), folder, device, tracker
         )
-        load_weights(model, folder / "model" / WEIGHTS)
-        log.info(
-            "trained in %.2f s; the weights of epoch %d are the best by validation %s",
-            progress.seconds,
-            progress.best_epoch,
-            config.trainer.monitor,
+        parts = ModelParts(
+            trained.model,
+            trained.prepared.encoder,
+            trained.prepared.label_names,
+            reading=dataclasses.replace(
+                config.data.reading, text=prepared.text_columns, label=prepared.label_column
+            ),
         )
+        save_model(parts, folder / "model")
 
         # Test: once, at the end.
         metrics = write_result(
-            config, prepared, report, model, progress, prepare_seconds, tracker, folder, swept or {}
+            config, prepared, report, trained, prepare_seconds, tracker, folder, swept or {}
         )
     # What it would go on from: often most of what a run folder holds.
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -250,21 +222,25 @@ def _phases(
         console.print(
             Text(f"{folder.name}   "),
             headline(metrics["test"], len(prepared.test)),
-            f"  trained in {progress.seconds:.2f} s",
+            f"  trained in {trained.seconds:.2f} s",
             soft_wrap=True,
         )
     return metrics
 
 
-def corpus(config: Config) -> Prepared:
+def corpus(config: Config, joined: bool = False) -> Prepared:
     """Return the bags that this configuration is about.
+
+    Args:
+        config: of a run.
+        joined: whether train has the rows of validation as well.
 
     Raises:
         InputError: data or tokenizer cannot be used.
         TextclsError: the cache cannot be written.
     """
     cache_dir = Path(config.cache_dir).expanduser()
-    prepared = prepare(config.data, config.tokenizer, cache_dir, config.cache_size)
+    prepared = prepare(config.data, config.tokenizer, cache_dir, config.cache_size, joined)
     if config.trainer.overfit:
         prepared = _only(prepared, config.trainer.overfit)
     return prepared
@@ -283,34 +259,28 @@ def _report_data(config: Config, prepared: Prepared, folder: Path) -> str:
 
 
 def validation_split(folder: Path) -> Bags:
-    """Return the bags that a run chose its weights by.
+    """Return the bags that a run was measured on, in the ids of its model.
+
+    Where the model was trained on them afterwards, a warning says so.
 
     Raises:
         InputError: there is no run, or its data cannot be used or has changed since.
     """
-    prepared = corpus(read_config(folder))
+    config = read_config(folder)
+    prepared = corpus(config)
     if (folder / "corpus.txt").read_text(encoding="utf-8").strip() != prepared.key:
         raise InputError(
             f"{folder}: its data, or how it is tokenized, has changed since: name a labelled file "
             "by --data FILE"
         )
-    return prepared.validation
-
-
-def _build(config: Config, prepared: Prepared, device: torch.device) -> EmbeddingBagClassifier:
-    torch.manual_seed(config.seed)
-    model = untrained(prepared.encoder, len(prepared.label_names), config.model)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    log.info(
-        "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",
-        config.model.mode,
-        prepared.encoder.num_embeddings,
-        config.model.dim,
-        len(prepared.label_names),
-        f"{parameters:,}",
-        device,
+    if not refits(config):
+        return prepared.validation
+    log.warning(
+        "%s: with trainer.refit its model has learned from the validation split as well, so that "
+        "scores on it say little: name a labelled file by --data FILE",
+        folder,
     )
-    return model.to(device)
+    return corpus(config, joined=True).validation
 
 
 def _only(prepared: Prepared, count: int) -> Prepared:

@@ -34,8 +34,9 @@ class Prepared:
     """A corpus ready to train on.
 
     Attributes:
-        train, validation, test: bags over one vocabulary, memory-mapped.
-        encoder: what made them, learned from the train split only.
+        train, validation, test: bags over one vocabulary, memory-mapped. Where train and validation
+            are joined, validation is the last bags of train.
+        encoder: what made them, learned from train only.
         label_names: of class 0, 1, 2, …
         from_cache: whether an earlier run had done the work.
         key: a hash of everything that determines the above.
@@ -62,7 +63,11 @@ class Prepared:
 
 
 def prepare(
-    data: DataConfig, tokenizer: TokenizerConfig, cache_dir: Path, cache_size: int | None = None
+    data: DataConfig,
+    tokenizer: TokenizerConfig,
+    cache_dir: Path,
+    cache_size: int | None = None,
+    joined: bool = False,
 ) -> Prepared:
     """Return the bags of a corpus, out of the cache where they are there.
 
@@ -74,6 +79,8 @@ def prepare(
         tokenizer: its tokenizer and vocabulary.
         cache_dir: the folder of all entries.
         cache_size: bytes that they may take together; None: no limit.
+        joined: whether the train split is to have the rows of validation as well, after its own:
+            an entry apart, whose vocabulary is built from both.
 
     Raises:
         InputError: data or tokenizer cannot be used.
@@ -82,7 +89,7 @@ def prepare(
     source = Source(data)
 
     def make(scratch: Path) -> Manifest:
-        return write_bags(source.read(), tokenizer, scratch) | {"paths": source.paths}
+        return write_bags(source.read(), tokenizer, scratch, joined) | {"paths": source.paths}
 
     def load(entry: Path, manifest: Manifest) -> Prepared:
         found = _read(entry, manifest, tokenizer)
@@ -91,6 +98,8 @@ def prepare(
         return dataclasses.replace(found, facts=facts)
 
     key = _key(data, tokenizer, source.fingerprint)
+    if joined:
+        key["joined"] = ["train", "validation"]
     prepared, was_there = find_or_make(cache_dir, key, make, load, cache_size)
     return dataclasses.replace(prepared, from_cache=was_there)
 
@@ -117,19 +126,30 @@ def _key(data: DataConfig, tokenizer: TokenizerConfig, fingerprint: str) -> dict
     return result
 
 
-def write_bags(corpus: Corpus, config: TokenizerConfig, folder: Path) -> Manifest:
+def write_bags(
+    corpus: Corpus, config: TokenizerConfig, folder: Path, joined: bool = False
+) -> Manifest:
     """Write the bags of a corpus into a folder; return what its manifest is to say of them.
 
     The texts are taken out of the corpus on the way.
 
+    Args:
+        corpus: its texts and labels.
+        config: of tokenizer and vocabulary.
+        folder: empty.
+        joined: whether train gets the rows of validation as well, which has no file then.
+
     Raises:
         InputError: the tokenizer cannot be used, or leaves nothing of a split.
     """
-    tokenizer = Tokenizer(config, corpus.train.texts)
+    splits = corpus.splits
+    num_held = len(corpus.validation)
+    if joined:
+        splits["train"] = corpus.train.followed_by(splits.pop("validation"))
+    tokenizer = Tokenizer(config, splits["train"].texts)
     counter = FactCounter(corpus.label_names)
     encoder = None
-    for split in SPLITS:
-        part = corpus.splits[split]
+    for split, part in splits.items():
         if split == "test":
             test_set = part.fingerprint(corpus.label_names)
         counter.count_texts(split, part.chunks, part.labels)
@@ -171,7 +191,7 @@ def write_bags(corpus: Corpus, config: TokenizerConfig, folder: Path) -> Manifes
         "vocabulary": len(vocabulary),
         "notes": [*corpus.notes, *encoder.notes],
     }
-    return {"test_set": test_set, "facts": facts}
+    return {"test_set": test_set, "facts": facts, "joined": num_held if joined else 0}
 
 
 def _left(corpus: Corpus) -> list[str]:
@@ -191,7 +211,11 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
             num_embeddings=encoder.num_embeddings,
         )
         for split in SPLITS
+        if (entry / f"{split}.safetensors").exists()
     }
+    if "validation" not in bags:
+        train = bags["train"]
+        bags["validation"] = train.slice(len(train) - manifest["joined"], len(train))
     columns = manifest["facts"]["columns"]
     return Prepared(
         **bags,

@@ -197,9 +197,24 @@ def _results(metrics: Mapping[str, Any], rows: Mapping[str, int]) -> str:
     ]
     return (
         table(("split", "rows", *(words for _, words in _SCORES)), scores)
-        + f"\nOne training, with the seed of the command below; the weights are those of epoch "
-        f"{metrics['best_epoch']} of {metrics['epochs']}, the best on the validation split, which "
-        "flatters the figures there a little.\n"
+        + f"\n{_trainings(metrics)}\n"
+    )
+
+
+def _trainings(metrics: Mapping[str, Any]) -> str:
+    """Say what the figures on the validation split are of."""
+    epochs, best = metrics["epochs"], metrics["best_epoch"]
+    held = metrics["fitted_on"]["validation"]
+    if held:
+        return (
+            f"The figures on the validation split are those of a first training, on the train "
+            f"split alone. The model was then trained anew for {best} epochs on "
+            f"{metrics['fitted_on']['train'] + held:,} rows, those of train and validation, from "
+            "the seed of the command below."
+        )
+    return (
+        f"One training, with the seed of the command below; the weights are those of epoch {best} "
+        f"of {epochs}, the best on the validation split, which flatters the figures there a little."
     )
 
 

@@ -15,7 +15,7 @@ from textcls.errors import InputError, first_line
 from textcls.files import whole_file
 from textcls.training.optimizer import Optimizer
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass

@@ -64,7 +64,8 @@ class Tracker(Listener):
 
     ``epochs.jsonl`` gets a line per epoch; TensorBoard gets the same as scalars, in two
     sub-folders, ``train`` and ``validation``, with the same tags in both: so one chart shows both
-    curves of every run. What is written is on disk at each epoch's end.
+    curves of every run. A training without validation has the former only. What is written is on
+    disk at each epoch's end.
 
     Use as a context manager: leaving it closes the files.
 
@@ -76,7 +77,7 @@ class Tracker(Listener):
     """
 
     def __init__(self, folder: Path, console: Console, monitor: str, profile: bool = False) -> None:
-        self.folder = folder
+        self.folder, self.console = folder, console
         self._profiler = step_profiler(folder) if profile else None
         self.monitor = monitor
         self._epochs = 0
@@ -86,6 +87,7 @@ class Tracker(Listener):
         self._began = 0.0
         self._tokens_before = 0
         self._writers: dict[str, SummaryWriter] = {}
+        self._purge_step: int | None = None
         self._loss = "…"
         self._asked: tuple[Tensor, int, torch.cuda.Event] | None = None
         self._live = RichProgress(
@@ -118,12 +120,10 @@ class Tracker(Listener):
         """Get ready to train on from ``progress``; what was recorded beyond it is dropped."""
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
         kept = [record for record in read_epochs(self.folder) if record["epoch"] <= progress.epoch]
+        self.folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
         write_whole(self.folder / "epochs.jsonl", lines)
-        for split in ("train", "validation"):
-            self._writers[split] = SummaryWriter(
-                str(self.folder / split), purge_step=progress.epoch + 1 if kept else None
-            )
+        self._purge_step = progress.epoch + 1 if kept else None
         self._began, self._tokens_before = time.perf_counter(), progress.tokens
         self._task = self._live.add_task(
             "", total=epochs * steps_per_epoch, completed=progress.epoch * steps_per_epoch,
@@ -169,8 +169,9 @@ class Tracker(Listener):
         number = record["epoch"]
         with (self.folder / "epochs.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        for split in ("train", "validation"):
-            writer = self._writers[split]
+        measured = [split for split in ("train", "validation") if split in record]
+        for split in measured:
+            writer = self._writer(split)
             for name in ("loss", "accuracy", "macro_f1"):
                 writer.add_scalar(name, record[split][name], number)
             classes = record[split]["per_class"]
@@ -178,29 +179,44 @@ class Tracker(Listener):
                 for label, values in classes.items():
                     writer.add_scalar(f"f1_by_class/{label}", values["f1"], number)
         for name in ("learning_rate", "tokens_per_second"):
-            self._writers["train"].add_scalar(name, record[name], number)
+            self._writer("train").add_scalar(name, record[name], number)
         for writer in self._writers.values():
             writer.flush()
-        value = record["validation"][self.monitor]
-        self._last_value = f"validation {self.monitor} {value:.4f}"
+        judged = record[measured[-1]]
+        self._last_value = f"{measured[-1]} {self.monitor} {judged[self.monitor]:.4f}"
+        of_validation = "validation" in measured
         log.info(
-            "epoch %*d/%d  loss %.4f  validation loss %.4f  accuracy %.4f  macro F1 %.4f  "
-            "%s tokens/s%s",
+            "epoch %*d/%d  loss %.4f  %saccuracy %.4f  macro F1 %.4f  %s tokens/s%s",
             len(str(self._epochs)),
             number,
             self._epochs,
             record["train"]["loss"],
-            record["validation"]["loss"],
-            record["validation"]["accuracy"],
-            record["validation"]["macro_f1"],
+            f"validation loss {judged['loss']:.4f}  " if of_validation else "",
+            judged["accuracy"],
+            judged["macro_f1"],
             _short(record["tokens_per_second"]),
-            "  best" if progress.best_epoch == number else "",
+            "  best" if of_validation and progress.best_epoch == number else "",
         )
 
     def say(self, name: str, text: str) -> None:
         """Show Markdown on TensorBoard's text tab, at once: in the run folder itself."""
         self._of_run().add_text(name, text)
         self._of_run().flush()
+
+    def beside(self, name: str) -> Tracker:
+        """Return the tracker of another training of the run, in a folder of its own.
+
+        The live line is its from now on.
+        """
+        self._live.stop()
+        return Tracker(self.folder / name, self.console, self.monitor)
+
+    def _writer(self, split: str) -> SummaryWriter:
+        if split not in self._writers:
+            self._writers[split] = SummaryWriter(
+                str(self.folder / split), purge_step=self._purge_step
+            )
+        return self._writers[split]
 
     def _of_run(self) -> SummaryWriter:
         if "run" not in self._writers:
