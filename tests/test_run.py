@@ -77,7 +77,7 @@ def test_a_refitted_model_is_that_of_one_training_on_all_rows(
     assert len(read_epochs(tmp_path / "run")) == len(read_epochs(tmp_path / "run" / "refit")) == 4
     assert found["validation"] == read_epochs(tmp_path / "run")[-1]["validation"]
     card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
-    assert "trained anew for 4 epochs on 160 rows" in card
+    assert "then trained anew for 4 epochs on 160 rows" in card
 
     rows = [Path(str(path)).read_text(encoding="utf-8") for path in (data.train, data.test)]
     both = tmp_path / "both.csv"
@@ -127,16 +127,18 @@ def test_a_shortened_schedule_ends_at_zero(
     assert [r["learning_rate"] for r in read_epochs(tmp_path / "run" / "refit")] == [0.15, 0.0]
 
 
-@pytest.mark.parametrize("of", ["train", "refit"])
-def test_a_run_goes_on_in_either_training(
-    of: str, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_run_goes_on_in_any_of_its_trainings(
+    number: int, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = with_options(config, "trainer", refit=True)
+    config = with_options(config, "trainer", refit=True, ensemble=2)
     whole = run.start(config, tmp_path / "whole")
     real: Any = fit
+    calls = []
 
     def stopped(model: Any, train: Any, validation: Any, *others: Any) -> Any:
-        if (validation is None) == (of == "refit"):
+        calls.append(validation)
+        if len(calls) == number:
             inner = others[-1].epoch
 
             def epoch(record: dict[str, Any], progress: Any) -> None:
@@ -154,7 +156,7 @@ def test_a_run_goes_on_in_either_training(
     resumed = run.resume(tmp_path / "cut")
     for key in ("test", "validation", "epochs", "best_epoch", "fitted_on"):
         assert resumed[key] == whole[key]
-    for place in (".", "refit"):
+    for place in (".", "refit", "refit/seed=2"):
         numbers = [one["epoch"] for one in read_epochs(tmp_path / "cut" / place)]
         assert numbers == [1, 2, 3, 4]
     weights = [load_model(tmp_path / name).model.state_dict() for name in ("whole", "cut")]

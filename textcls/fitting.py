@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import torch
 from torch import Tensor
 
 from textcls.config import Config, Monitor
+from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
+from textcls.model.fold import fold
 from textcls.model.folder import load_weights, save_weights
 from textcls.training.checkpoint import Progress
 from textcls.training.loop import fit
@@ -69,7 +72,10 @@ def train(
     only say how long to train: see :func:`choose_epochs`. A fresh model then learns from train and
     validation together, the schedule ending at the chosen length, and keeps its last weights.
 
-    A training that is finished already, as its checkpoint says, is not repeated.
+    ``trainer.ensemble`` models, from seeds in a row, are folded into one. With ``trainer.refit``
+    these are models of all rows: a single one is measured on validation.
+
+    A training that its checkpoint says is finished is not repeated.
 
     Args:
         config: of the run.
@@ -82,53 +88,131 @@ def train(
     Raises:
         Whatever :func:`~textcls.training.loop.fit` raises.
     """
-    names = prepared.label_names
-    places = folder / "checkpoints"
-    model = build(config, prepared, device)
-    best = places / "best.safetensors"
-    places.mkdir(exist_ok=True)
-    progress = fit(
-        model,
-        prepared.train,
-        prepared.validation,
-        names,
-        config,
-        places / "last.safetensors",
-        lambda: save_weights(model, best),
-        tracker,
-    )
-    done = [progress]
-    logits = logits_of(model, prepared.validation)
-    if refits(config):
-        epoch = choose_epochs(config.trainer.monitor, progress, logits, prepared.validation.labels)
-    else:
-        epoch = progress.best_epoch
-        log.info(
-            "trained in %.2f s; the weights of epoch %d are the best by validation %s",
-            progress.seconds,
-            epoch,
-            config.trainer.monitor,
-        )
-    if epoch != progress.epoch:
-        load_weights(model, best)
-        logits = logits_of(model, prepared.validation)
-    validation = metrics_of_logits(logits, prepared.validation.labels, names)
+    trainings = _Trainings(config, folder / "checkpoints", device, tracker)
+    options, held = config.trainer, prepared.validation
+    first = trainings.fit(0, prepared, held)
     fitted_on = {"train": len(prepared.train), "validation": 0}
     if refits(config):
-        fitted_on["validation"] = len(prepared.validation)
+        logits = logits_of(first.model, held)
+        epoch = choose_epochs(options.monitor, first.progress, logits, held.labels)
+        if epoch != first.progress.epoch:
+            load_weights(first.model, first.best)
+            logits = logits_of(first.model, held)
+        fitted_on["validation"] = len(held)
         prepared = joined()
-        model, last = _refit(config, prepared, epoch, places / "refit", device, tracker)
-        done.append(last)
+        log.info(
+            "training on train and validation, %d rows, for %d epochs", len(prepared.train), epoch
+        )
+        members = [trainings.fit(i, prepared, None, epoch) for i in range(options.ensemble)]
+        model = _folded(members, device)
+    else:
+        epoch = first.progress.best_epoch
+        log.info(
+            "trained in %.2f s; the weights of epoch %d are the best by validation %s",
+            first.progress.seconds,
+            epoch,
+            options.monitor,
+        )
+        members = [first, *(trainings.fit(i, prepared, held) for i in range(1, options.ensemble))]
+        for member in members:
+            load_weights(member.model, member.best)
+        model = _folded(members, device)
+        logits = logits_of(model, held)
+    done = trainings.done
     return Trained(
         model,
         prepared,
-        validation,
-        progress.epoch,
+        metrics_of_logits(logits, held.labels, prepared.label_names),
+        first.progress.epoch,
         epoch,
         fitted_on,
         sum(one.seconds for one in done),
         sum(one.tokens for one in done) / sum(one.step_seconds for one in done),
     )
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A training that is done.
+
+    Attributes:
+        model: with its last weights.
+        progress: how far it came.
+        best: file of the best weights by validation, where it was measured.
+    """
+
+    model: EmbeddingBagClassifier
+    progress: Progress
+    best: Path
+
+
+def _folded(members: Sequence[_Training], device: torch.device) -> EmbeddingBagClassifier:
+    if len(members) > 1:
+        log.info("folded %d models into one", len(members))
+    return fold([member.model.cpu() for member in members]).to(device)
+
+
+class _Trainings:
+    """The trainings of a run, one after another.
+
+    Args:
+        config: of the run.
+        folder: for checkpoints.
+        device: to train on.
+        tracker: of the run.
+
+    Attributes:
+        done: how far each came.
+    """
+
+    def __init__(
+        self, config: Config, folder: Path, device: torch.device, tracker: Tracker
+    ) -> None:
+        self.config, self.folder, self.device, self.tracker = config, folder, device, tracker
+        self.done: list[Progress] = []
+
+    def fit(
+        self, number: int, prepared: Prepared, validation: Bags | None, epochs: int | None = None
+    ) -> _Training:
+        """Train a model.
+
+        Args:
+            number: of the model, from 0.
+            prepared: the corpus.
+            validation: to measure on; None: nothing is measured.
+            epochs: of the whole schedule; None: as configured.
+        """
+        seed = (self.config.seed + number) % 2**63
+        options = self.config.trainer
+        if epochs is not None:
+            options = dataclasses.replace(options, epochs=epochs, patience=None)
+        config = dataclasses.replace(self.config, seed=seed, trainer=options)
+        # The first of each kind has the name that it has where there are no others.
+        name = "/".join(["refit"] * (validation is None) + [f"seed={seed}"] * (number > 0))
+        if number:
+            log.info("model %d of %d, from seed %d", number + 1, options.ensemble, seed)
+        place = self.folder / name
+        place.mkdir(parents=True, exist_ok=True)
+        model, best = build(config, prepared, self.device), place / "best.safetensors"
+
+        def save_best() -> None:
+            if validation is not None:
+                save_weights(model, best)
+
+        tracker = self.tracker.beside(name) if name else contextlib.nullcontext(self.tracker)
+        with tracker as its:
+            progress = fit(
+                model,
+                prepared.train,
+                validation,
+                prepared.label_names,
+                config,
+                place / "last.safetensors",
+                save_best,
+                its,
+            )
+        self.done.append(progress)
+        return _Training(model, progress, best)
 
 
 def choose_epochs(monitor: Monitor, progress: Progress, logits: Tensor, labels: Tensor) -> int:
@@ -160,35 +244,6 @@ def choose_epochs(monitor: Monitor, progress: Progress, logits: Tensor, labels: 
         chosen,
     )
     return chosen
-
-
-def _refit(
-    config: Config,
-    prepared: Prepared,
-    epochs: int,
-    place: Path,
-    device: torch.device,
-    tracker: Tracker,
-) -> tuple[EmbeddingBagClassifier, Progress]:
-    """Train for a number of epochs; return the model with its last weights."""
-    log.info(
-        "training on train and validation, %d rows, for %d epochs", len(prepared.train), epochs
-    )
-    options = dataclasses.replace(config.trainer, epochs=epochs, patience=None)
-    config = dataclasses.replace(config, trainer=options)
-    model = build(config, prepared, device)
-    with tracker.beside("refit") as its:
-        progress = fit(
-            model,
-            prepared.train,
-            None,
-            prepared.label_names,
-            config,
-            place / "last.safetensors",
-            lambda: None,
-            its,
-        )
-    return model, progress
 
 
 def build(config: Config, prepared: Prepared, device: torch.device) -> EmbeddingBagClassifier:

@@ -61,6 +61,7 @@ def write_result(
         "test": test,
         "validation": trained.validation,
         "fitted_on": trained.fitted_on,
+        "ensemble": config.trainer.ensemble,
         "train_seconds": trained.seconds,
         "prepare_seconds": prepare_seconds,
         "tokens_per_second": trained.tokens_per_second,

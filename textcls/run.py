@@ -30,6 +30,7 @@ from textcls.errors import (
 from textcls.files import DATA, FAILED, FINISHED, write_whole
 from textcls.fitting import build, refits, train
 from textcls.model.folder import ModelParts, save_model
+from textcls.pooling import Pooling
 from textcls.report.confusion import headline
 from textcls.report.data import as_markdown, log_lines
 from textcls.result import show_result, write_result
@@ -149,11 +150,17 @@ def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker
 
 
 def set_up(config: Config) -> torch.device:
-    """Return the device to train on, and set torch's threads.
+    """Check what can be checked, set torch's threads, and return the device to train on.
 
     Raises:
-        InputError: there is no such device.
+        InputError: there is no such device, or the configuration's models cannot be folded.
     """
+    count, mode = config.trainer.ensemble, config.model.mode
+    if count > 1 and not Pooling.parse(mode).is_linear:
+        raise InputError(
+            f"trainer.ensemble={count}: models with model.mode={mode} cannot be folded into one: "
+            "set trainer.ensemble=1, or a mode without max"
+        )
     device = to_device(config.trainer.device)
     if config.trainer.num_threads is not None:
         torch.set_num_threads(config.trainer.num_threads)

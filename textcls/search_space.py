@@ -49,7 +49,8 @@ TUNED_GROUPS = {
     "trainer": TrainerConfig,
 }
 NOT_TUNED = (
-    "trainer.monitor", "trainer.overfit", "trainer.refit", "trainer.device", "trainer.num_threads",
+    "trainer.monitor", "trainer.overfit", "trainer.refit",
+    "trainer.ensemble", "trainer.device", "trainer.num_threads",
     "trainer.profile",
 )  # fmt: skip
 

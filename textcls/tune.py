@@ -43,6 +43,7 @@ from textcls import run
 from textcls.config import Config, flatten, parse, read_config
 from textcls.errors import InputError, Interrupted, TakenError, TextclsError
 from textcls.files import SEARCH, write_whole
+from textcls.pooling import Pooling
 from textcls.program import train_command
 from textcls.run_folder import RUN_FILES, check_same, check_unchanged, write_settings
 from textcls.run_log import log_to
@@ -477,6 +478,8 @@ class _Search:
         with FileLock(self.folder / ".best.lock"):  # another process may be at it
             folder = self.folder / "best"
             config = configure(self.config, self._settings(self._ranked()[0].params))
+            if not Pooling.parse(config.model.mode).is_linear:
+                config = configure(config, {"trainer.ensemble": 1})
             if (folder / "config.yaml").exists():
                 if read_config(folder) == config:
                     run.resume(folder)

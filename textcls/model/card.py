@@ -204,17 +204,22 @@ def _results(metrics: Mapping[str, Any], rows: Mapping[str, int]) -> str:
 def _trainings(metrics: Mapping[str, Any]) -> str:
     """Say what the figures on the validation split are of."""
     epochs, best = metrics["epochs"], metrics["best_epoch"]
-    held = metrics["fitted_on"]["validation"]
+    held, count = metrics["fitted_on"]["validation"], metrics["ensemble"]
+    whose, seeds = "The model was", "from the seed of the command below"
+    if count > 1:
+        whose = f"The model is the mean of {count}, folded into one, which were"
+        seeds = "from that seed of the command below and those after it"
     if held:
         return (
             f"The figures on the validation split are those of a first training, on the train "
-            f"split alone. The model was then trained anew for {best} epochs on "
-            f"{metrics['fitted_on']['train'] + held:,} rows, those of train and validation, from "
-            "the seed of the command below."
+            f"split alone. {whose} then trained anew for {best} epochs on "
+            f"{metrics['fitted_on']['train'] + held:,} rows, those of train and validation, "
+            f"{seeds}."
         )
+    of_others = "" if count == 1 else " in the first"
     return (
-        f"One training, with the seed of the command below; the weights are those of epoch {best} "
-        f"of {epochs}, the best on the validation split, which flatters the figures there a little."
+        f"{whose} trained {seeds}; the weights are those of epoch {best} of {epochs}{of_others}, "
+        "the best on the validation split, which flatters the figures there a little."
     )
 
 
