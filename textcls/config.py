@@ -213,6 +213,7 @@ class TrainerConfig:
     num_threads: Annotated[int, Field(ge=1, le=1024)] | None
     profile: bool = False
     refit: bool = False
+    calibrate: bool = False
     ensemble: Annotated[int, Field(ge=1, le=100)] = 1
 
 

@@ -19,6 +19,7 @@ from textcls.data.prepare import Prepared
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
 from textcls.model.fold import fold
 from textcls.model.folder import load_weights, save_weights
+from textcls.training.calibration import fit_temperature
 from textcls.training.checkpoint import Progress
 from textcls.training.loop import fit
 from textcls.training.metrics import metrics_of_logits, standard_error
@@ -38,6 +39,7 @@ class Trained:
             another than ``model``: see :func:`train`.
         epochs: that it was measured after.
         best_epoch: the one whose weights it has.
+        temperature: that its class scores were divided by; None: they were not.
         fitted_on: rows of each split that ``model`` was trained on.
         seconds: spent in all trainings.
         tokens_per_second: of all of them.
@@ -48,6 +50,7 @@ class Trained:
     validation: dict[str, Any]
     epochs: int
     best_epoch: int
+    temperature: float | None
     fitted_on: dict[str, int]
     seconds: float
     tokens_per_second: float
@@ -74,6 +77,9 @@ def train(
 
     ``trainer.ensemble`` models, from seeds in a row, are folded into one. With ``trainer.refit``
     these are models of all rows: a single one is measured on validation.
+
+    With ``trainer.calibrate`` the linear layer is divided by the temperature that fits the class
+    scores on validation, those of the model that is measured there.
 
     A training that its checkpoint says is finished is not repeated.
 
@@ -118,6 +124,14 @@ def train(
             load_weights(member.model, member.best)
         model = _folded(members, device)
         logits = logits_of(model, held)
+    temperature = None
+    if options.calibrate and not options.overfit:
+        temperature = fit_temperature(logits, held.labels)
+        log.info("class scores are divided by %.3f, which fits validation best", temperature)
+        logits = logits / temperature
+        with torch.no_grad():
+            for parameter in model.linear.parameters():
+                parameter.div_(temperature)
     done = trainings.done
     return Trained(
         model,
@@ -125,6 +139,7 @@ def train(
         metrics_of_logits(logits, held.labels, prepared.label_names),
         first.progress.epoch,
         epoch,
+        temperature,
         fitted_on,
         sum(one.seconds for one in done),
         sum(one.tokens for one in done) / sum(one.step_seconds for one in done),

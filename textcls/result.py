@@ -24,7 +24,9 @@ from textcls.fitting import Trained
 from textcls.model.card import model_card, of_run
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.folder import CARD
+from textcls.report.calibration import diagram
 from textcls.report.confusion import picture, summary
+from textcls.training.calibration import reliability
 from textcls.training.metrics import confusion_array, metrics_of_logits
 from textcls.training.tracking import Tracker
 
@@ -61,6 +63,7 @@ def write_result(
         "test": test,
         "validation": trained.validation,
         "fitted_on": trained.fitted_on,
+        "temperature": trained.temperature,
         "ensemble": config.trainer.ensemble,
         "train_seconds": trained.seconds,
         "prepare_seconds": prepare_seconds,
@@ -70,7 +73,10 @@ def write_result(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "test_set": prepared.test_set,
     }
-    _save_predictions(folder / "predictions.safetensors", logits, bags)
+    columns = _save_predictions(folder / "predictions.safetensors", logits, bags)
+    found = reliability(columns["confidence"], columns["predictions"] == columns["labels"])
+    calibration = diagram(found, f"{config.data.name}, test")
+    calibration.savefig(folder / "calibration.png")
     figure = picture(confusion_array(test), names, f"{config.data.name}, test")
     figure.savefig(folder / "confusion_matrix.png")
     rows, tokens = _frequent_tokens(trained.prepared, model)
@@ -80,6 +86,7 @@ def write_result(
         probabilities=logits.softmax(1).numpy(),
         labels=bags.labels.numpy(),
         confusion=figure,
+        calibration=calibration,
         tokens=tokens,
         embeddings=rows,
     )
@@ -111,12 +118,12 @@ def _write_card(
     write_whole(folder / "model" / CARD, card)
 
 
-def _save_predictions(path: Path, logits: Tensor, test: Bags) -> None:
+def _save_predictions(path: Path, logits: Tensor, test: Bags) -> dict[str, Tensor]:
     """Write what the model said of each row of the test split, for :mod:`textcls.report`.
 
     ``labels`` and ``predictions``, int32 ``[num_bags]``; ``confidence``, float32 ``[num_bags]``,
     the probability of what was predicted; ``losses``, float32 ``[num_bags]``, the cross-entropy in
-    nats; ``lengths``, int32 ``[num_bags]``, tokens by bag.
+    nats; ``lengths``, int32 ``[num_bags]``, tokens by bag. They are returned as well.
     """
     confidence, predictions = logits.softmax(1).max(1)
     columns = {
@@ -128,6 +135,7 @@ def _save_predictions(path: Path, logits: Tensor, test: Bags) -> None:
     }
     with whole_file(path) as scratch:
         safetensors.torch.save_file(columns, scratch)
+    return columns
 
 
 def _frequent_tokens(

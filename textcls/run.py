@@ -214,6 +214,7 @@ def _phases(
             reading=dataclasses.replace(
                 config.data.reading, text=prepared.text_columns, label=prepared.label_column
             ),
+            temperature=trained.temperature,
         )
         save_model(parts, folder / "model")
 

@@ -50,6 +50,7 @@ TUNED_GROUPS = {
 }
 NOT_TUNED = (
     "trainer.monitor", "trainer.overfit", "trainer.refit",
+    "trainer.calibrate",
     "trainer.ensemble", "trainer.device", "trainer.num_threads",
     "trainer.profile",
 )  # fmt: skip

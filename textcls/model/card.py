@@ -17,7 +17,12 @@ from textcls.markdown import plain, table
 
 # Longer lists are cut: the whole is in labels.json and metrics.json.
 MAX_CLASSES = 30
-_SCORES = (("accuracy", "accuracy"), ("macro_f1", "macro F1"), ("loss", "loss"))
+_SCORES = (
+    ("accuracy", "accuracy"),
+    ("macro_f1", "macro F1"),
+    ("loss", "loss"),
+    ("ece", "calibration error"),
+)
 
 
 def model_card(
@@ -197,7 +202,7 @@ def _results(metrics: Mapping[str, Any], rows: Mapping[str, int]) -> str:
     ]
     return (
         table(("split", "rows", *(words for _, words in _SCORES)), scores)
-        + f"\n{_trainings(metrics)}\n"
+        + f"\n{_trainings(metrics)}{_calibrated(metrics)}\n"
     )
 
 
@@ -220,6 +225,16 @@ def _trainings(metrics: Mapping[str, Any]) -> str:
     return (
         f"{whose} trained {seeds}; the weights are those of epoch {best} of {epochs}{of_others}, "
         "the best on the validation split, which flatters the figures there a little."
+    )
+
+
+def _calibrated(metrics: Mapping[str, Any]) -> str:
+    temperature = metrics["temperature"]
+    if temperature is None:
+        return ""
+    return (
+        f" Class scores were divided by {temperature:.3f}, the temperature that makes the "
+        "probabilities fit the validation split best."
     )
 
 

@@ -64,6 +64,7 @@ class ModelParts:
         quantized: the tensors that are stored in place of the table, which is :func:`dequantize` of
             them; None: the table itself is.
         reading: how the files that the model was trained on were read.
+        temperature: that the class scores of training were divided by, if they were.
     """
 
     model: EmbeddingBagClassifier
@@ -72,6 +73,7 @@ class ModelParts:
     card: str | None = None
     quantized: Mapping[str, Tensor] | None = None
     reading: Reading = Reading()  # noqa: RUF009  # it is frozen
+    temperature: float | None = None
 
 
 def save_model(parts: ModelParts, folder: Path) -> None:
@@ -83,7 +85,7 @@ def save_model(parts: ModelParts, folder: Path) -> None:
         OSError: it cannot be written; what was there stays.
     """
     model = parts.model
-    config = {
+    config: dict[str, Any] = {
         "format": FORMAT,
         "model": {
             "num_embeddings": model.embedding.num_embeddings,
@@ -96,6 +98,8 @@ def save_model(parts: ModelParts, folder: Path) -> None:
         "tokenizer": dataclasses.asdict(parts.encoder.config),
         "reading": dataclasses.asdict(parts.reading),
     }
+    if parts.temperature is not None:
+        config["temperature"] = parts.temperature
     state = model.state_dict()
     if parts.quantized is not None:
         del state[TABLE]
@@ -154,6 +158,7 @@ class _Config:
     model: _Shape
     tokenizer: TokenizerConfig
     reading: Reading | None = None
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 @dataclass(frozen=True, config=_strict)
@@ -215,6 +220,7 @@ def load_model(folder: Path) -> ModelParts:
         label_names,
         card=text,
         reading=config.reading or Reading(),
+        temperature=config.temperature,
         quantized=quantized or None,
     )
 

@@ -16,13 +16,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textcls.errors import InputError
+from textcls.training.calibration import reliability
 
 # Class scores in double precision at a time: 8 MiB, where those of a split may be gigabytes.
 DOUBLES = 1 << 20
 
 
 def metrics_of_logits(logits: Tensor, labels: Tensor, label_names: Sequence[str]) -> dict[str, Any]:
-    """Return :func:`classification_metrics` and the mean cross-entropy, ``loss``, in nats.
+    """Return :func:`classification_metrics` and what the probabilities are worth.
+
+    That is ``loss``, the mean cross-entropy in nats, and ``ece``, the expected calibration error.
 
     Args:
         logits: float ``[n, num_classes]`` on the CPU.
@@ -31,11 +34,15 @@ def metrics_of_logits(logits: Tensor, labels: Tensor, label_names: Sequence[str]
     """
     # float64: so that the mean does not depend on how the rows were batched.
     rows = max(1, DOUBLES // len(label_names))
-    pieces = zip(torch.split(logits, rows), torch.split(labels, rows), strict=True)
-    loss = sum(F.cross_entropy(x.double(), y, reduction="sum").item() for x, y in pieces)
-    return {"loss": loss / len(labels)} | classification_metrics(
-        labels, logits.argmax(1), label_names
-    )
+    loss, confidence = 0.0, []
+    for x, y in zip(torch.split(logits, rows), torch.split(labels, rows), strict=True):
+        scores = x.double()
+        loss += F.cross_entropy(scores, y, reduction="sum").item()
+        confidence.append(scores.softmax(1).amax(1))
+    predictions = logits.argmax(1)
+    found = reliability(torch.cat(confidence), predictions == labels)
+    of_probabilities = {"loss": loss / len(labels), "ece": found.error}
+    return of_probabilities | classification_metrics(labels, predictions, label_names)
 
 
 def classification_metrics(

@@ -230,6 +230,7 @@ class Tracker(Listener):
         probabilities: npt.NDArray[np.float32],
         labels: npt.NDArray[np.int64],
         confusion: Figure,
+        calibration: Figure,
         tokens: Sequence[tuple[str, str, str]],
         embeddings: Tensor,
     ) -> None:
@@ -241,6 +242,7 @@ class Tracker(Listener):
             probabilities: float32 ``[num_bags, num_classes]`` on the test split.
             labels: int64 ``[num_bags]``.
             confusion: the picture of the confusion matrix.
+            calibration: the reliability diagram.
             tokens: (token, count, class it speaks for) per row of ``embeddings``.
             embeddings: float ``[n, embedding_dim]`` for the projector.
         """
@@ -250,6 +252,7 @@ class Tracker(Listener):
         final = {f"test/{name}": float(test[name]) for name in ("accuracy", "macro_f1", "loss")}
         add_hparams(writer, hparams, final)
         writer.add_figure("confusion_matrix/test", confusion, close=False)
+        writer.add_figure("calibration/test", calibration, close=False)
         # The classes with most rows first, and no more than can be looked at.
         frequent = np.argsort(-np.bincount(labels, minlength=len(names)), kind="stable")
         for index in frequent[:MAX_CHARTED_CLASSES]:
