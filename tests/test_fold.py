@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.conftest import bags_of, make_config, with_options, write_files
 from textcls import run
@@ -36,13 +37,17 @@ def models_of(mode: Mode, num_classes: int, count: int) -> list[EmbeddingBagClas
     return models
 
 
+@pytest.mark.parametrize("weights", [None, torch.linspace(0.2, 2, 13)])
 @pytest.mark.parametrize("num_classes", [3, 40])
 @pytest.mark.parametrize("mode", [mode for mode in MODES if Pooling.parse(mode).is_linear])
-def test_it_says_the_mean_of_what_the_models_say(mode: Mode, num_classes: int) -> None:
+def test_it_says_the_mean_of_what_the_models_say(
+    mode: Mode, num_classes: int, weights: Tensor | None
+) -> None:
+    bags = dataclasses.replace(BAGS, weights=weights)
     models = models_of(mode, num_classes, 3)
     folded = fold(models)
-    expected = torch.stack([logits_of(model, BAGS) for model in models]).mean(0)
-    assert torch.allclose(logits_of(folded, BAGS), expected, atol=1e-5)
+    expected = torch.stack([logits_of(model, bags) for model in models]).mean(0)
+    assert torch.allclose(logits_of(folded, bags), expected, atol=1e-5)
     parts = len(Pooling.parse(mode).parts)
     assert folded.embedding.embedding_dim == min(parts * num_classes, 3 * 4)
 

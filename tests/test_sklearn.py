@@ -29,7 +29,8 @@ from sklearn.utils.estimator_checks import check_estimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tests.conftest import PROJECT, make_config
-from textcls.model.classifier import Classifier
+from textcls.defaults import choose, measure
+from textcls.model.classifier import Classifier, to_arrow
 from textcls.model.folder import save_model
 from textcls.sklearn import TextClassifier
 from textcls.training.tracking import Listener
@@ -101,6 +102,18 @@ def test_every_parameter_reaches_the_model() -> None:
     usual = fitted().predict_proba(TEXTS)
     for change in ({"lr": 0.1}, {"epochs": 4}, {"batch_size": 5}, {"dropout": 0.5}):
         assert not np.array_equal(fitted(**change).predict_proba(TEXTS), usual)
+
+
+def test_what_is_auto_fits_the_texts(reviews: tuple[Texts, npt.NDArray[Any]]) -> None:
+    names = ("ngrams", "dim", "dropout", "lr", "epochs", "batch_size")
+    left_open: dict[str, Any] = dict.fromkeys(names, "auto")
+    found = TextClassifier(**left_open).fit(*reviews)
+    facts = measure([to_arrow(list(reviews[0]))], 2)
+    values = {option.partition(".")[2]: value for option, value in choose(facts).items()}
+    given = TextClassifier(**{name: values[name] for name in names}).fit(*reviews)
+    texts = reviews[0][:50]
+    assert np.array_equal(found.predict_proba(texts), given.predict_proba(texts))
+    assert found.get_params()["dim"] == "auto"
 
 
 def test_probabilities_are_those_of_the_classifier_that_a_model_folder_holds(

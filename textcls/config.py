@@ -16,6 +16,8 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
 )
 from pydantic.dataclasses import dataclass
 
@@ -62,6 +64,23 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Size = Annotated[int, Field(ge=0)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+# Left to the corpus: textcls/defaults.py has a value for it. Whoever uses a configuration's values
+# has these in their place before.
+AUTO = "auto"
+
+
+def is_auto(value: Any) -> bool:
+    """Say whether a value is left to the corpus."""
+    return isinstance(value, str) and value == AUTO
+
+
+def _or_auto(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    return value if is_auto(value) else check(value)
+
+
+Auto = WrapValidator(_or_auto)
 
 
 def _cache_size(value: Any) -> Any:
@@ -149,7 +168,7 @@ class TokenizerConfig:
     min_freq: PositiveInt
     max_size: PositiveInt | None
     max_tokens: PositiveInt | None
-    ngrams: Annotated[int, Field(ge=1, le=5)] = 1
+    ngrams: Annotated[int, Field(ge=1, le=5), Auto] = 1
     buckets: Annotated[int, Field(ge=1, le=2**30)] | None = None
     language: str = "en"
     vocab_size: Annotated[int, Field(ge=1, le=10_000_000)] = 30_000
@@ -171,8 +190,8 @@ class ModelConfig:
     """The classifier's shape."""
 
     mode: Mode
-    dim: Annotated[int, Field(ge=1, le=2**16)]
-    dropout: Fraction
+    dim: Annotated[int, Field(ge=1, le=2**16), Auto]
+    dropout: Annotated[Fraction, Auto]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -180,13 +199,17 @@ class OptimizerConfig:
     """One of torch's optimizers."""
 
     name: Literal["sgd", "adam", "adamw", "adagrad"]
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False), Auto]
     weight_decay: NonNegative
     rows: Literal["auto", "all", "touched"]
     momentum: Fraction = 0.0
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     # Adagrad's: 0 makes the first step of every number as large as lr, however small its gradient.
     initial_accumulator_value: NonNegative = 0.0
+
+    def __post_init__(self) -> None:
+        if is_auto(self.lr) and self.name != "adagrad":
+            raise ValueError(f"optimizer.lr=auto is for Adagrad: give {self.name} a number")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -201,8 +224,8 @@ class ScheduleConfig:
 class TrainerConfig:
     """The training loop."""
 
-    epochs: PositiveInt
-    batch_size: PositiveInt
+    epochs: Annotated[PositiveInt, Auto]
+    batch_size: Annotated[PositiveInt, Auto]
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
     class_weights: Literal["balanced"] | dict[str, NonNegative] | None
     label_smoothing: Fraction

@@ -36,6 +36,7 @@ PROJECTED_TOKENS = 2_000
 
 def write_result(
     config: Config,
+    chosen: Mapping[str, Any],
     prepared: Prepared,
     report: str,
     trained: Trained,
@@ -48,6 +49,7 @@ def write_result(
 
     Args:
         config: of the run.
+        chosen: values by key that it was left to the corpus to give.
         prepared: its corpus.
         report: what was read, as Markdown.
         trained: its model.
@@ -62,6 +64,7 @@ def write_result(
     metrics: dict[str, Any] = {
         "test": test,
         "validation": trained.validation,
+        "chosen": chosen,
         "fitted_on": trained.fitted_on,
         "temperature": trained.temperature,
         "ensemble": config.trainer.ensemble,

@@ -21,6 +21,7 @@ from textcls.config import Config, read_config
 from textcls.data.bags import Bags
 from textcls.data.checks import find_mistakes
 from textcls.data.prepare import Prepared, prepare
+from textcls.defaults import chosen, in_words, resolve
 from textcls.device import to_device
 from textcls.errors import (
     InputError,
@@ -135,6 +136,7 @@ def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker
     write_config(config, folder)
     with log_to(folder / "train.log", None), faults_told():
         prepared = corpus(config)
+        config = resolve(config, prepared.about)
         model = build(config, prepared, device)
         with tracker:
             return fit(
@@ -198,6 +200,10 @@ def _phases(
     prepared = corpus(config)
     check_unchanged(folder / "corpus.txt", prepared.key)
     prepare_seconds = time.perf_counter() - began
+    given, config = config, resolve(config, prepared.about)
+    values = chosen(given, config)
+    if values:
+        log.info(in_words(values, prepared.about))
     report = _report_data(config, prepared, folder)
     log.info("prepared in %.2f s%s", prepare_seconds, " (cached)" if prepared.from_cache else "")
 
@@ -220,7 +226,7 @@ def _phases(
 
         # Test: once, at the end.
         metrics = write_result(
-            config, prepared, report, trained, prepare_seconds, tracker, folder, swept or {}
+            config, values, prepared, report, trained, prepare_seconds, tracker, folder, swept or {}
         )
     # What it would go on from: often most of what a run folder holds.
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -288,7 +294,7 @@ def validation_split(folder: Path) -> Bags:
         "scores on it say little: name a labelled file by --data FILE",
         folder,
     )
-    return corpus(config, joined=True).validation
+    return corpus(resolve(config, prepared.about), joined=True).validation
 
 
 def _only(prepared: Prepared, count: int) -> Prepared:

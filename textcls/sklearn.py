@@ -50,6 +50,7 @@ from textcls.config import (
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
+from textcls.defaults import measure, resolve
 from textcls.errors import Interrupted, TextclsError
 from textcls.model.classifier import Classifier, Float32, to_arrow
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
@@ -71,7 +72,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     ``X`` is everywhere a list, tuple, NumPy array, pandas Series or Arrow array of strings, in
     which None and NaN stand for no text: an empty bag, whose classes are as likely as the linear
-    layer's bias says. ``configs/`` explains the parameters further, under the same names.
+    layer's bias says. ``configs/`` explains the parameters further, under the same names. For
+    ``dim``, ``ngrams``, ``dropout``, ``lr``, ``epochs`` and ``batch_size``, ``"auto"`` is a value
+    that fits the number and length of the texts: see :mod:`textcls.defaults`.
 
     Args:
         mode: how the vectors of a text's tokens become one: ``mean``, ``sum``, ``max``, several
@@ -106,15 +109,15 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         mode: Mode = "mean",
         *,
-        dim: int = 32,
-        ngrams: int = 1,
+        dim: int | Literal["auto"] = 32,
+        ngrams: int | Literal["auto"] = 1,
         min_freq: int = 1,
         buckets: int | None = None,
         max_tokens: int | None = None,
-        dropout: float = 0.5,
-        lr: float = 0.3,
-        epochs: int = 5,
-        batch_size: int = 256,
+        dropout: float | Literal["auto"] = 0.5,
+        lr: float | Literal["auto"] = 0.3,
+        epochs: int | Literal["auto"] = 5,
+        batch_size: int | Literal["auto"] = 256,
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
@@ -149,6 +152,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "and leave out the texts of a class that is not to count"
             )
         settings = self._settings(dict(zip(names, weights.tolist(), strict=True)))
+        settings = resolve(settings, measure([texts], len(names)))
 
         tokenizer = Tokenizer(settings.tokenizer)
         tokens = tokenizer.use_up([texts])

@@ -41,6 +41,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from textcls import run
 from textcls.config import Config, flatten, parse, read_config
+from textcls.defaults import resolve
 from textcls.errors import InputError, Interrupted, TakenError, TextclsError
 from textcls.files import SEARCH, write_whole
 from textcls.pooling import Pooling
@@ -257,14 +258,16 @@ class _Search:
         self.monitor = self.config.trainer.monitor
         self.sign = -1 if self.monitor == "loss" else 1
         self.space = {name: _distribution(tried) for name, tried in tuning.space.items()}
-        options = flatten(self.config.to_dict())
-        self.given = {name: options[name] for name in self.space}
         self.size = math.prod(_size(distribution) for distribution in self.space.values())
         self.console = Console()
         with log_to(folder / "tune.log", self.console):
             log.info("search folder %s", folder)
             # Data at fault are told before the first trial.
-            check_unchanged(folder / "corpus.txt", run.corpus(self.config).key)
+            prepared = run.corpus(self.config)
+            check_unchanged(folder / "corpus.txt", prepared.key)
+            self.config = resolve(self.config, prepared.about)
+            options = flatten(self.config.to_dict())
+            self.given = {name: options[name] for name in self.space}
             for name, value in self.given.items():
                 if not _contains(self.space[name], value):
                     log.info("%s=%s is outside tune.space: no trial has it", name, value)

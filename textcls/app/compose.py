@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from textcls.app.mistakes import message_of
 from textcls.app.weights import weights_by_label
-from textcls.config import Config, parse
+from textcls.config import Config, is_auto, parse
 from textcls.corpus.paths import name_of_files
 from textcls.errors import InputError
 from textcls.program import ROOT, train_command
@@ -18,8 +18,18 @@ from textcls.search_space import TuneConfig, parse_tuning
 
 OmegaConf.register_new_resolver("textcls.project", lambda path: str(ROOT / path), replace=True)
 OmegaConf.register_new_resolver("textcls.command", train_command, replace=True)
-# Rounded: 3 * 0.1 is to be 0.3.
-OmegaConf.register_new_resolver("textcls.times", lambda a, b: float(f"{a * b:.6g}"), replace=True)
+
+
+def _times(rate: float | str, factor: float) -> float:
+    """Return a multiple of a learning rate, of Adagrad's where it is left to the corpus."""
+    if is_auto(rate):
+        from textcls.defaults import LEARNING_RATE  # brings Arrow
+
+        rate = LEARNING_RATE
+    return float(f"{float(rate) * factor:.6g}")  # rounded: 3 * 0.1 is to be 0.3
+
+
+OmegaConf.register_new_resolver("textcls.times", _times, replace=True)
 
 
 def to_config(cfg: DictConfig) -> Config:

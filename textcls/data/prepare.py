@@ -15,7 +15,7 @@ import pyarrow as pa
 import safetensors.numpy
 import safetensors.torch
 
-from textcls.config import DataConfig, TokenizerConfig
+from textcls.config import DataConfig, TokenizerConfig, is_auto
 from textcls.corpus.corpus import Corpus, Source
 from textcls.corpus.splits import SPLITS
 from textcls.data.bags import Bags
@@ -23,10 +23,11 @@ from textcls.data.cache import Manifest, find_or_make, name_of, write_json
 from textcls.data.encoder import TextEncoder
 from textcls.data.facts import FactCounter, moved
 from textcls.data.tokenizer import Tokenizer, versions
+from textcls.defaults import VERSION, CorpusFacts, measure, resolve_group
 from textcls.errors import InputError
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 6
+FORMAT = 7
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Prepared:
         label_column: where the labels were.
         test_set: a hash of the test split's texts and labels, however they were tokenized: runs
             with the same one can be compared row by row.
+        about: what settings are chosen by; of all of train where validation is joined to it.
         facts: what was read, ready for JSON: ``columns`` (``text``, ``label``, ``left``), ``files``
             by split, ``splits`` (what :class:`textcls.data.facts.FactCounter` counted),
             ``vocabulary`` (its size) and ``notes`` (sentences on what was decided or changed).
@@ -59,6 +61,7 @@ class Prepared:
     text_columns: tuple[str, ...]
     label_column: str
     test_set: str
+    about: CorpusFacts
     facts: dict[str, Any]
 
 
@@ -98,6 +101,8 @@ def prepare(
         return dataclasses.replace(found, facts=facts)
 
     key = _key(data, tokenizer, source.fingerprint)
+    if any(map(is_auto, dataclasses.asdict(tokenizer).values())):
+        key["defaults"] = VERSION
     if joined:
         key["joined"] = ["train", "validation"]
     prepared, was_there = find_or_make(cache_dir, key, make, load, cache_size)
@@ -142,6 +147,8 @@ def write_bags(
     Raises:
         InputError: the tokenizer cannot be used, or leaves nothing of a split.
     """
+    about = measure(corpus.train.chunks, len(corpus.label_names))
+    config = resolve_group("tokenizer", config, about)
     splits = corpus.splits
     num_held = len(corpus.validation)
     if joined:
@@ -191,7 +198,12 @@ def write_bags(
         "vocabulary": len(vocabulary),
         "notes": [*corpus.notes, *encoder.notes],
     }
-    return {"test_set": test_set, "facts": facts, "joined": num_held if joined else 0}
+    return {
+        "test_set": test_set,
+        "facts": facts,
+        "joined": num_held if joined else 0,
+        "about": dataclasses.asdict(about),
+    }
 
 
 def _left(corpus: Corpus) -> list[str]:
@@ -203,6 +215,8 @@ def _left(corpus: Corpus) -> list[str]:
 
 def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
     """Open what :func:`write_bags` wrote."""
+    about = CorpusFacts(**manifest["about"])
+    config = resolve_group("tokenizer", config, about)
     encoder = TextEncoder.load(entry, config)
     bags = {
         # Mapped into memory, not read.
@@ -226,5 +240,6 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
         text_columns=tuple(columns["text"]),
         label_column=columns["label"],
         test_set=manifest["test_set"],
+        about=about,
         facts=manifest["facts"],
     )

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from textcls.config import CIRCUMSTANCES, Config, flatten, read_config
+from textcls.config import CIRCUMSTANCES, Config, flatten, is_auto, read_config
 from textcls.errors import InputError
 from textcls.files import FAILED, FINISHED, read_epochs
 from textcls.pooling import MODES
@@ -256,7 +256,8 @@ def _why_unfinished(folder: Path) -> str:
         wanted = read_config(folder).trainer.epochs
     except InputError:
         return "not finished"
-    return f"not finished: {len(read_epochs(folder))} of {wanted} epochs"
+    of = "" if is_auto(wanted) else f" of {wanted}"
+    return f"not finished: {len(read_epochs(folder))}{of} epochs"
 
 
 def _check_comparable(groups: Sequence[Sequence[Run]]) -> None:

@@ -1,0 +1,106 @@
+"""Settings that are left to the corpus."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tests.conftest import make_config, with_options, write_files
+from textcls import defaults, run, tune
+from textcls.config import Config, flatten, read_config
+from textcls.defaults import CorpusFacts, choose, measure
+from textcls.errors import InputError
+from textcls.model.folder import load_model
+from textcls.search_space import Range, TuneConfig
+
+AUTO = [
+    "tokenizer.ngrams=auto", "model.dim=auto", "model.dropout=auto", "optimizer.lr=auto",
+    "trainer.epochs=auto", "trainer.batch_size=auto",
+]  # fmt: skip
+FACTS = CorpusFacts(1000, 3, 12.0, 10.0, 0.0)
+
+
+@pytest.fixture
+def config(tmp_path: Path, cache_dir: Path) -> Config:
+    return make_config(*write_files(tmp_path), f"cache_dir={cache_dir}", *AUTO)
+
+
+def test_facts_are_counted_over_all_chunks() -> None:
+    chunks = [pa.array(["a b c", None, "  "]), pa.array([]).cast("string"), pa.array(["漢字 x"])]
+    assert measure(chunks, 2) == CorpusFacts(4, 2, (3 + 2 + 2) / 4, 1.5, 2 / 11)
+
+
+def test_some_of_many_texts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "COUNTED_TEXTS", 4)
+    texts = ["a", "b b", "c c c"] * 4
+    whole = measure([pa.array(texts)], 2)
+    assert whole == CorpusFacts(12, 2, 1.0, 1.0, 0.0)  # every third
+    assert measure([pa.array(texts[:5]), pa.array(texts[5:6]), pa.array(texts[6:])], 2) == whole
+
+
+def test_values_stand_in_the_place_of_auto(config: Config, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    found = run.start(with_options(config, "model", dim=7), folder)
+    wanted = choose(dataclasses.replace(FACTS, documents=108))
+    expected = {option.partition("=")[0] for option in AUTO} - {"model.dim"}
+    assert found["chosen"] == {option: wanted[option] for option in expected}
+    assert found["epochs"] == wanted["trainer.epochs"]
+    kept = flatten(read_config(folder).to_dict())
+    assert (kept["model.dim"], kept["trainer.epochs"]) == (7, "auto")
+    parts = load_model(folder)
+    assert parts.encoder.config.ngrams == wanted["tokenizer.ngrams"]
+    assert parts.model.embedding.embedding_dim == 7
+    assert "trainer.epochs=6" in (folder / "train.log").read_text(encoding="utf-8")
+    assert "| trainer.epochs | 6 |" in (folder / "model" / "README.md").read_text("utf-8")
+
+
+def test_the_vocabulary_of_both_splits_is_made_alike(config: Config, tmp_path: Path) -> None:
+    """With the rows of validation train may be large enough for other values."""
+    config = with_options(config, "trainer", refit=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            defaults,
+            "choose",
+            lambda facts: choose(facts) | {"tokenizer.ngrams": 1 + (facts.documents > 110)},
+        )
+        run.start(config, tmp_path / "run")
+    assert load_model(tmp_path / "run").encoder.config.ngrams == 1
+
+
+def test_a_corpus_is_tokenized_anew_when_the_rule_has_changed(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run.corpus(config)
+    assert run.corpus(config).from_cache
+    monkeypatch.setattr(defaults, "VERSION", defaults.VERSION + 1)
+    monkeypatch.setattr("textcls.data.prepare.VERSION", defaults.VERSION)
+    assert run.corpus(config).key != first.key
+
+
+def test_what_only_adagrad_has_is_refused_elsewhere() -> None:
+    with pytest.raises(InputError, match=r"optimizer\.lr=auto is for Adagrad: give adam a number"):
+        make_config("optimizer=adam", "optimizer.lr=auto")
+
+
+def test_a_search_begins_with_the_chosen_values(config: Config, tmp_path: Path) -> None:
+    space: dict[str, Any] = {"model.dim": (8, 32), "optimizer.lr": Range(0.05, 0.5)}
+    config = with_options(config, "trainer", refit=True, epochs=2)
+    tune.start(config, TuneConfig(60, 2, space), tmp_path / "search", [])
+    folder = tmp_path / "search"
+    first = read_config(folder / "trials" / "0000")
+    assert (first.model.dim, first.optimizer.lr) == (32, defaults.LEARNING_RATE)
+    assert "outside" not in (folder / "tune.log").read_text(encoding="utf-8")
+    assert not (folder / "trials" / "0000" / "refit").exists()
+    metrics = json.loads((folder / "best" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["fitted_on"]["validation"] == 12
+
+
+def test_the_space_of_a_learning_rate_that_is_left_open_is_about_that_of_adagrad() -> None:
+    from textcls.app.compose import _times
+
+    assert _times("auto", 3) == pytest.approx(3 * defaults.LEARNING_RATE)
