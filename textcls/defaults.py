@@ -28,20 +28,20 @@ _Settings = TypeVar("_Settings")
 class CorpusFacts:
     """What settings are chosen by: facts about the train split, before it is tokenized.
 
-    A token is here what white space parts, and each character of a script without spaces.
+    A word is here what white space parts, and each character of a script without spaces.
 
     Attributes:
         documents: of train.
         classes: to tell apart.
-        mean_tokens: by document.
-        median_tokens: by document.
+        mean_words: by document.
+        median_words: by document.
         unspaced: share of the characters that are of scripts without spaces between words.
     """
 
     documents: int
     classes: int
-    mean_tokens: float
-    median_tokens: float
+    mean_words: float
+    median_words: float
     unspaced: float
 
 
@@ -70,21 +70,21 @@ def measure(texts: Sequence[pa.Array], num_classes: int) -> CorpusFacts:
     """
     count = sum(map(len, texts))
     step = max(1, count // COUNTED_TEXTS)
-    tokens, num_unspaced, num_characters, first = [], 0, 0, 0
+    words, num_unspaced, num_characters, first = [], 0, 0, 0
     for chunk in texts:
         rows = np.arange(first, len(chunk), step)
         first = (first - len(chunk)) % step
         some = chunk.take(pa.array(rows)).fill_null("")
         unspaced = np.asarray(pc.count_substring_regex(some, _UNSPACED))
-        tokens.append(np.asarray(pc.count_substring_regex(some, r"\S+")) + unspaced)
+        words.append(np.asarray(pc.count_substring_regex(some, r"\S+")) + unspaced)
         num_unspaced += int(unspaced.sum())
         num_characters += pc.sum(pc.utf8_length(some)).as_py() or 0
-    lengths = np.concatenate(tokens)
+    lengths = np.concatenate(words)
     return CorpusFacts(
         documents=count,
         classes=num_classes,
-        mean_tokens=float(lengths.mean()),
-        median_tokens=float(np.median(lengths)),
+        mean_words=float(lengths.mean()),
+        median_words=float(np.median(lengths)),
         unspaced=num_unspaced / max(num_characters, 1),
     )
 
@@ -135,7 +135,7 @@ def in_words(values: Mapping[str, Any], facts: CorpusFacts) -> str:
     """Return what was chosen, and for what corpus, as a line of the log."""
     words = [f"{option}={_word(value)}" for option, value in values.items()]
     return (
-        f"chosen for {facts.documents:,} documents of {facts.median_tokens:.0f} tokens and "
+        f"chosen for {facts.documents:,} documents of {facts.median_words:.0f} words and "
         f"{facts.classes} classes: {' '.join(words)}"
     )
 

@@ -107,7 +107,9 @@ def train(
         fitted_on["validation"] = len(held)
         prepared = joined()
         log.info(
-            "training on train and validation, %d rows, for %d epochs", len(prepared.train), epoch
+            "training on train and validation, %s rows, for %d epochs",
+            f"{len(prepared.train):,}",
+            epoch,
         )
         members = [trainings.fit(i, prepared, None, epoch) for i in range(options.ensemble)]
         model = _folded(members, device)

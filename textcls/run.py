@@ -208,11 +208,16 @@ def _phases(
     log.info("prepared in %.2f s%s", prepare_seconds, " (cached)" if prepared.from_cache else "")
 
     # Train.
+    def joined() -> Prepared:
+        nonlocal prepare_seconds
+        began = time.perf_counter()
+        whole = corpus(config, joined=True)
+        prepare_seconds += time.perf_counter() - began
+        return whole
+
     with Tracker(folder, console, config.trainer.monitor, config.trainer.profile) as tracker:
         tracker.say("data", report)
-        trained = train(
-            config, prepared, lambda: corpus(config, joined=True), folder, device, tracker
-        )
+        trained = train(config, prepared, joined, folder, device, tracker)
         parts = ModelParts(
             trained.model,
             trained.prepared.encoder,
