@@ -175,15 +175,19 @@ def logistic(features: Features, settings: Settings, seed: int) -> Linear:
 def naive_bayes_svm(features: Features, settings: Settings, seed: int) -> Linear:
     """Fit an SVM over log-count ratios (Wang and Manning, 2012), one against the rest.
 
-    ``beta`` says how much of a weight is its own; the rest is the mean size of all.
+    ``beta`` says how much of a weight is its own; the rest is the mean size of all, and of the
+    bias as much is naive Bayes's: this size times the log odds of the class.
     """
     beta = settings["beta"]
 
     def fit(vectors: Any, labels: Any) -> tuple[Floats, float]:
         model = LinearSVC(C=settings["C"], random_state=seed).fit(vectors, labels)
-        weights = model.coef_[0]
-        mixed = beta * weights + (1 - beta) * np.abs(weights).mean()
-        return mixed, float(model.intercept_[0])
+        weights, bias = model.coef_[0], model.intercept_[0]
+        size, odds = np.abs(weights).mean(), np.log(labels.sum() / (~labels).sum())
+        return (
+            beta * weights + (1 - beta) * size,
+            float(beta * bias + (1 - beta) * size * odds),
+        )
 
     return _one_against_rest(features, fit, probabilistic=False, ratios=True)
 
