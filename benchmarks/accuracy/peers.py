@@ -56,7 +56,7 @@ FAST_TEXT = [
 ]  # fmt: skip
 FEW_FAST_TEXT = [
     _fast(0.25, 5, 1, False), _fast(0.25, 5, 2, False), _fast(0.5, 5, 2, False),
-    _fast(0.5, 10, 2, False), _fast(0.25, 5, 2, True),
+    _fast(0.5, 10, 2, False), _fast(0.25, 5, 2, True), _fast(0.5, 15, 1, True),
 ]  # fmt: skip
 PEERS = {
     "tfidf-lr": Peer(linear.words, linear.logistic, LR, LR),

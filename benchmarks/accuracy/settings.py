@@ -46,9 +46,11 @@ DATA_SETS = {
     "r52": DataSet("R52", "train.csv", "test.csv"),
     "banking77": DataSet("Banking77", "train.csv", "test.csv"),
     "wisesight": DataSet("Wisesight (th)", "train.parquet", "test.parquet", spaced=False),
-    "langid_django": DataSet("78 locales", "train.tsv", "test.tsv"),
+    "langid_django": DataSet("78 locales", "train.tsv", "test.tsv", large=True),
     "sst2": DataSet("SST-2", "train.tsv", "validation.tsv"),
-    "tweet_emoji": DataSet("TweetEval emoji", "train.jsonl", "test.jsonl", "validation.jsonl"),
+    "tweet_emoji": DataSet(
+        "TweetEval emoji", "train.jsonl", "test.jsonl", "validation.jsonl", large=True
+    ),
     "ag_news": DataSet("AG News (51 %)", "train.parquet", "test.parquet", large=True),
     "20newsgroups": DataSet("20 Newsgroups", "train.parquet", "test.parquet", large=True),
     "imdb": DataSet("IMDb", "train.parquet", "test.parquet", large=True),
