@@ -68,7 +68,7 @@ def make_texts(count: int, seed: int) -> tuple[list[str], npt.NDArray[np.int64]]
 
 def bags_of(parts: ModelParts, texts: list[str], labels: npt.NDArray[np.int64]) -> Bags:
     tokens = parts.encoder.tokenizer(pa.chunked_array([pa.array(texts, pa.string())]))
-    indices, offsets = parts.encoder.encode_tokens(tokens)
+    indices, offsets, _ = parts.encoder.encode_tokens(tokens)
     return Bags(
         torch.from_numpy(indices),
         torch.from_numpy(offsets),

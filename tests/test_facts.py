@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from textcls.config import TokenizerConfig
 from textcls.data.checks import find_mistakes
+from textcls.data.encoder import TextEncoder
 from textcls.data.facts import FactCounter, hash_texts, lengths_of, moved
-from textcls.data.ngrams import NgramIds, build_vocabulary
 from textcls.data.tokenizer import Tokenizer
 
 CONFIG = TokenizerConfig("basic_english", 1, None, None)
@@ -34,16 +34,15 @@ def chunked(texts: list[str | None], cut: int) -> list[pa.Array]:
 
 def count(splits: dict[str, Rows], config: TokenizerConfig = CONFIG) -> dict[str, dict[str, Any]]:
     """Count as preparation does."""
-    counter, tokenizer, encode = FactCounter(LABELS), Tokenizer(config), None
+    counter, tokenizer, encoder = FactCounter(LABELS), Tokenizer(config), None
     for split, rows in splits.items():
         chunks = chunked([text for text, _ in rows], len(rows) // 3)
         counter.count_texts(split, chunks, np.array([label for _, label in rows], np.int64))
         tokens = tokenizer.use_up(chunks)
-        if encode is None:
-            vocabulary, _ = build_vocabulary(tokens, config)
-            encode = NgramIds(vocabulary, config)
+        if encoder is None:
+            encoder = TextEncoder.learn(tokenizer, tokens)
         counter.count_tokens(split, tokens)
-        counter.count_ids(split, *encode(tokens), vocabulary.unknown_id)
+        counter.count_ids(split, encoder, tokens, encoder.encode_tokens(tokens))
     return counter.splits()
 
 

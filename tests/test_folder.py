@@ -113,7 +113,7 @@ def test_what_could_not_be_read_is_not_written(wrong: float, tmp_path: Path) -> 
     with pytest.raises(TextclsError, match=message):
         save_model(parts, tmp_path / "model")
     with pytest.raises(TextclsError, match=message):
-        save_weights(parts.model, tmp_path / "model" / WEIGHTS)
+        save_weights(parts, tmp_path / "model" / WEIGHTS)
     assert (tmp_path / "model" / WEIGHTS).read_bytes() == before
 
 
@@ -229,7 +229,7 @@ WITH_BUCKETS = len(range(1, BUCKETS_IN_ALL, 3))
         ("float32", of_model(num_classes=2), "labels.json: 3 labels for 2 classes"),
         ("float32", of_model(mode="mean+max"), "linear.weight is missing, or is not F32 [3, 8]"),
         ("float32", of_model(mode="weighted_sum"), "embedding.weighing is missing"),
-        ("float32", of_model(mode="median"), "'mode': Input should be 'mean', 'sum', 'max'"),
+        ("float32", of_model(mode="median"), "'mode': Input should be 'mean', 'sum', 'sqrtn'"),
         ("float32", of_model(dropout="no"), "'dropout': Input should be a valid number"),
         ("float32", of_model(padding_id=10**6), "no padding_id 1000000"),
         ("float32", of_model(padding_id=-1), "'padding_id': Input should be greater"),

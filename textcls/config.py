@@ -63,6 +63,8 @@ Delimiter = Annotated[str, AfterValidator(one_character)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Size = Annotated[int, Field(ge=0)]
+Weight = Annotated[float, Field(gt=0, le=1e6)]
+CharLength = Annotated[int, Field(ge=1, le=16)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -162,7 +164,7 @@ class TokenizerConfig:
     """From text to token ids (``configs/tokenizer/`` explains each key)."""
 
     name: Literal[
-        "basic_english", "split", "spacy", "moses", "toktok", "revtok", "subword",
+        "basic_english", "basic", "jieba", "split", "spacy", "moses", "toktok", "revtok", "subword",
         "bpe", "wordpiece", "file",
     ]  # fmt: skip
     min_freq: PositiveInt
@@ -173,9 +175,31 @@ class TokenizerConfig:
     language: str = "en"
     vocab_size: Annotated[int, Field(ge=1, le=10_000_000)] = 30_000
     file: str | None = None
+    # With defaults that give the bags of configurations without them.
+    char_ngrams: tuple[CharLength, CharLength] | None = None
+    char_min_freq: PositiveInt = 2
+    char_buckets: Annotated[int, Field(ge=1, le=2**30)] | None = None
+    char_weight: Weight = 1.0
     counts: Literal["count", "log", "binary"] | None = None
+    token_weights: Literal["idf", "log_count_ratio", "bm25"] | None = None
+    ngram_weight: Weight = 1.0
 
     def __post_init__(self) -> None:
+        if self.char_ngrams is not None and self.char_ngrams[0] > self.char_ngrams[1]:
+            raise ValueError(
+                "tokenizer.char_ngrams is the shortest and the longest, as in "
+                "tokenizer.char_ngrams=[2,5]"
+            )
+        if self.char_buckets is not None and self.char_ngrams is None:
+            raise ValueError(
+                "tokenizer.char_buckets is for character n-grams: set tokenizer.char_ngrams=[2,5], "
+                "or tokenizer.char_buckets=null"
+            )
+        for key, neutral in (("token_weights", None), ("ngram_weight", 1.0)):
+            if self.counts is None and getattr(self, key) != neutral:
+                raise ValueError(
+                    f"tokenizer.{key} weighs distinct features: set tokenizer.counts=log"
+                )
         if (self.name == "file") != (self.file is not None):
             raise ValueError("tokenizer.file names a tokenizer.json for tokenizer=file, only there")
         if self.buckets is not None and self.ngrams == 1:

@@ -156,7 +156,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         tokenizer = Tokenizer(settings.tokenizer)
         tokens = tokenizer.use_up([texts])
-        encoder = TextEncoder.learn(tokenizer, tokens)
+        encoder = TextEncoder.learn(tokenizer, tokens, labels)
         vocabulary = encoder.vocabulary
         if len(vocabulary) == len(vocabulary.specials):
             raise ValueError(
@@ -164,13 +164,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 if len(tokens.codes)
                 else "empty vocabulary: X has no tokens"
             )
-        indices, offsets = encoder.encode_tokens(tokens)
-        bags = Bags(
-            torch.from_numpy(indices),
-            torch.from_numpy(offsets),
-            torch.from_numpy(labels),
-            num_embeddings=encoder.num_embeddings,
-        )
+        bags = encoder.bags(encoder.encode_tokens(tokens), torch.from_numpy(labels))
 
         with _apart(settings.seed):
             model = untrained(encoder, len(names), settings.model)

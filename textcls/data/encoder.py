@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import safetensors.numpy
 import torch
 
-from textcls.arrow import Int32, Int64
+from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of
 from textcls.config import TokenizerConfig
 from textcls.data.bags import Bags
+from textcls.data.char_ngrams import CharNgrams
+from textcls.data.composition import Composition
+from textcls.data.counting import KeyCounter, runs_of, starts_of
 from textcls.data.ngrams import NgramIds, build_vocabulary
+from textcls.data.token_weights import Float32, idf, log_count_ratio, saturated
 from textcls.data.tokenizer import Tokenizer
-from textcls.data.tokens import Tokens
+from textcls.data.tokens import PIECE, Tokens
 from textcls.data.vocabulary import Vocabulary
 
-VOCABULARY, TOKENIZER = "vocabulary.json", "tokenizer.json"
+Array = npt.NDArray[Any]
+
+VOCABULARY, TOKENIZER, TENSORS = "vocabulary.json", "tokenizer.json", "encoder.safetensors"
+# The tensors that a model folder has of it, beside the embedding's.
+TOKEN_WEIGHTS = "encoder.token_weights"
+MEAN_LENGTH = "encoder.mean_length"
+CHAR_KEYS = "encoder.char_keys"
+ENCODER_TENSORS = (TOKEN_WEIGHTS, MEAN_LENGTH, CHAR_KEYS)
 
 
 class Encoded(NamedTuple):
@@ -28,43 +44,94 @@ class Encoded(NamedTuple):
     Attributes:
         indices: int32 ``[num_indices]``.
         offsets: int64 ``[num_texts + 1]``.
+        weights: float32 ``[num_indices]``; None: every entry weighs 1.
     """
 
     indices: Int32
     offsets: Int64
+    weights: Float32 | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class TextEncoder:
     """Turns texts into bags of ids, the same way in training and in serving.
 
+    Embedding rows are numbered so: the vocabulary (words, and word n-grams that are exact), the
+    buckets of hashed word n-grams, the character n-grams.
+
+    Where features are counted, a bag has each distinct one once, and its weight is::
+
+        f(count) · token_weights[id] · (1, or ngram_weight for a word n-gram)
+
+    with f the count, 1 + log(count), or 1. A word that is not in the vocabulary has no row: with
+    character n-grams its place take those n of its own that have a row, each with the word's weight
+    (by ``token_weights[0]``) times ``char_weight / √n``; else it is left out. Where features are
+    not counted, each occurrence is an entry, and an unknown word without a character n-gram has the
+    id 0.
+
     Attributes:
         tokenizer: splits texts; ``max_tokens`` included.
         vocabulary: of the words and exact n-grams, whose ids are the first rows of the embedding.
         kept_buckets: the buckets of hashed n-grams that have a row, ascending, int32; None: all.
+        token_weights: float32 ``[len(vocabulary) + buckets]``, positive; None: all weigh 1.
+        mean_length: words per text of train, where ``bm25`` needs it.
+        chars: the character n-grams that have a row; None: there are none.
         notes: sentences for the user on what was learned; empty where it was read.
     """
 
     tokenizer: Tokenizer
     vocabulary: Vocabulary
     kept_buckets: Int32 | None = None
+    token_weights: Float32 | None = None
+    mean_length: float | None = None
+    chars: CharNgrams | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, texts: pa.ChunkedArray, config: TokenizerConfig) -> TextEncoder:
-        """Learn from the texts of the train split, Arrow strings.
+    def fit(
+        cls, texts: pa.ChunkedArray, config: TokenizerConfig, labels: Int64 | None = None
+    ) -> TextEncoder:
+        """Learn from the texts of the train split.
+
+        Args:
+            texts: Arrow strings.
+            config: how to split and encode.
+            labels: int64 ``[num_texts]``, class numbers, for the weights that go by them.
 
         Raises:
             InputError: the tokenizer's package or file is missing or unusable.
         """
         tokenizer = Tokenizer(config, texts)
-        return cls.learn(tokenizer, tokenizer(texts))
+        return cls.learn(tokenizer, tokenizer(texts), labels)
 
     @classmethod
-    def learn(cls, tokenizer: Tokenizer, tokens: Tokens) -> TextEncoder:
-        """Learn from the tokens of the train split."""
-        vocabulary, notes = build_vocabulary(tokens, tokenizer.config)
-        return cls(tokenizer, vocabulary, notes=tuple(notes))
+    def learn(
+        cls, tokenizer: Tokenizer, tokens: Tokens, labels: Int64 | None = None
+    ) -> TextEncoder:
+        """Learn from the tokens of the train split; see :meth:`fit`."""
+        config = tokenizer.config
+        vocabulary, notes = build_vocabulary(tokens, config)
+        made = cls(tokenizer, vocabulary)
+        if config.token_weights is not None:
+            made = dataclasses.replace(
+                made,
+                token_weights=made._learn_weights(tokens, labels),
+                mean_length=max(float(np.diff(tokens.offsets).mean()), 1.0)
+                if config.token_weights == "bm25"
+                else None,
+            )
+        if config.char_ngrams is not None:
+            chars, distinct = CharNgrams.fit(
+                tokens.dictionary,
+                tokens.counts(),
+                config.char_ngrams,
+                config.char_min_freq,
+                config.char_buckets,
+            )
+            what = "distinct in train" if config.char_buckets is None else "buckets used by train"
+            notes.append(f"character n-grams: {len(chars):,} kept of {distinct:,} {what}")
+            made = dataclasses.replace(made, chars=chars)
+        return dataclasses.replace(made, notes=tuple(notes))
 
     @property
     def config(self) -> TokenizerConfig:
@@ -72,32 +139,247 @@ class TextEncoder:
         return self.tokenizer.config
 
     @property
-    def num_embeddings(self) -> int:
-        """How many rows the embedding has: those of the vocabulary, then the buckets."""
+    def num_features(self) -> int:
+        """How many rows words and word n-grams have: those of the vocabulary, then the buckets."""
         kept = self.kept_buckets
         return len(self.vocabulary) + ((self.config.buckets or 0) if kept is None else len(kept))
+
+    @property
+    def num_embeddings(self) -> int:
+        """How many rows the embedding has, those of character n-grams at the end."""
+        return self.num_features + (0 if self.chars is None else len(self.chars))
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the entries of bags have weights."""
+        return self.config.counts is not None or self.chars is not None
 
     @cached_property
     def ids(self) -> NgramIds:
         """What numbers the words and the word n-grams."""
         return NgramIds(self.vocabulary, self.config, self.kept_buckets)
 
+    @cached_property
+    def is_ngram(self) -> npt.NDArray[np.bool_]:
+        """Which of the vocabulary are word n-grams, bool ``[len(vocabulary)]``.
+
+        Where exact n-grams are counted, a word that holds a space is taken for one.
+        """
+        if self.config.ngrams == 1 or self.config.buckets is not None:
+            return np.zeros(len(self.vocabulary), np.bool_)
+        spaced: npt.NDArray[np.bool_] = as_numpy(pc.match_substring(self.vocabulary.tokens, " "))
+        return spaced
+
+    def count_ngrams(self, ids: Int32) -> int:
+        """Return how many of the ids are word n-grams'."""
+        is_ngram = np.zeros(self.num_embeddings, np.bool_)
+        is_ngram[: len(self.vocabulary)] = self.is_ngram
+        is_ngram[len(self.vocabulary) : self.num_features] = True
+        pieces = (ids[start : start + PIECE] for start in range(0, len(ids), PIECE))
+        return sum(int(np.count_nonzero(is_ngram[piece])) for piece in pieces)
+
+    def are_known(self, ids: Int32) -> npt.NDArray[np.bool_]:
+        """Say which rows are those of words or word n-grams of train, bool ``[len(ids)]``."""
+        known: npt.NDArray[np.bool_] = ids != self.vocabulary.unknown_id
+        known &= ids < self.num_features
+        return known
+
+    @cached_property
+    def _weights(self) -> Float32 | None:
+        """What a feature's count is multiplied by, float32 ``[num_features]``; None: by 1."""
+        weights, block = self.token_weights, self.config.ngram_weight
+        if block == 1 or self.config.ngrams == 1:
+            return weights
+        weights = np.ones(self.num_features, np.float32) if weights is None else weights.copy()
+        weights[: len(self.vocabulary)][self.is_ngram] *= np.float32(block)
+        weights[len(self.vocabulary) :] *= np.float32(block)
+        return weights
+
+    # --- encoding ----------------------------------------------------------------------------
+
     def encode(self, texts: Sequence[pa.Array]) -> Bags:
         """Turn arrays of texts (null: an empty text) into bags; their labels are all 0."""
-        indices, offsets = self.encode_tokens(self.tokenizer.use_up(list(texts)))
+        encoded = self.encode_tokens(self.tokenizer.use_up(list(texts)))
+        labels = torch.zeros(len(encoded.offsets) - 1, dtype=torch.int64)
+        return self.bags(encoded, labels)
+
+    def bags(self, encoded: Encoded, labels: torch.Tensor) -> Bags:
+        """Return bags with labels, int64 ``[num_texts]``."""
         return Bags(
-            torch.from_numpy(indices),
-            torch.from_numpy(offsets),
-            torch.zeros(len(offsets) - 1, dtype=torch.int64),
-            num_embeddings=self.num_embeddings,
+            torch.from_numpy(encoded.indices),
+            torch.from_numpy(encoded.offsets),
+            labels,
+            self.num_embeddings,
+            None if encoded.weights is None else torch.from_numpy(encoded.weights),
         )
 
     def encode_tokens(self, tokens: Tokens) -> Encoded:
         """Turn the tokens of texts into bags."""
-        return Encoded(*self.ids(tokens))
+        if not self.has_weights:
+            return Encoded(*self.ids(tokens))
+        words, unknown = self._numbered(tokens.dictionary)
+        # Memory that is never written to is never taken.
+        most = self.ids.most(tokens)
+        if unknown is not None:
+            more = np.zeros(len(words), np.int64)
+            named = words >= self.num_embeddings
+            more[named] = unknown.lengths[words[named] - self.num_embeddings]
+            most += int(more @ tokens.counts())
+        indices, weights = np.empty(most, np.int32), np.empty(most, np.float32)
+        lengths, end = [np.zeros(0, np.int64)], 0
+        for features in self._features(tokens, words):
+            own, weight, ends = self._entries(features, unknown)
+            indices[end : end + len(own)] = own
+            weights[end : end + len(own)] = weight
+            end += len(own)
+            lengths.append(np.diff(ends))
+        return Encoded(indices[:end], offsets_of(np.concatenate(lengths)), weights[:end])
 
-    def save(self, folder: Path) -> None:
-        """Write what :meth:`load` reads into a folder.
+    def composition(self) -> Composition | None:
+        """Return the character n-grams of each word of the vocabulary; None: there are none."""
+        if self.chars is None:
+            return None
+        names = self.vocabulary.tokens
+        is_word = ~self.is_ngram
+        is_word[: len(self.vocabulary.specials)] = False
+        places = np.flatnonzero(is_word)
+        offsets, indices = self.chars.of_words(names.take(integers(places)))
+        lengths = np.zeros(len(names), np.int64)
+        lengths[places] = np.diff(offsets)
+        return Composition(
+            torch.from_numpy(offsets_of(lengths)),
+            torch.from_numpy(indices + np.int32(self.num_features)),
+            self.config.char_weight,
+        )
+
+    def _numbered(self, dictionary: pa.Array) -> tuple[Int32, _Unknown | None]:
+        """Return an id for each word, int32: of unknown ones -1, 0, or a number past all rows.
+
+        Such a number stands for a word with character n-grams, which are returned too. They follow
+        the alphabet, so that a bag is the same whatever other texts there are.
+        """
+        words = self.vocabulary.ids(dictionary)
+        places = np.flatnonzero(words == self.vocabulary.unknown_id)
+        lost = -1 if self.config.counts is not None else self.vocabulary.unknown_id
+        words[places] = lost
+        if self.chars is None:
+            return words, None
+        names = dictionary.take(integers(places))
+        order = pc.sort_indices(names)
+        offsets, chars = self.chars.of_words(names.take(order))
+        lengths = np.diff(offsets)
+        numbers = np.arange(len(places)) + self.num_embeddings
+        words[places[as_numpy(order)]] = np.where(lengths > 0, numbers, lost)
+        return words, _Unknown(offsets, chars + np.int32(self.num_features), lengths)
+
+    def _features(self, tokens: Tokens, words: Int32) -> Iterator[_Features]:
+        """Yield the features of pieces of the texts.
+
+        Args:
+            tokens: of the texts.
+            words: an id for each word of their dictionary.
+        """
+        limit = self.num_embeddings + len(words)
+        bits = limit.bit_length()
+        for ids, ends, num_words in self.ids.pieces(tokens, words):
+            if self.config.counts is None:
+                yield _Features(ids, np.ones(len(ids), np.int64), ends, num_words)
+                continue
+            keys = np.repeat(np.arange(len(ends) - 1) << bits, np.diff(ends)) | ids
+            keys.sort()
+            starts = starts_of(keys)
+            keys, counts = keys[starts], np.diff(starts, append=len(keys))
+            distinct = (keys & ((1 << bits) - 1)).astype(np.int32)
+            yield _Features(distinct, counts, np.searchsorted(starts, ends), num_words)
+
+    def _entries(
+        self, features: _Features, unknown: _Unknown | None
+    ) -> tuple[Int32, Float32, Int64]:
+        """Return ids and weights of entries, and the offsets of the texts in them."""
+        ids, counts, ends, num_words = features
+        known = ids < self.num_embeddings
+        weights = _amounts(counts, self.config.counts)
+        if self.mean_length is not None:
+            lengths = np.repeat(num_words, np.diff(ends))
+            weights = saturated(weights, lengths, self.mean_length)
+        if self._weights is not None:
+            weights = weights * self._weights[np.where(known, ids, self.vocabulary.unknown_id)]
+        if unknown is None or known.all():
+            return ids, weights, ends
+        places = np.flatnonzero(~known)
+        word = ids[places] - self.num_embeddings
+        per_word = unknown.lengths[word]
+        times = np.ones(len(ids), np.int64)
+        times[places] = per_word
+        starts = offsets_of(times)
+        flat, flat_weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+        flat[starts[:-1]], flat_weights[starts[:-1]] = ids, weights
+        # Of the unknown words alone: where their n-grams stand in the bags, and in what is known.
+        within = np.arange(per_word.sum()) - np.repeat(np.cumsum(per_word) - per_word, per_word)
+        at = np.repeat(starts[places], per_word) + within
+        flat[at] = unknown.indices[np.repeat(unknown.offsets[word], per_word) + within]
+        share = weights[places] * self.config.char_weight / np.sqrt(per_word)
+        flat_weights[at] = np.repeat(share, per_word)
+        return flat, flat_weights, starts[ends]
+
+    # --- learning ----------------------------------------------------------------------------
+
+    def _learn_weights(self, tokens: Tokens, labels: Int64 | None) -> Float32:
+        words, _ = self._numbered(tokens.dictionary)
+        rows, num_texts = self.num_features, len(tokens.offsets) - 1
+        if self.config.token_weights != "log_count_ratio":
+            documents = np.zeros(rows, np.int64)
+            for features in self._features(tokens, words):
+                documents += np.bincount(features.ids, minlength=rows)
+            return idf(documents, num_texts)
+        if labels is None:
+            raise ValueError("log_count_ratio learns from the labels of the train split")
+        pairs, classes, start = KeyCounter(), int(labels.max(initial=0)) + 1, 0
+        for features in self._features(tokens, words):
+            own = labels[start : start + len(features.ends) - 1]
+            label = np.repeat(own, np.diff(features.ends))
+            keys, counts = runs_of(features.ids * classes + label)
+            pairs.add(keys.view(np.uint64), counts)
+            start += len(own)
+        return log_count_ratio(pairs, rows, classes, len(self.vocabulary.specials))
+
+    # --- keeping -----------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Array]:
+        """Return what is learned beside the vocabulary, by the names that a model folder has."""
+        found: dict[str, Array] = {}
+        if self.token_weights is not None:
+            found[TOKEN_WEIGHTS] = self.token_weights
+        if self.mean_length is not None:
+            found[MEAN_LENGTH] = np.array([self.mean_length], np.float32)
+        if self.chars is not None:
+            found[CHAR_KEYS] = self.chars.keys.view(np.int64)
+        return found
+
+    @classmethod
+    def assemble(
+        cls,
+        tokenizer: Tokenizer,
+        vocabulary: Vocabulary,
+        tensors: Mapping[str, Array],
+        kept_buckets: Int32 | None = None,
+    ) -> TextEncoder:
+        """Put one together of what :meth:`tensors` returned and the rest."""
+        config, keys = tokenizer.config, tensors.get(CHAR_KEYS)
+        mean_length = tensors.get(MEAN_LENGTH)
+        return cls(
+            tokenizer,
+            vocabulary,
+            kept_buckets,
+            tensors.get(TOKEN_WEIGHTS),
+            None if mean_length is None else float(mean_length[0]),
+            None
+            if keys is None or config.char_ngrams is None
+            else CharNgrams(config.char_ngrams, config.char_buckets, keys.view(np.uint64)),
+        )
+
+    def write_json(self, folder: Path) -> None:
+        """Write all but the tensors into a folder.
 
         Raises:
             OSError: it cannot be written.
@@ -105,6 +387,15 @@ class TextEncoder:
         (folder / VOCABULARY).write_text(self.vocabulary.to_json(), encoding="utf-8")
         if self.tokenizer.json is not None:
             (folder / TOKENIZER).write_text(self.tokenizer.json, encoding="utf-8")
+
+    def save(self, folder: Path) -> None:
+        """Write what :meth:`load` reads into a folder.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.write_json(folder)
+        safetensors.numpy.save_file(self.tensors(), folder / TENSORS)
 
     @classmethod
     def load(cls, folder: Path, config: TokenizerConfig) -> TextEncoder:
@@ -116,4 +407,37 @@ class TextEncoder:
         path = folder / TOKENIZER
         json = path.read_text(encoding="utf-8") if path.exists() else None
         text = (folder / VOCABULARY).read_text(encoding="utf-8")
-        return cls(Tokenizer(config, json=json), Vocabulary.from_json(text))
+        tensors = safetensors.numpy.load_file(folder / TENSORS)
+        return cls.assemble(Tokenizer(config, json=json), Vocabulary.from_json(text), tensors)
+
+
+class _Features(NamedTuple):
+    """The features of some texts, text by text.
+
+    Attributes:
+        ids: int32 ``[n]``: rows, or numbers past them for unknown words.
+        counts: int64 ``[n]``.
+        ends: int64 ``[num_texts + 1]``, the offsets of the texts in them.
+        num_words: int64 ``[num_texts]``.
+    """
+
+    ids: Int32
+    counts: Int64
+    ends: Int64
+    num_words: Int64
+
+
+class _Unknown(NamedTuple):
+    """The character n-grams of unknown words: ids ``indices[offsets[w]:offsets[w + 1]]``."""
+
+    offsets: Int64
+    indices: Int32
+    lengths: Int64
+
+
+def _amounts(counts: Int64, how: str | None) -> Float32:
+    if how == "binary" or how is None:
+        return np.ones(len(counts), np.float32)
+    if how == "count":
+        return counts.astype(np.float32)
+    return (1 + np.log(counts)).astype(np.float32)

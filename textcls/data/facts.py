@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from textcls.arrow import Int32, Int64, as_numpy, integers
+from textcls.arrow import Int64, as_numpy, integers
 from textcls.corpus.splits import bytes_of
+from textcls.data.encoder import Encoded, TextEncoder
 from textcls.data.tokens import Tokens
 
 Bools = npt.NDArray[np.bool_]
@@ -106,22 +107,29 @@ class FactCounter:
             "misread_tokens": _count(tokens, text, _MISREAD, _MISREAD_FIRST),
         }
 
-    def count_ids(self, split: str, indices: Int32, offsets: Int64, unknown_id: int) -> None:
-        """Count unknown tokens, and rows whose tokens are all unknown.
+    def count_ids(self, split: str, encoder: TextEncoder, tokens: Tokens, encoded: Encoded) -> None:
+        """Count word n-grams, unknown tokens, and rows of which nothing is known.
 
         Args:
             split: whose tokens were counted before.
-            indices: int32 ``[num_ids]``, of words and n-grams.
-            offsets: int64 ``[num_texts + 1]``.
-            unknown_id: that of a token that the vocabulary does not have.
+            encoder: that made the bags.
+            tokens: of the texts.
+            encoded: the bags.
         """
-        known = indices != unknown_id
+        unknown = encoder.vocabulary.ids(tokens.dictionary) == encoder.vocabulary.unknown_id
+        indices, offsets = encoded.indices, encoded.offsets
+        num_ngrams = len(indices) - len(tokens.codes)
+        if encoded.weights is not None:  # entries are no occurrences
+            num_ngrams = encoder.count_ngrams(indices)
+        # Of a word that is not in the vocabulary, a bag has <unk>, character n-grams or nothing.
+        known = encoder.are_known(indices)
         starts = offsets[:-1][np.diff(offsets) > 0]
         has_known = np.logical_or.reduceat(known, starts) if len(starts) else known
+        num_with_tokens = int(np.count_nonzero(np.diff(tokens.offsets)))
         self._facts[split] |= {
-            "ngrams": len(indices) - self._facts[split]["tokens"],
-            "unknown_tokens": len(indices) - int(np.count_nonzero(known)),
-            "all_unknown": len(starts) - int(np.count_nonzero(has_known)),
+            "ngrams": num_ngrams,
+            "unknown_tokens": int(tokens.counts()[unknown].sum()),
+            "all_unknown": num_with_tokens - int(np.count_nonzero(has_known)),
         }
 
     def splits(self) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,6 @@ into one of ``buckets`` rows after the vocabulary. Either way n-grams never cros
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +17,11 @@ import xxhash
 
 from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of
 from textcls.config import TokenizerConfig
+from textcls.data.counting import UInt64, runs_of
 from textcls.data.tokens import Index, Tokens
 from textcls.data.vocabulary import Vocabulary
 
 Bools = npt.NDArray[np.bool_]
-UInt64 = npt.NDArray[np.uint64]
-_Number = TypeVar("_Number", np.int64, np.uint64)
 # From the words of many texts, and whether another word of the same text follows each, to the ids
 # of the 2-grams that begin at each, of the 3-grams, …; -1 for none.
 _Find = Callable[[Int32, Bools], Iterator[Int32]]
@@ -90,17 +88,34 @@ class NgramIds:
         if self.ngrams == 1:
             return self.vocabulary.encode(tokens), tokens.offsets
         # Memory that is never written to is never taken.
-        indices = np.empty(_num_ngrams(tokens, 1, self.ngrams), np.int32)
+        indices = np.empty(self.most(tokens), np.int32)
         lengths, end = [np.zeros(0, np.int64)], 0
-        for grid, offsets in self._grids(tokens):
-            flat = grid.reshape(-1)
-            there = flat >= 0
-            found = np.compress(there, flat)
+        for found, ends, _ in self.pieces(tokens, self.vocabulary.ids(tokens.dictionary)):
             indices[end : end + len(found)] = found
             end += len(found)
-            ends = offsets_of(there.view(np.uint8))
-            lengths.append(np.diff(ends[offsets * self.ngrams]))
+            lengths.append(np.diff(ends))
         return indices[:end], offsets_of(np.concatenate(lengths))
+
+    def most(self, tokens: Tokens) -> int:
+        """Return how many indices the tokens come to at most."""
+        return _num_ngrams(tokens, 1, self.ngrams)
+
+    def pieces(self, tokens: Tokens, words: Int32) -> Iterator[tuple[Int32, Int64, Int64]]:
+        """Yield the indices of pieces of the texts.
+
+        Args:
+            tokens: of the texts.
+            words: int32, an id for each word of their dictionary; -1: it has no index.
+
+        Yields:
+            Indices, int32 ``[n]``, offsets of the piece's texts in them, and how many words each
+            has, int64 ``[num_texts]``.
+        """
+        for grid, offsets in self._grids(tokens, words):
+            flat = grid.reshape(-1)
+            there = flat >= 0
+            ends = offsets_of(there.view(np.uint8))[offsets * self.ngrams]
+            yield np.compress(there, flat), ends, np.diff(offsets)
 
     def runs(self, tokens: Tokens) -> Int32:
         """Return which words each index is made of, int32 ``[num_indices, 2]``.
@@ -112,29 +127,31 @@ class NgramIds:
             words = np.arange(len(tokens.codes), dtype=np.int32)
             return np.stack([words, words + 1], 1)
         runs, first = [np.zeros((0, 2), np.int32)], 0
-        for grid, _ in self._grids(tokens):
+        for grid, _ in self._grids(tokens, self.vocabulary.ids(tokens.dictionary)):
             starts, longer = np.nonzero(grid >= 0)
             runs.append((np.stack([starts, starts + longer + 1], 1) + first).astype(np.int32))
             first += len(grid)
         return np.concatenate(runs)
 
-    def _grids(self, tokens: Tokens) -> Iterator[tuple[Int32, Int64]]:
+    def _grids(self, tokens: Tokens, words: Int32) -> Iterator[tuple[Int32, Int64]]:
         """Yield for pieces of the texts one row a word, and the offsets of the texts.
 
         A row has the word's id, then those of the n-grams that begin there, -1 for none.
         """
-        word_ids = self.vocabulary.ids(tokens.dictionary)
-        find = (
-            self._find_exact(tokens.dictionary)
-            if self.buckets is None
-            else self._find_hashed(tokens.dictionary, self.buckets)
-        )
+        find = self._finder(tokens.dictionary)
         for codes, follows, offsets in _pieces(tokens):
             grid = np.full((len(codes), self.ngrams), -1, np.int32)
-            grid[:, 0] = word_ids[codes]
+            grid[:, 0] = words[codes]
             for column, ids in enumerate(find(codes, follows), start=1):
                 grid[: len(ids), column] = ids
             yield grid, offsets
+
+    def _finder(self, dictionary: pa.Array) -> _Find:
+        if self.ngrams == 1:
+            return lambda codes, follows: iter(())
+        if self.buckets is None:
+            return self._find_exact(dictionary)
+        return self._find_hashed(dictionary, self.buckets)
 
     def _find_exact(self, dictionary: pa.Array) -> _Find:
         numbers = self._words.positions(dictionary)
@@ -275,7 +292,7 @@ def _count_keys(
                 for _, _, keys in _keys_in_pieces(beginnings, words, follows, length)
             ]
         )
-        different, counts = _runs(keys)
+        different, counts = runs_of(keys)
         distinct += len(different)
         often = counts >= min_freq
         kept.append(different[often])
@@ -309,15 +326,6 @@ def _levels_of(names: pa.Array, longest: int) -> tuple[Index, list[tuple[Index, 
         ids[nodes[lengths == length]] = at[lengths == length]
         levels.append((Index(numbered.dictionary), ids))
     return Index(encoded.dictionary), levels
-
-
-def _runs(values: npt.NDArray[_Number]) -> tuple[npt.NDArray[_Number], Int64]:
-    """Sort ``values`` in place; return the different ones, and how often each stands."""
-    values.sort()
-    begins = np.ones(len(values), np.bool_)
-    begins[1:] = values[1:] != values[:-1]
-    starts = np.flatnonzero(begins)
-    return values[starts], np.diff(starts, append=len(values))
 
 
 # --- hashed ----------------------------------------------------------------------------------
@@ -365,8 +373,8 @@ def describe_load(tokens: Tokens, longest: int, buckets: int) -> str:
     for codes, follows, _ in _pieces(tokens):
         for hashes, whole in _hashes(word_hashes[codes], follows, longest):
             seen.append(hashes[whole & (_rows(hashes, buckets) < watched)])
-    distinct, _ = _runs(np.concatenate(seen))
-    _, fill = _runs(_rows(distinct, buckets))
+    distinct, _ = runs_of(np.concatenate(seen))
+    _, fill = runs_of(_rows(distinct, buckets))
     shared = fill[fill > 1].sum() / max(len(distinct), 1)
     number = round(len(distinct) * buckets / watched)
     return (

@@ -20,6 +20,7 @@ from textcls.corpus.corpus import Corpus, Source
 from textcls.corpus.splits import SPLITS
 from textcls.data.bags import Bags
 from textcls.data.cache import Manifest, find_or_make, name_of, write_json
+from textcls.data.composition import Composition
 from textcls.data.encoder import TextEncoder
 from textcls.data.facts import FactCounter, moved
 from textcls.data.tokenizer import Tokenizer, versions
@@ -28,6 +29,7 @@ from textcls.errors import InputError
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
 FORMAT = 7
+COMPOSITION = "composition.safetensors"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Prepared:
         facts: what was read, ready for JSON: ``columns`` (``text``, ``label``, ``left``), ``files``
             by split, ``splits`` (what :class:`textcls.data.facts.FactCounter` counted),
             ``vocabulary`` (its size) and ``notes`` (sentences on what was decided or changed).
+        composition: the character n-grams of the words of the vocabulary; None: there are none.
     """
 
     train: Bags
@@ -63,6 +66,7 @@ class Prepared:
     test_set: str
     about: CorpusFacts
     facts: dict[str, Any]
+    composition: Composition | None = None
 
 
 def prepare(
@@ -166,7 +170,7 @@ def write_bags(
         if not num_words:
             raise InputError(f"{part.where}: the {split} split has no tokens after tokenizing")
         if encoder is None:  # train comes first, and is all that the encoder learns from
-            encoder = TextEncoder.learn(tokenizer, tokens)
+            encoder = TextEncoder.learn(tokenizer, tokens, part.labels)
             vocabulary = encoder.vocabulary
             if len(vocabulary) == len(vocabulary.specials):
                 raise InputError(
@@ -174,15 +178,20 @@ def write_bags(
                     f"the most frequent stands {tokens.counts().max():,} times"
                 )
         counter.count_tokens(split, tokens)
-        indices, offsets = encoder.encode_tokens(tokens)
+        encoded = encoder.encode_tokens(tokens)
+        counter.count_ids(split, encoder, tokens, encoded)
         del tokens  # writing takes a copy of the indices: not beside this one
-        counter.count_ids(split, indices, offsets, vocabulary.unknown_id)
+        tensors = {name: tensor for name, tensor in encoded._asdict().items() if tensor is not None}
         safetensors.numpy.save_file(
-            {"indices": indices, "offsets": offsets, "labels": part.labels},
-            folder / f"{split}.safetensors",
+            tensors | {"labels": part.labels}, folder / f"{split}.safetensors"
         )
     assert encoder is not None
     encoder.save(folder)
+    composition = encoder.composition()
+    if composition is not None:
+        safetensors.torch.save_file(
+            {"offsets": composition.offsets, "indices": composition.indices}, folder / COMPOSITION
+        )
     write_json(folder / "labels.json", corpus.label_names)
     facts = {
         "columns": {
@@ -230,10 +239,15 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
     if "validation" not in bags:
         train = bags["train"]
         bags["validation"] = train.slice(len(train) - manifest["joined"], len(train))
+    composition = None
+    if (entry / COMPOSITION).exists():
+        tensors = safetensors.torch.load_file(entry / COMPOSITION)
+        composition = Composition(**tensors, char_weight=config.char_weight)
     columns = manifest["facts"]["columns"]
     return Prepared(
         **bags,
         encoder=encoder,
+        composition=composition,
         label_names=tuple(json.loads((entry / "labels.json").read_text(encoding="utf-8"))),
         from_cache=False,
         key=name_of(manifest["key"]),

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from textcls.config import Fraction, Mode, PositiveInt, Reading, TokenizerConfig
-from textcls.data.encoder import TextEncoder
+from textcls.data.encoder import CHAR_KEYS, ENCODER_TENSORS, MEAN_LENGTH, TOKEN_WEIGHTS, TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, TextclsError, first_line
@@ -42,7 +42,7 @@ from textcls.model.table import (
 )
 from textcls.pooling import Pooling
 
-FORMAT = 2
+FORMAT = 3
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 # All that a model folder may hold.
@@ -104,20 +104,26 @@ def save_model(parts: ModelParts, folder: Path) -> None:
     if parts.quantized is not None:
         del state[TABLE]
         state.update(parts.quantized)
-    if parts.encoder.kept_buckets is not None:
-        state[BUCKETS] = torch.from_numpy(parts.encoder.kept_buckets)
+    state.update(_tensors_of(parts.encoder))
     with filled_folder(folder, FILES, synced=True) as scratch:
         _dump(scratch / "config.json", config)
         _dump(scratch / "labels.json", parts.label_names)
-        parts.encoder.save(scratch)
+        parts.encoder.write_json(scratch)
         if parts.card is not None:
             (scratch / CARD).write_text(parts.card, encoding="utf-8")
         _save(state, scratch / WEIGHTS, synced=False)  # the whole folder is
 
 
-def save_weights(model: EmbeddingBagClassifier, path: Path) -> None:
+def save_weights(parts: ModelParts, path: Path) -> None:
     """Write the weights alone, whole or not at all."""
-    _save(model.state_dict(), path, synced=True)
+    _save(parts.model.state_dict() | _tensors_of(parts.encoder), path, synced=True)
+
+
+def _tensors_of(encoder: TextEncoder) -> dict[str, Tensor]:
+    found = {name: torch.from_numpy(own) for name, own in encoder.tensors().items()}
+    if encoder.kept_buckets is not None:
+        found[BUCKETS] = torch.from_numpy(encoder.kept_buckets)
+    return found
 
 
 def _save(state: Mapping[str, Tensor], path: Path, synced: bool) -> None:
@@ -175,7 +181,10 @@ def load_weights(model: EmbeddingBagClassifier, path: Path) -> None:
     """
     try:
         # safetensors is data by its format; torch.load is never called.
-        model.load_state_dict(safetensors.torch.load_file(path))
+        tensors = safetensors.torch.load_file(path)
+        for name in (BUCKETS, *ENCODER_TENSORS):
+            tensors.pop(name, None)
+        model.load_state_dict(tensors)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = first_line(error)
         raise InputError(f"{path}: is missing, damaged or of another model ({reason})") from None
@@ -210,13 +219,16 @@ def load_model(folder: Path) -> ModelParts:
             f"{folder}: damaged model folder ({_reason(error)}): copy it anew or train again"
         ) from None
     buckets = tensors.pop(BUCKETS, None)
+    learned = {name: tensors.pop(name).numpy() for name in ENCODER_TENSORS if name in tensors}
     quantized = {name: tensors.pop(name) for name in QUANTIZED if name in tensors}
     with torch.device("meta"):  # takes no memory, draws no numbers
         model = EmbeddingBagClassifier(**dataclasses.asdict(config.model))
     model.load_state_dict(tensors, assign=True)
     return ModelParts(
         model.eval().requires_grad_(False),
-        TextEncoder(tokenizer, vocabulary, None if buckets is None else buckets.numpy()),
+        TextEncoder.assemble(
+            tokenizer, vocabulary, learned, None if buckets is None else buckets.numpy()
+        ),
         label_names,
         card=text,
         reading=config.reading or Reading(),
@@ -323,6 +335,13 @@ def _read_weights(path: Path, config: _Config, vocabulary: Vocabulary) -> dict[s
         buckets, limit = tensors[BUCKETS], config.tokenizer.buckets or 0
         if ((buckets < 0) | (buckets >= limit)).any() or (buckets[1:] <= buckets[:-1]).any():
             raise ValueError(f"{path.name}: {BUCKETS} must ascend, from 0 to below {limit}")
+    for name in (TOKEN_WEIGHTS, MEAN_LENGTH):
+        if name in tensors and not ((tensors[name] > 0) & (tensors[name] <= LARGEST_WEIGHT)).all():
+            raise ValueError(f"{path.name}: {name} must be positive and finite")
+    if CHAR_KEYS in tensors:
+        keys, most = tensors[CHAR_KEYS].numpy().view("u8"), config.tokenizer.char_buckets
+        if (keys[1:] <= keys[:-1]).any() or (most is not None and (keys >= most).any()):
+            raise ValueError(f"{path.name}: {CHAR_KEYS} must ascend, and lie below char_buckets")
     return tensors
 
 
@@ -359,9 +378,17 @@ def _kinds(found: Mapping[str, _Kind], config: _Config, vocabulary: Vocabulary) 
         }
     else:
         kinds[TABLE] = ("F32", [rows, dim])
+    features = rows
+    if config.tokenizer.char_ngrams is not None:
+        features -= found.get(CHAR_KEYS, ("", [0]))[1][0]
+        kinds[CHAR_KEYS] = ("I64", [rows - features])
+    if config.tokenizer.token_weights is not None:
+        kinds[TOKEN_WEIGHTS] = ("F32", [features])
+    if config.tokenizer.token_weights == "bm25":
+        kinds[MEAN_LENGTH] = ("F32", [1])
     if BUCKETS in found:
-        kinds[BUCKETS] = ("I32", [rows - len(vocabulary)])
-    elif rows != (known := len(vocabulary) + (config.tokenizer.buckets or 0)):
+        kinds[BUCKETS] = ("I32", [features - len(vocabulary)])
+    elif features != (known := len(vocabulary) + (config.tokenizer.buckets or 0)):
         raise ValueError(f"vocabulary.json: is of {known} rows, the table in config.json of {rows}")
     if shape.padding_id is not None and shape.padding_id >= rows:
         raise ValueError(f"config.json: no padding_id {shape.padding_id} among {rows} rows")

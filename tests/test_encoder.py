@@ -1,0 +1,261 @@
+"""Texts to bags: counts, token weights, character n-grams, and what is written and read again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+
+from textcls.config import TokenizerConfig
+from textcls.data import char_ngrams as char_module
+from textcls.data import ngrams as ngrams_module
+from textcls.data.char_ngrams import CharNgrams
+from textcls.data.encoder import TextEncoder
+
+TRAIN = [
+    "a film, a good film", "not a good film at all", "dull dull dull", "", "good and not dull",
+    "a banana is a banana", "naïve café — naïve", "film film film good", "bad", "bad dull café",
+]  # fmt: skip
+OTHER = ["a good banana", "goodness, unheard", "dullness dulls", "", "zzz", "film café a a a"]
+LABELS = np.array([1, 1, 0, 2, 1, 2, 2, 1, 0, 0])
+
+
+def config(**options: Any) -> TokenizerConfig:
+    return TokenizerConfig("basic_english", 1, None, None, **options)
+
+
+def arrow(texts: list[str]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def dense(encoder: TextEncoder, texts: list[str]) -> np.ndarray:
+    """Return the sum of the weights of each id in each text."""
+    bags = encoder.encode(arrow(texts).chunks)
+    table = np.zeros((len(texts), encoder.num_embeddings))
+    assert bags.weights is not None
+    rows = np.repeat(np.arange(len(texts)), bags.lengths.numpy())
+    np.add.at(table, (rows, bags.indices.numpy()), bags.weights.numpy())
+    return table
+
+
+def counted(encoder: TextEncoder, texts: list[str]) -> np.ndarray:
+    """Return scikit-learn's counts of the encoder's own features."""
+    names = encoder.vocabulary.tokens.to_pylist()
+    vectorizer = CountVectorizer(
+        vocabulary=names, ngram_range=(1, encoder.config.ngrams), lowercase=False,
+        analyzer="word", tokenizer=lambda text: arrow_words(encoder, text), token_pattern=None,
+    )  # fmt: skip
+    table: np.ndarray = vectorizer.transform(texts).toarray()
+    return table
+
+
+def arrow_words(encoder: TextEncoder, text: str) -> list[str]:
+    return encoder.tokenizer(arrow([text])).to_lists()[0]
+
+
+# --- counts and weights ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+@pytest.mark.parametrize("counts", ["count", "log", "binary"])
+def test_distinct_features_weigh_by_their_counts(
+    counts: Any, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ngrams_module, "PIECE", piece)
+    encoder = TextEncoder.fit(arrow(TRAIN), config(ngrams=2, counts=counts, ngram_weight=0.5))
+    bags = encoder.encode(arrow(OTHER).chunks)
+    for i in range(len(OTHER)):
+        ids = bags.slice(i, i + 1).indices.tolist()
+        assert ids == sorted(set(ids))
+    expected = counted(encoder, OTHER).astype(float)
+    if counts == "log":
+        expected[expected > 0] = 1 + np.log(expected[expected > 0])
+    elif counts == "binary":
+        expected = np.minimum(expected, 1)
+    expected[:, [" " in name for name in encoder.vocabulary.tokens.to_pylist()]] *= 0.5
+    np.testing.assert_allclose(dense(encoder, OTHER), expected, rtol=1e-6)
+
+
+def test_idf_is_that_of_scikit_learn() -> None:
+    encoder = TextEncoder.fit(
+        arrow(TRAIN), config(ngrams=2, counts="log", token_weights="idf"), LABELS
+    )
+    transformer = TfidfTransformer(norm=None, smooth_idf=True, sublinear_tf=True)
+    transformer.fit(counted(encoder, TRAIN))
+    expected = transformer.transform(counted(encoder, OTHER)).toarray()
+    np.testing.assert_allclose(dense(encoder, OTHER), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("buckets", [None, 50])
+def test_log_count_ratios_are_those_of_the_formula(buckets: int | None) -> None:
+    how = config(ngrams=2, counts="binary", buckets=buckets)
+    plain = TextEncoder.fit(arrow(TRAIN), how)
+    has = dense(plain, TRAIN)[:, 2:] > 0
+    encoder = TextEncoder.fit(arrow(TRAIN), replace(how, token_weights="log_count_ratio"), LABELS)
+    ratios = []
+    for label in range(3):
+        p = has[label == LABELS].sum(0) + 1
+        q = sum(has[other == LABELS].sum(0) + 1 for other in {0, 1, 2} - {label})
+        assert isinstance(q, np.ndarray)
+        ratios.append(np.log(p / p.sum()) - np.log(q / q.sum()))
+        unseen = np.log(1 / p.sum()) - np.log(2 / q.sum())
+        ratios[-1] = np.append([unseen, unseen], ratios[-1])
+    expected = np.sqrt((np.stack(ratios) ** 2).mean(0))
+    assert encoder.token_weights is not None
+    np.testing.assert_allclose(encoder.token_weights, expected, rtol=1e-5)
+
+
+def test_bm25_is_that_of_the_formula() -> None:
+    encoder = TextEncoder.fit(arrow(TRAIN), config(counts="count", token_weights="bm25"))
+    counts = counted(encoder, TRAIN)
+    lengths = np.array([len(arrow_words(encoder, text)) for text in TRAIN])
+    idf = np.log((1 + len(TRAIN)) / (1 + (counts > 0).sum(0))) + 1
+    bound = 1.2 * (1 - 0.75 + 0.75 * lengths / lengths.mean())
+    expected = idf * counts * 2.2 / (counts + bound[:, None])
+    np.testing.assert_allclose(dense(encoder, TRAIN), expected, rtol=1e-5)
+
+
+# --- character n-grams -----------------------------------------------------------------------
+
+
+def grams(word: str, low: int, high: int) -> set[str]:
+    marked = f"<{word}>"
+    if len(word) < 2:
+        return set()
+    return {marked[i : i + n] for n in range(low, high + 1) for i in range(len(marked) - n + 1)}
+
+
+WORDS = st.lists(st.text(st.characters(codec="utf-8"), max_size=8), unique=True, max_size=12)
+
+
+@settings(max_examples=60)
+@given(words=WORDS, other=WORDS, low=st.integers(1, 4), more=st.integers(0, 3),
+       min_freq=st.integers(1, 4), piece=st.sampled_from([1, 30, 1 << 17]))  # fmt: skip
+def test_character_ngrams_are_those_of_plain_python(
+    words: list[str], other: list[str], low: int, more: int, min_freq: int, piece: int
+) -> None:
+    counts = np.arange(1, len(words) + 1)
+    expected: Counter[str] = Counter()
+    for word, count in zip(words, counts.tolist(), strict=True):
+        expected.update(dict.fromkeys(grams(word, low, low + more), count))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(char_module, "PIECE", piece)
+        chars, distinct = CharNgrams.fit(
+            pa.array(words, pa.string()), counts, (low, low + more), min_freq, None
+        )
+        assert distinct == len(expected)
+        kept = {gram for gram, count in expected.items() if count >= min_freq}
+        assert len(chars) == len(kept)
+        place: dict[str, int] = {}
+        both = words + other
+        offsets, found = chars.of_words(pa.array(both, pa.string()))
+    # Each n-gram has the same place in every word that has it, and none other has that place.
+    for i, word in enumerate(both):
+        own = found[offsets[i] : offsets[i + 1]].tolist()
+        wanted = grams(word, low, low + more) & kept
+        assert own == sorted(set(own))
+        assert len(own) == len(wanted)
+        if len(wanted) == 1:
+            place.setdefault(wanted.pop(), own[0])
+    for i, word in enumerate(both):
+        own = set(found[offsets[i] : offsets[i + 1]].tolist())
+        for gram, at in place.items():
+            assert (at in own) == (gram in grams(word, low, low + more))
+
+
+def test_hashes_of_character_ngrams_stay() -> None:
+    """Saved models depend on them."""
+    chars, _ = CharNgrams.fit(pa.array(["añ", "日本"]), np.array([1, 1]), (2, 4), 1, None)
+    assert len(chars) == 12
+    assert chars.keys[[0, 11]].tolist() == HASHES
+    few, _ = CharNgrams.fit(pa.array(["añ", "日本"]), np.array([1, 1]), (2, 4), 1, 5)
+    assert few.keys.tolist() == sorted({(int(k) >> 32) * 5 >> 32 for k in chars.keys})
+
+
+# By plain Python's integers.
+HASHES = [1_022_044_914_475_229_815, 17_426_747_648_192_372_251]
+
+
+@pytest.mark.parametrize("counts", [None, "log"])
+@pytest.mark.parametrize("buckets", [None, 40])
+def test_an_unknown_word_is_its_character_ngrams(counts: Any, buckets: int | None) -> None:
+    how = config(
+        ngrams=2, char_ngrams=(2, 4), counts=counts, char_buckets=buckets, char_weight=2.0,
+        token_weights=counts and "idf", ngram_weight=1 if counts is None else 0.7,
+    )  # fmt: skip
+    encoder = TextEncoder.fit(arrow(TRAIN), how, LABELS)
+    assert encoder.chars is not None
+    assert encoder.num_features + len(encoder.chars) == (encoder.num_embeddings)
+    text = "good goodness dull goodness"
+    bags = encoder.encode([pa.array([text])])
+    assert bags.weights is not None
+    ids, weights = bags.indices.numpy(), bags.weights.numpy()
+    _, chars = encoder.chars.of_words(pa.array(["goodness"]))
+    chars = chars + encoder.num_features
+    times = 1 if counts else 2
+    assert sorted(ids[ids >= encoder.num_features]) == sorted([*chars] * times)
+    unknown = 1 + np.log(2) if counts else 1
+    if encoder.token_weights is not None:
+        unknown *= encoder.token_weights[0]
+        assert encoder.token_weights[0] == np.float32(np.log(1 + len(TRAIN)) + 1)
+    np.testing.assert_allclose(
+        weights[ids >= encoder.num_features], unknown * 2 / np.sqrt(len(chars)), rtol=1e-6
+    )
+    # A text alone, and among others with other unknown words, is the same bag.
+    among = encoder.encode([pa.array(["zoodness film zoodness", text, *OTHER, "film goodne"])])
+    assert among.slice(1, 2) == bags
+    # A known word's n-grams are in the composition, and not in the bag.
+    composition = encoder.composition()
+    assert composition is not None
+    assert composition.char_weight == 2
+    names = encoder.vocabulary.tokens.to_pylist()
+    for i, name in enumerate(names):
+        own = composition.indices[composition.offsets[i] : composition.offsets[i + 1]]
+        _, chars = encoder.chars.of_words(pa.array([name]))
+        expected = [] if i < 2 or " " in name else (chars + encoder.num_features).tolist()
+        assert own.tolist() == expected
+
+
+def test_a_word_without_a_character_ngram_is_unknown_or_left_out() -> None:
+    for counts, expected in ((None, [0]), ("log", [])):
+        how = config(char_ngrams=(2, 4), counts=counts)
+        encoder = TextEncoder.fit(arrow(TRAIN), how)
+        assert encoder.encode([pa.array(["ж"])]).indices.tolist() == expected
+
+
+# --- kept ------------------------------------------------------------------------------------
+
+EVERYTHING = config(
+    ngrams=2, buckets=30, counts="log", token_weights="bm25", char_ngrams=(2, 3), ngram_weight=0.5
+)
+
+
+def test_an_encoder_comes_back_as_it_was(tmp_path: Path) -> None:
+    for how in (config(), config(ngrams=2, counts="count"), EVERYTHING):
+        encoder = TextEncoder.fit(arrow(TRAIN), how, LABELS)
+        encoder.save(tmp_path)
+        again = TextEncoder.load(tmp_path, how)
+        assert again.num_embeddings == encoder.num_embeddings
+        assert again.encode(arrow(OTHER).chunks) == encoder.encode(arrow(OTHER).chunks)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"token_weights": "idf"}, "set tokenizer.counts=log"),
+        ({"ngram_weight": 0.5}, "set tokenizer.counts=log"),
+        ({"char_buckets": 9}, "tokenizer.char_buckets is for character n-grams"),
+        ({"char_ngrams": (5, 2)}, "is the shortest and the longest"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config(**options)

@@ -1,0 +1,80 @@
+"""Fixed weights of features, from the train split alone: idf and the size of log-count ratios."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from textcls.arrow import Int32, Int64
+from textcls.data.counting import KeyCounter
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+
+# BM25's usual constants: how soon a feature's count says no more, how far long texts count less.
+K1 = 1.2
+B = 0.75
+# Rows that are worked on at one go, times classes.
+_CELLS = 1 << 22
+
+
+def idf(documents: Int64, num_texts: int) -> Float32:
+    """Return inverse document frequencies, ``log((1 + N) / (1 + df)) + 1``.
+
+    They are those of scikit-learn's ``TfidfTransformer(smooth_idf=True)``.
+
+    Args:
+        documents: how many texts have each feature, int64 ``[n]``.
+        num_texts: of the train split.
+    """
+    return (np.log((1 + num_texts) / (1 + documents)) + 1).astype(np.float32)
+
+
+def log_count_ratio(
+    pairs: KeyCounter, num_rows: int, num_classes: int, num_specials: int
+) -> Float32:
+    """Return the root mean square, over the classes, of the log-count ratio of class and rest.
+
+    With ``n[v, c]`` the texts of class c that have feature v, plus 1, it is, for one class,
+    ``log(n[v, c] / Σ n[:, c]) - log(rest[v, c] / Σ rest[:, c])``, where ``rest`` adds up the other
+    classes: that of NB-SVM (Wang and Manning, 2012), one against the rest.
+
+    Args:
+        pairs: how many texts have each pair of feature and class, by ``v * num_classes + c``.
+        num_rows: features.
+        num_classes: classes; of a single one every feature weighs 1.
+        num_specials: so many rows at the beginning are no features: they weigh what a feature
+            weighs that no text has.
+    """
+    if num_classes == 1:
+        return np.ones(num_rows, np.float32)
+    keys, counts = pairs.total()
+    row, label = np.divmod(keys.view(np.int64), num_classes)
+    seen = row >= num_specials
+    row, label, counts = row[seen], label[seen], counts[seen]
+    features = num_rows - num_specials
+    total = np.bincount(label, counts, num_classes) + features
+    total_rest = total.sum() - total
+    weights = np.empty(num_rows, np.float32)
+    step = max(_CELLS // num_classes, 1)
+    for start in range(0, num_rows, step):
+        stop = min(start + step, num_rows)
+        low, high = np.searchsorted(row, [start, stop])
+        n = np.ones((stop - start, num_classes))
+        n[row[low:high] - start, label[low:high]] += counts[low:high]
+        rest = n.sum(1, keepdims=True) - n
+        ratio = np.log(n / total) - np.log(rest / total_rest)
+        weights[start:stop] = np.sqrt((ratio**2).mean(1))
+    return weights
+
+
+def saturated(amounts: Float32, lengths: Int32 | Int64, mean_length: float) -> Float32:
+    """Return BM25's part of a count, which nears ``K1 + 1`` as it grows, later in longer texts.
+
+    Args:
+        amounts: of the features, ``[n]``.
+        lengths: words of the text of each, ``[n]``.
+        mean_length: of the texts of train.
+    """
+    bound = K1 * (1 - B + B * lengths / mean_length)
+    return (amounts * (K1 + 1) / (amounts + bound)).astype(np.float32)
