@@ -99,11 +99,11 @@ def train(
     first = trainings.fit(0, prepared, held)
     fitted_on = {"train": len(prepared.train), "validation": 0}
     if refits(config):
-        logits = logits_of(first.model, held)
+        logits = logits_of(first.model.composed(), held)
         epoch = choose_epochs(options.monitor, first.progress, logits, held.labels)
         if epoch != first.progress.epoch:
             load_weights(first.model, first.best)
-            logits = logits_of(first.model, held)
+            logits = logits_of(first.model.composed(), held)
         fitted_on["validation"] = len(held)
         prepared = joined()
         log.info(
@@ -166,7 +166,7 @@ class _Training:
 def _folded(members: Sequence[_Training], device: torch.device) -> EmbeddingBagClassifier:
     if len(members) > 1:
         log.info("folded %d models into one", len(members))
-    return fold([member.model.cpu() for member in members]).to(device)
+    return fold([member.model.composed().cpu() for member in members]).to(device)
 
 
 class _Trainings:
@@ -266,7 +266,9 @@ def choose_epochs(monitor: Monitor, progress: Progress, logits: Tensor, labels: 
 def build(config: Config, prepared: Prepared, device: torch.device) -> EmbeddingBagClassifier:
     """Return the untrained model of a configuration."""
     torch.manual_seed(config.seed)
-    model = untrained(prepared.encoder, len(prepared.label_names), config.model)
+    model = untrained(
+        prepared.encoder, len(prepared.label_names), config.model, prepared.composition
+    )
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log.info(
         "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",

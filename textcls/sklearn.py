@@ -167,9 +167,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         bags = encoder.bags(encoder.encode_tokens(tokens), torch.from_numpy(labels))
 
         with _apart(settings.seed):
-            model = untrained(encoder, len(names), settings.model)
+            model = untrained(encoder, len(names), settings.model, encoder.composition())
             n_iter = self._train(model, bags, names, settings)
-        model.eval().requires_grad_(False)
+        model = model.composed().eval().requires_grad_(False)
 
         self.classes_ = classes
         self.classifier_ = Classifier(ModelParts(model, encoder, names))
@@ -259,7 +259,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 tracker=Listener(),
             )
             # The losses were those before each step; the last one can break the weights as well.
-            diverged = not bool(logits_of(model, bags).isfinite().all())
+            diverged = not bool(logits_of(model.composed(), bags).isfinite().all())
         except TextclsError:
             diverged = True
         except Interrupted as stopped:

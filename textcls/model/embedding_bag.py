@@ -142,7 +142,10 @@ class _Dropout(nn.Dropout):
 
 
 def untrained(
-    encoder: TextEncoder, num_classes: int, config: ModelConfig
+    encoder: TextEncoder,
+    num_classes: int,
+    config: ModelConfig,
+    composition: Composition | None = None,
 ) -> EmbeddingBagClassifier:
     """Return a model to train, its first weights drawn from torch's global generator.
 
@@ -151,6 +154,7 @@ def untrained(
             never learned. Nor is that of its ``<pad>``, which no text has.
         num_classes: classes to tell apart.
         config: the model's shape.
+        composition: what its words are composed of.
     """
     model = EmbeddingBagClassifier(
         encoder.num_embeddings,
@@ -159,6 +163,7 @@ def untrained(
         config.mode,
         dropout=config.dropout,
     )
+    model.composition = composition
     vocabulary = encoder.vocabulary
     with torch.no_grad():
         model.embedding.weight[[vocabulary.unknown_id, vocabulary.padding_id]] = 0

@@ -104,7 +104,9 @@ def save_model(parts: ModelParts, folder: Path) -> None:
     if parts.quantized is not None:
         del state[TABLE]
         state.update(parts.quantized)
-    state.update(_tensors_of(parts.encoder))
+    if parts.encoder.kept_buckets is not None:
+        state[BUCKETS] = torch.from_numpy(parts.encoder.kept_buckets)
+    state |= {name: torch.from_numpy(own) for name, own in parts.encoder.tensors().items()}
     with filled_folder(folder, FILES, synced=True) as scratch:
         _dump(scratch / "config.json", config)
         _dump(scratch / "labels.json", parts.label_names)
@@ -114,16 +116,9 @@ def save_model(parts: ModelParts, folder: Path) -> None:
         _save(state, scratch / WEIGHTS, synced=False)  # the whole folder is
 
 
-def save_weights(parts: ModelParts, path: Path) -> None:
+def save_weights(model: EmbeddingBagClassifier, path: Path) -> None:
     """Write the weights alone, whole or not at all."""
-    _save(parts.model.state_dict() | _tensors_of(parts.encoder), path, synced=True)
-
-
-def _tensors_of(encoder: TextEncoder) -> dict[str, Tensor]:
-    found = {name: torch.from_numpy(own) for name, own in encoder.tensors().items()}
-    if encoder.kept_buckets is not None:
-        found[BUCKETS] = torch.from_numpy(encoder.kept_buckets)
-    return found
+    _save(model.state_dict(), path, synced=True)
 
 
 def _save(state: Mapping[str, Tensor], path: Path, synced: bool) -> None:
@@ -181,10 +176,7 @@ def load_weights(model: EmbeddingBagClassifier, path: Path) -> None:
     """
     try:
         # safetensors is data by its format; torch.load is never called.
-        tensors = safetensors.torch.load_file(path)
-        for name in (BUCKETS, *ENCODER_TENSORS):
-            tensors.pop(name, None)
-        model.load_state_dict(tensors)
+        model.load_state_dict(safetensors.torch.load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = first_line(error)
         raise InputError(f"{path}: is missing, damaged or of another model ({reason})") from None
