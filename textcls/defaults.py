@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from textcls.arrow import as_numpy, integers
 from textcls.config import Config, flatten, is_auto
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
@@ -74,9 +75,9 @@ def measure(texts: Sequence[pa.Array], num_classes: int) -> CorpusFacts:
     for chunk in texts:
         rows = np.arange(first, len(chunk), step)
         first = (first - len(chunk)) % step
-        some = chunk.take(pa.array(rows)).fill_null("")
-        unspaced = np.asarray(pc.count_substring_regex(some, _UNSPACED))
-        words.append(np.asarray(pc.count_substring_regex(some, r"\S+")) + unspaced)
+        some = chunk.take(integers(rows))
+        unspaced = as_numpy(pc.count_substring_regex(some, _UNSPACED), null=0)
+        words.append(as_numpy(pc.count_substring_regex(some, r"\S+"), null=0) + unspaced)
         num_unspaced += int(unspaced.sum())
         num_characters += pc.sum(pc.utf8_length(some)).as_py() or 0
     lengths = np.concatenate(words)
