@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import corpora
-from benchmarks.accuracy import measuring
 from benchmarks.accuracy.settings import SYSTEMS
 from benchmarks.corpora import PROJECT
 from benchmarks.measure import Results
@@ -123,6 +122,8 @@ def _earlier(file: Path) -> Results:
 
 
 def _measure_accuracy(options: argparse.Namespace, results: Results) -> None:
+    from benchmarks.accuracy import measuring  # torch with it, which the other parts are without
+
     data, found = options.data, measuring.find(options.data)
     if not found:
         print(f"no data sets in {data}: these are the demo corpora, small and easy")

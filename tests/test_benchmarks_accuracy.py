@@ -15,10 +15,8 @@ from benchmarks.accuracy import linear, peers, report
 from benchmarks.accuracy.data import Int64, Splits, Texts, read
 from benchmarks.accuracy.measuring import find
 from benchmarks.accuracy.scores import (
-    BINS,
     Floats,
     calibrated_error,
-    calibration_error,
     load,
     predictions_of,
     ranks,
@@ -43,28 +41,6 @@ def data(tmp_path: Path) -> Path:
         table = csv.read_csv(PROJECT / "data" / "reviews" / f"{split}.csv")
         csv.write_csv(table.slice(0, rows), folder / f"{split}.csv")
     return tmp_path / "data"
-
-
-def error_by_hand(confidence: Floats, right: Any) -> float:
-    """Return the expected calibration error, bin by bin."""
-    total = 0.0
-    for i in range(BINS):
-        inside = [
-            (float(p), bool(hit))
-            for p, hit in zip(confidence, right, strict=True)
-            if i / BINS <= p < (i + 1) / BINS or (p == 1 and i == BINS - 1)
-        ]
-        if inside:
-            accuracy = sum(hit for _, hit in inside) / len(inside)
-            mean = sum(p for p, _ in inside) / len(inside)
-            total += len(inside) / len(confidence) * abs(accuracy - mean)
-    return total
-
-
-def test_calibration_error_is_that_of_each_bin() -> None:
-    confidence = np.append(RNG.random(500), [0.0, 1.0])
-    right = RNG.random(502) < confidence**2
-    assert calibration_error(confidence, right) == pytest.approx(error_by_hand(confidence, right))
 
 
 def test_the_calibration_error_of_exact_probabilities_is_that_of_sampling() -> None:
