@@ -55,7 +55,7 @@ def test_without_models_the_page_has_the_ten_by_four_example() -> None:
 def test_the_page_has_the_models_numbers_and_each_vocabulary_once() -> None:
     models = [
         ("mean", make_classifier("mean")),
-        ("weighted", make_classifier("weighted_sum", dim=3)),
+        ("weighted", make_classifier("weighted_sqrtn", dim=3)),
         ("bigrams", make_classifier("mean+max", ngrams=2)),
     ]
     data = data_of(render_steps(models, TEXTS))
@@ -283,7 +283,7 @@ def test_the_page_computes_what_the_models_compute(browser: Any, tmp_path: Path)
     models = [
         make_classifier("mean", ngrams=2, max_tokens=7, dim=5),
         make_classifier("mean+max"),
-        make_classifier("weighted_sum", dim=3),
+        make_classifier("weighted_sqrtn", dim=3),
         make_classifier("max"),
     ]
     url = _open(browser, tmp_path / "page.html", list(zip(names, models, strict=True)), TEXTS)
@@ -303,7 +303,7 @@ def test_the_page_computes_what_the_models_compute(browser: Any, tmp_path: Path)
     # Each model in each of its modes, and another bag: by the keyboard, which keeps its place.
     plain = ["mean", "sum", "max"]
     for i, modes in enumerate(
-        [plain, ["mean+max", "mean", "max"], ["weighted_sum", *plain], plain]
+        [plain, ["mean+max", "mean", "max"], ["weighted_sqrtn", *plain], plain]
     ):
         classifier, trained = models[i], models[i].parts.model.embedding.mode
         seen = press(f"model-{i}")
