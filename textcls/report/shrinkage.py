@@ -13,7 +13,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from textcls.model.compress import KINDS, Candidate, Shrunk
+from textcls.model.compress import Candidate, Shrunk
+from textcls.model.quantize import KINDS
 from textcls.report.plots import COLOURS, HEIGHT, MARKERS, STYLE, WIDTH
 from textcls.sizes import size_in_words
 
