@@ -148,7 +148,7 @@ def test_the_loop_trains_and_measures_composed_words(rows: str, tmp_path: Path) 
     tracker = Recorder()
     config = make_config(
         "trainer.epochs=2", f"optimizer.rows={rows}", "optimizer=adagrad",
-        "+optimizer.initial_accumulator_value=1e-4",
+        "optimizer.initial_accumulator_value=1e-4",
     )  # fmt: skip
     kept = []
     loop.fit(

@@ -244,7 +244,7 @@ def export_onnx(parts: ModelParts, path: Path) -> None:
 
 def _is_weighted(parts: ModelParts) -> bool:
     """Say whether the tokens of the model's texts have weights."""
-    return parts.encoder.config.counts is not None
+    return parts.encoder.has_weights
 
 
 def _graph_of(model: EmbeddingBagClassifier, is_weighted: bool) -> tuple[str, dict[str, Float32]]:
