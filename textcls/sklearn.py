@@ -77,8 +77,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     that fits the number and length of the texts: see :mod:`textcls.defaults`.
 
     Args:
-        mode: how the vectors of a text's tokens become one: ``mean``, ``sum``, ``max``, several
-            side by side (``mean+max``), or ``weighted_sum``.
+        mode: how the vectors of a text's tokens become one: ``mean``, ``sum``, ``sqrtn``, ``max``,
+            several side by side (``mean+max``), or ``weighted_sum`` and the like.
         dim: numbers per token.
         ngrams: longest word n-gram, 1 (words alone) to 5.
         min_freq: tokens and n-grams that stand fewer times in ``X`` are left out.

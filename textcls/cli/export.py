@@ -26,7 +26,8 @@ from textcls.cli.shared import check_new
 def export(model: Path, target: str, out: Path) -> None:
     """Write a model for places without textcls.
 
-    onnx and torch take token ids and offsets, as Classifier.bags gives them; numpy takes texts.
+    onnx and torch take token ids, offsets and, if tokens are weighted, their weights, as
+    Classifier.bags gives them; numpy takes texts.
     """
     from textcls.model import export as exporting
     from textcls.model.folder import load_model
