@@ -265,6 +265,31 @@ def test_the_words_of_basic_english_stand_where_they_were(text: str) -> None:
         assert here == word.replace("ς", "σ")
 
 
+@pytest.mark.parametrize("name", ["basic", "jieba"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "我爱Python 3，我 爱 Ｐython！🎄🎄漢字\u3000かな",
+        '今日は「良い」天気 — \ud83dÅΣ\U00020bb7で"す"。ｶﾞｶﾞ',
+        "ภาษาไทยที่ 100฿ นี่ดี🎄. It's ที่ GOOD<br />นี่",
+    ],
+)
+def test_characters_of_unspaced_scripts_stand_where_they_were(name: str, text: str) -> None:
+    pytest.importorskip("jieba") if name == "jieba" else None
+    text = whole(text)
+    tokenizer = Tokenizer(config(name))
+    words = tokenize([text], tokenizer).to_lists()[0]
+    spans = align(text, words, tokenizer)
+    end = 0
+    for word, span in zip(words, spans, strict=True):
+        assert span is not None
+        assert not text[end : span[0]].replace("<br />", "").strip(' "\u3000')
+        end = span[1]
+        here = text[span[0] : end].lower()
+        assert here.replace("ς", "σ") == word.replace("ς", "σ")
+    assert end == len(text.rstrip('"'))
+
+
 def test_a_line_break_is_no_place_of_a_word() -> None:
     text = 'İ<BR />br <br" />/;b"R:' + ";" * 99 + "Σ"
     words = tokenize([text]).to_lists()[0]

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.conftest import MODES, shared
-from tests.test_tokens import RULES, config, torchtext_basic_english
+from tests.test_tokens import MIXED, RULES, config, tokenize, torchtext_basic_english
 from textcls import Classifier, __version__
 from textcls.config import Mode
 from textcls.data.encoder import TextEncoder
@@ -35,7 +35,7 @@ from textcls.model import numpy_predictor
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.export import IR_VERSION, OPSET, export_numpy, export_onnx, export_torch
 from textcls.model.folder import ModelParts, load_model
-from textcls.model.numpy_predictor import Predictor, basic_english
+from textcls.model.numpy_predictor import Predictor, basic, basic_english
 from textcls.model.table import dequantize
 
 Float32 = npt.NDArray[np.float32]
@@ -263,6 +263,12 @@ def test_the_tokenizer_is_torchtexts(text: str) -> None:
     assert basic_english(text) == torchtext_basic_english(text)
 
 
+@given(MIXED)
+def test_the_tokenizer_of_characters_is_the_packages(texts: list[str | None]) -> None:
+    expected = tokenize(texts, Tokenizer(config("basic"))).to_lists()
+    assert [basic(text or "") for text in texts] == expected
+
+
 def test_the_tokenizer_is_torchtexts_for_every_space_and_case() -> None:
     for c in map(chr, range(sys.maxunicode + 1)):
         if c.isspace() or c.lower() != c:
@@ -270,7 +276,7 @@ def test_the_tokenizer_is_torchtexts_for_every_space_and_case() -> None:
             assert basic_english(text) == torchtext_basic_english(text)
 
 
-@pytest.mark.parametrize("name", ["basic_english", "split", "bpe", "wordpiece"])
+@pytest.mark.parametrize("name", ["basic_english", "basic", "split", "bpe", "wordpiece"])
 @pytest.mark.parametrize(
     "options",
     [

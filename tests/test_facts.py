@@ -185,7 +185,7 @@ def test_a_good_corpus_has_no_warning() -> None:
             {"test": [(f"今天{i}天气很好", i % 3) for i in range(120)]},
             "test: 100.0% of the tokens are unknown (train has none such), and 100.0% of the rows "
             "have no known token: for a language without spaces between words (Chinese, Japanese, "
-            "Thai) use tokenizer=bpe tokenizer.vocab_size=8000",
+            "Thai) use tokenizer=basic",
         ),
         (
             {"config": TokenizerConfig("basic_english", 99, None, None)},
@@ -243,6 +243,15 @@ def test_a_mistake_is_said_in_one_line(changes: dict[str, Any], said: str) -> No
     found = mistakes(**changes)
     assert any(said in warning for warning in found), found
     assert all(len(warning) < 300 and "\n" not in warning for warning in found)
+
+
+def test_characters_are_known_where_words_are_not() -> None:
+    days = "今天天气很好，明天也会下雨。"
+    texts = [(days[i % 9 :] + days[: i % 7] + days[i % 5 :: i % 3 + 1], i % 3) for i in range(240)]
+    splits: dict[str, Any] = {"train": texts[:120], "validation": texts[120:], "test": texts[120:]}
+    assert any("tokenizer=basic" in warning for warning in mistakes(**splits))
+    found = mistakes(**splits, config=TokenizerConfig("basic", 1, None, None))
+    assert not any("unknown" in warning for warning in found), found
 
 
 def test_names_in_warnings_cannot_steer_a_terminal() -> None:

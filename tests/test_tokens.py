@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 
@@ -20,10 +22,12 @@ from textcls.arrow import Int64
 from textcls.config import TokenizerConfig
 from textcls.data import tokenizer as tokenizer_module
 from textcls.data import tokens as tokens_module
+from textcls.data.scripts import MARKS, PATTERN, PUNCTUATION, SCRIPTS
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import FEW, Index, Tokens, blocks
 from textcls.data.vocabulary import PADDING, UNKNOWN, Vocabulary
 from textcls.errors import InputError
+from textcls.model import numpy_predictor
 
 torchtext_basic_english = get_tokenizer("basic_english")
 
@@ -163,9 +167,9 @@ def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -
     used = set()
     split = tokens_module.basic_english
 
-    def watched(block: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
+    def watched(block: pa.Array, unspaced: bool) -> tuple[pa.DictionaryArray, Int64]:
         used.add(threading.get_ident())
-        return split(block)
+        return split(block, unspaced)
 
     monkeypatch.setattr(tokenizer_module, "basic_english", watched)
     tokens = tokenize(texts)
@@ -219,6 +223,104 @@ def test_no_texts_no_tokens() -> None:
 def test_max_tokens_keeps_the_first(texts: list[str | None], max_tokens: int) -> None:
     cut = tokenize(texts, Tokenizer(config(max_tokens=max_tokens))).to_lists()
     assert cut == [row[:max_tokens] for row in tokenize(texts).to_lists()]
+
+
+# --- scripts without spaces ------------------------------------------------------------------
+
+UNSPACED = st.sampled_from([
+    *"漢字々〆𠮷ひらがなーカﾞｶﾞゝㄅ、。「」（），！？：；＂～Ａ７ไทยภาษำ่๑฿ລາວខ្មែរမြန်မာᥑᦀᨠᩣꪀꪴབོད་",
+    "\u3099", "葛\U000e0100", "ｱ\ufe0f", "\u200b", "한국어", "“", "”", "…", "Σ", '"', "ſ", "🎄",
+])  # fmt: skip
+MIXED = st.lists(
+    st.none() | st.lists(st.one_of(RULES, UNSPACED, st.characters(codec="utf-8"))).map("".join),
+    min_size=1, max_size=6,
+)  # fmt: skip
+
+
+def basic_by_hand(text: str) -> list[str]:
+    """Go through a text by character, and leave the rest to torchtext."""
+    pieces = [""]
+    in_token = False
+    for c in text.lower():
+        if in_token and re.match(f"[{MARKS}]", c):
+            pieces[-1] += c
+        elif re.match(f"[{SCRIPTS}{PUNCTUATION}]", c):
+            pieces.append(c)
+            in_token = True
+        else:
+            pieces += [""] * in_token
+            pieces[-1] += c
+            in_token = False
+    tokens: list[str] = torchtext_basic_english(" ".join(pieces))
+    return tokens
+
+
+@pytest.mark.parametrize("few", [0, 99])
+@given(texts=MIXED)
+def test_basic_sets_characters_apart(few: int, texts: list[str | None]) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tokens_module, "FEW_TEXTS", few)
+        found = tokenize(texts, Tokenizer(config("basic"))).to_lists()
+    assert found == [basic_by_hand(text or "") for text in texts]
+
+
+@given(TEXTS)
+def test_basic_is_basic_english_on_other_texts(texts: list[str | None]) -> None:
+    other = [re.sub(PATTERN, "é", text or "") for text in texts]
+    found = tokenize([*other], Tokenizer(config("basic"))).to_lists()
+    assert found == [torchtext_basic_english(text) for text in other]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("我爱Python 3，真的！", "我 爱 python 3 ， 真 的 ！"),
+        ("東京タワーへ行った。ﾃﾞｰﾀ", "東 京 タ ワ ー へ 行 っ た 。 ﾃﾞ ｰ ﾀ"),
+        ("ภาษาไทยที่นี่", "ภ า ษ า ไ ท ย ที่ นี่"),
+        ("한국어 텍스트", "한국어 텍스트"),
+    ],
+)
+def test_basic_by_example(text: str, tokens: str) -> None:
+    assert tokenize([text], Tokenizer(config("basic"))).to_lists() == [tokens.split()]
+
+
+def test_ranges_are_unicodes() -> None:
+    from fontTools.unicodedata import script
+
+    scripts = {
+        "Hani", "Bopo", "Hira", "Kana", "Thai", "Laoo", "Tibt", "Mymr", "Khmr", "Tale", "Talu",
+        "Lana", "Tavt",
+    }  # fmt: skip
+    assigned = [
+        c for c in map(chr, range(0x80, 0x40000)) if unicodedata.category(c) not in ("Cn", "Cs")
+    ]
+    of_scripts = [c for c in assigned if script(c) in scripts]
+    assert re.findall(f"[{SCRIPTS}]", "".join(assigned)) == of_scripts
+    marks = {c for c in of_scripts if unicodedata.category(c) in ("Mn", "Mc")}
+    others = set(re.findall(f"[{MARKS}]", "".join(assigned))) - marks
+    assert marks <= set(re.findall(f"[{MARKS}]", "".join(of_scripts)))
+    assert others == set("〪〭〮〯〫〬\u3099\u309aﾞﾟ") | set(map(chr, range(0xFE00, 0xFE10)))
+    wide = [c for c in assigned if c > "〈" and unicodedata.east_asian_width(c) in "WFH"]
+    punctuation = {c for c in wide if unicodedata.category(c)[0] == "P"}
+    assert punctuation <= set(re.findall(f"[{SCRIPTS}{PUNCTUATION}]", "".join(wide)))
+    # Full-width letters and digits are those of words.
+    assert not re.search(f"[{SCRIPTS}{PUNCTUATION}]", "Ａ７ｚ가한é")
+    assert numpy_predictor.UNSPACED_TOKEN.pattern == PATTERN
+
+
+def test_jieba_finds_words() -> None:
+    pytest.importorskip("jieba")
+    found = tokenize(["我来到北京清华大学 GitHub。", None, ""], Tokenizer(config("jieba")))
+    assert found.to_lists() == [["我", "来到", "北京", "清华大学", "github", "。"], [], []]
+
+
+def test_a_missing_jieba_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jieba", None)
+    with pytest.raises(InputError, match=r"jieba: pip install 'textcls\[chinese\]'$"):
+        Tokenizer(config("jieba"))
+
+
+# --- other tokenizers ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["split", "toktok"])

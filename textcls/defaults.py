@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from textcls.arrow import as_numpy, integers
 from textcls.config import Config, flatten, is_auto
+from textcls.data.scripts import SCRIPTS
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
 VERSION = 1
@@ -19,8 +20,7 @@ VERSION = 1
 LEARNING_RATE = 0.2
 # Words are counted in so many texts, evenly spaced.
 COUNTED_TEXTS = 2_000
-# Scripts without spaces between words, as RE2 names them.
-_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+_UNSPACED = f"[{SCRIPTS}]"
 
 _Settings = TypeVar("_Settings")
 

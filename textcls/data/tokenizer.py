@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,14 @@ if TYPE_CHECKING:
 # What a tokenizer.json may number.
 MOST_TOKENS = 1 << 24
 
+# Those that textcls/data/tokens.py has: in flat arrays, in threads, a few texts one by one.
+OWN = ("basic_english", "basic")
+
 # The package that splits texts, by the tokenizer's name; torchtext only hands on to it.
 PACKAGES = {
     "spacy": "spacy", "moses": "sacremoses", "toktok": "nltk", "revtok": "revtok",
-    "subword": "revtok", "bpe": "tokenizers", "wordpiece": "tokenizers", "file": "tokenizers",
+    "subword": "revtok", "jieba": "jieba", "bpe": "tokenizers", "wordpiece": "tokenizers",
+    "file": "tokenizers",
 }  # fmt: skip
 
 _Split = Callable[[pa.Array], tuple[pa.DictionaryArray, Int64]]
@@ -61,8 +66,9 @@ class Tokenizer:
     ) -> None:
         self.config = config
         self.json: str | None = None
-        if config.name == "basic_english":
-            self._split: _Split = basic_english
+        self._unspaced = config.name == "basic"
+        if config.name in OWN:
+            self._split: _Split = partial(basic_english, unspaced=self._unspaced)
         elif config.name in ("bpe", "wordpiece", "file"):
             if json is None:
                 json = (
@@ -72,8 +78,10 @@ class Tokenizer:
                 )
             self._split = _split_with_hugging_face(json, config.file)
             self.json = json
+        elif config.name == "jieba":
+            self._split = _split_with(_jieba())
         else:
-            self._split = _split_with_torchtext(config)
+            self._split = _split_with(_torchtext(config))
 
     def __call__(self, texts: pa.ChunkedArray) -> Tokens:
         """Tokenize Arrow strings (null: an empty text), one list of tokens per text."""
@@ -81,11 +89,11 @@ class Tokenizer:
 
     def use_up(self, chunks: list[pa.Array]) -> Tokens:
         """Tokenize arrays of texts, and empty the list on the way, to let go of the texts."""
-        is_own = self._split is basic_english
+        is_own = self.config.name in OWN
         if is_own and are_few(chunks):
             few = [text or "" for chunk in chunks for text in chunk.to_pylist()]
             chunks.clear()
-            return basic_english_one_by_one(few, self.config.max_tokens)
+            return basic_english_one_by_one(few, self.config.max_tokens, self._unspaced)
         # One block needs no threads; neither do tokenizers that hold the interpreter's lock, or
         # have threads of their own.
         if not is_own or sum(chunk.nbytes for chunk in chunks) <= BLOCK_BYTES:
@@ -178,7 +186,22 @@ def _split_with_hugging_face(json: str, file: str | None) -> _Split:
     return split
 
 
-def _split_with_torchtext(config: TokenizerConfig) -> _Split:
+def _jieba() -> Callable[[str], list[str]]:
+    """Return jieba's segmentation of Chinese, with its own dictionary, into words in lower case."""
+    try:
+        import jieba
+    except ImportError:
+        raise InputError(
+            "tokenizer.name=jieba needs the package jieba: pip install 'textcls[chinese]'"
+        ) from None
+    segmenter = jieba.Tokenizer()
+    # What initialize() does, without its cache: a marshal file in a folder that all users write to.
+    segmenter.FREQ, segmenter.total = segmenter.gen_pfdict(segmenter.get_dict_file())
+    segmenter.initialized = True
+    return lambda text: [word for word in segmenter.lcut(text.lower()) if not word.isspace()]
+
+
+def _torchtext(config: TokenizerConfig) -> Callable[[str], list[str]]:
     from torchtext.data.utils import get_tokenizer
 
     name = None if config.name == "split" else config.name
@@ -188,7 +211,10 @@ def _split_with_torchtext(config: TokenizerConfig) -> _Split:
         raise InputError(
             f"tokenizer.name={config.name} needs its own package or model: {first_line(error)}"
         ) from None
+    return tokenize
 
+
+def _split_with(tokenize: Callable[[str], list[str]]) -> _Split:
     def split(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
         rows = [tokenize(text or "") for text in texts.to_pylist()]
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))

@@ -1,4 +1,4 @@
-"""Tokens of many texts as flat arrays, and the basic_english tokenizer that makes them fast."""
+"""Tokens of many texts as flat arrays, and the tokenizers basic_english and basic, made fast."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from textcls.arrow import Int32, Int64, as_numpy, booleans, large_strings, offsets_of, strings
+from textcls.data.scripts import set_apart
 
 # Small enough that a block's arrays stay in the processor's cache, and that the allocator keeps
 # their memory rather than ask the kernel anew; large enough that the fixed cost of some forty NumPy
@@ -159,7 +160,7 @@ def join_blocks(parts: list[tuple[pa.DictionaryArray, Int64]]) -> Tokens:
     return Tokens(codes, dictionary, offsets)
 
 
-# --- basic_english ---------------------------------------------------------------------------
+# --- basic_english and basic -----------------------------------------------------------------
 
 _SPACE, _WORD, _LONE, _ROW_END = range(4)
 # No byte of UTF-8 text has this value, so that it can stand between rows.
@@ -184,7 +185,7 @@ _WIDE_2 = [space.encode()[1] for space in _WIDE_SPACES if len(space.encode()) ==
 _WIDE_3 = [int.from_bytes(space.encode()) for space in _WIDE_SPACES if len(space.encode()) == 3]
 
 
-def basic_english(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
+def basic_english(texts: pa.Array, unspaced: bool = False) -> tuple[pa.DictionaryArray, Int64]:
     r"""Split texts as torchtext's ``basic_english`` does, token for token, in flat arrays.
 
     torchtext lower-cases, sets ``'.,()!?`` apart, drops ``"``, turns ``<br />``, ``;`` and ``:``
@@ -196,6 +197,8 @@ def basic_english(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
 
     Args:
         texts: Arrow string array; null stands for an empty text.
+        unspaced: set characters of scripts without spaces between words apart, as ``basic`` does
+            (:func:`textcls.data.scripts.set_apart`).
 
     Returns:
         The tokens, dictionary-encoded, and int64 ``[len(texts)]`` tokens per text.
@@ -204,7 +207,7 @@ def basic_english(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
     wide = pc.invert(pc.string_is_ascii(rows))
     rows = rows.cast(pa.binary())  # no copy; the end mark is no text
     if pc.any(wide).as_py():
-        rows = pc.replace_with_mask(rows, wide, _lower(rows.filter(wide)))
+        rows = pc.replace_with_mask(rows, wide, _lower(rows.filter(wide), unspaced))
     # Dropping quotes before looking for line breaks is torchtext's order: <br" /> is one to it.
     raw = _joined(rows).translate(_LOWER_TABLE, b'"')
 
@@ -241,7 +244,9 @@ def are_few(chunks: Sequence[pa.Array]) -> bool:
     return sum(map(len, chunks)) <= FEW_TEXTS and sum(c.nbytes for c in chunks) <= FEW_BYTES
 
 
-def basic_english_one_by_one(texts: Sequence[str], max_tokens: int | None) -> Tokens:
+def basic_english_one_by_one(
+    texts: Sequence[str], max_tokens: int | None, unspaced: bool = False
+) -> Tokens:
     """Split texts like :func:`basic_english`, each by Python's own string methods.
 
     What is fixed about the other way, some forty calls into NumPy and Arrow, takes longer than
@@ -249,7 +254,8 @@ def basic_english_one_by_one(texts: Sequence[str], max_tokens: int | None) -> To
     """
     rows = []
     for text in texts:
-        text = text.lower().replace('"', "").replace("<br />", " ")
+        text = set_apart(text.lower()) if unspaced else text.lower()
+        text = text.replace('"', "").replace("<br />", " ")
         for mark in "'.,()!?":
             text = text.replace(mark, f" {mark} ")
         rows.append(text.replace(";", " ").replace(":", " ").split()[:max_tokens])
@@ -276,15 +282,19 @@ def _joined(rows: pa.BinaryArray) -> bytes:
     return text + _END
 
 
-def _lower(rows: pa.BinaryArray) -> pa.BinaryArray:
+def _lower(rows: pa.BinaryArray, unspaced: bool) -> pa.BinaryArray:
     """Lower-case rows that are not ASCII, and turn their wide spaces into tabs.
+
+    Where ``unspaced``, characters of scripts without spaces between words are set apart.
 
     It is Python's own lower(): Arrow's differs for some characters. The end mark decodes to a lone
     surrogate, which is neither cased nor case-ignorable, so that it keeps even the final sigma of
     one row from the next.
     """
-    text = _joined(rows).decode(errors="surrogateescape")
-    data = np.frombuffer(text.lower().encode(errors="surrogateescape"), np.uint8).copy()
+    text = _joined(rows).decode(errors="surrogateescape").lower()
+    if unspaced:
+        text = set_apart(text)
+    data = np.frombuffer(text.encode(errors="surrogateescape"), np.uint8).copy()
     for places in _wide_spaces(data):
         data[places] = ord("\t")
     ends = np.flatnonzero(data == _END[0])

@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 Split = Callable[[Sequence[str]], list[list[str]]]
 
 FORMAT = 2
-TOKENIZERS = ("basic_english", "split", "bpe", "wordpiece", "file")
+TOKENIZERS = ("basic_english", "basic", "split", "bpe", "wordpiece", "file")
 # Texts that are worked on at one go: they bound the memory that is needed beside the model.
 BLOCK_TEXTS = 1_000
 BLOCK_CHARACTERS = 1 << 20
@@ -36,6 +36,30 @@ UNKNOWN_ID, PADDING_ID = 0, 1
 SURROGATES = re.compile("[\ud800-\udfff]")
 # What a line may begin with in fastText's format: it is no part of the text.
 LABELS = re.compile(r"^\s*(__label__\S+(\s+|$))+")
+# A character of a script without spaces between words (Chinese, Japanese, Thai, …) or of such
+# scripts' punctuation, and its marks: textcls/data/scripts.py says which.
+UNSPACED = (
+    "\u2e80-\u2fd5\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufad9"
+    "\U00016fe2-\U00016fe3\U00016ff0-\U00016ff6\U00020000-\U00033479\u02ea-\u02eb\u3105-\u312f"
+    "\u31a0-\u31bf\u3041-\u3096\u309d-\u309f\U0001b001-\U0001b11f\U0001b123\U0001b132-\U0001b152"
+    "\U0001f200\u30a1-\u30fa\u30fd-\u30ff\u31f0-\u31ff\u32d0-\u32fe\u3300-\u3357\uff66-\uff6f"
+    "\uff71-\uff9d\U0001aff0-\U0001b000\U0001b120-\U0001b122\U0001b124-\U0001b128"
+    "\U0001b155-\U0001b168\u0e01-\u0e3a\u0e40-\u0e5b\u0e81-\u0edf\u0f00-\u0fd4\u0fd9-\u0fda"
+    "\u1000-\u109f\ua9e0-\ua9fe\uaa60-\uaa7f\U000116d0-\U000116e3\u1780-\u17f9\u19e0-\u19ff"
+    "\u1950-\u1974\u1980-\u19df\u1a20-\u1aad\uaa80-\uaadf"
+    "\u3001-\u303f\u3099-\u309c\u30a0\u30fb\u30fc\ufe10-\ufe19\ufe30-\ufe52\ufe54-\ufe66"
+    "\ufe68-\ufe6b\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65\uff70\uff9e\uff9f"
+    "\uffe0-\uffe6"
+)
+MARKS = (
+    "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece\u0f18-\u0f19\u0f35\u0f37"
+    "\u0f39\u0f3e-\u0f3f\u0f71-\u0f84\u0f86-\u0f87\u0f8d-\u0fbc\u0fc6\u102b-\u103e\u1056-\u1059"
+    "\u105e-\u1060\u1062-\u1064\u1067-\u106d\u1071-\u1074\u1082-\u108d\u108f\u109a-\u109d"
+    "\u17b4-\u17d3\u17dd\u1a55-\u1a7f\u302a-\u302f\u3099-\u309a\ua9e5\uaa7b-\uaa7d\uaab0"
+    "\uaab2-\uaab4\uaab7-\uaab8\uaabe-\uaabf\uaac1\ufe00-\ufe0f\uff9e\uff9f\U00016ff0-\U00016ff1"
+    "\U000e0100-\U000e01ef"
+)
+UNSPACED_TOKEN = re.compile(f"([{UNSPACED}][{MARKS}]*)")
 DTYPES = {"F32": "<f4", "I8": "i1", "U8": "u1", "I32": "<i4"}
 # An n-gram's hash is that of its beginning, one word shorter, times this, plus its last word's.
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -186,7 +210,17 @@ def blocks_of(texts: Iterable[str | None]) -> Iterator[list[str]]:
 
 def basic_english(text: str) -> list[str]:
     """Split as torchtext's tokenizer of this name: lower case, punctuation by itself."""
-    text = text.lower().replace('"', "").replace("<br />", " ")
+    return split_english(text.lower())
+
+
+def basic(text: str) -> list[str]:
+    """Split so, and into characters where the script has no spaces between words."""
+    return split_english(" ".join(UNSPACED_TOKEN.split(text.lower())))
+
+
+def split_english(text: str) -> list[str]:
+    """Split a text in lower case at spaces and punctuation."""
+    text = text.replace('"', "").replace("<br />", " ")
     for mark in "'.,()!?":
         text = text.replace(mark, f" {mark} ")
     return text.replace(";", " ").replace(":", " ").split()
@@ -196,6 +230,8 @@ def splitter(name: str, file: Path) -> Split:
     """Return what splits each of several texts into its tokens."""
     if name == "basic_english":
         return lambda texts: [basic_english(text) for text in texts]
+    if name == "basic":
+        return lambda texts: [basic(text) for text in texts]
     if name == "split":
         return lambda texts: [text.split() for text in texts]
     if name not in TOKENIZERS:

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textcls.arrow import Int32
-from textcls.data.tokenizer import Tokenizer
+from textcls.data.tokenizer import OWN, Tokenizer
 from textcls.errors import InputError, visible
 from textcls.model.classifier import Classifier
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
@@ -256,11 +256,11 @@ def contributions_of(
 def align(text: str, words: Sequence[str], tokenizer: Tokenizer) -> tuple[Span | None, ...]:
     """Find each word of a text in it, one after the other; None for one that is not found.
 
-    For ``basic_english`` it is exact: its words are the text's own letters, lower-cased, less the
-    quotes. Other tokenizers may rewrite what they split (Unicode forms, bytes): their words are
-    looked for a little way ahead, whatever their case.
+    For ``basic_english`` and ``basic`` it is exact: their words are the text's own letters,
+    lower-cased, less the quotes. Other tokenizers may rewrite what they split (Unicode forms,
+    bytes): their words are looked for a little way ahead, whatever their case.
     """
-    basic = tokenizer.config.name == "basic_english"
+    basic = tokenizer.config.name in OWN
     folded, places = _fold_basic_english(text) if basic else _fold(text)
     spans: list[Span | None] = []
     at = missed = 0

@@ -21,6 +21,8 @@ from markupsafe import Markup
 from textcls import __version__
 from textcls.arrow import strings
 from textcls.config import TokenizerConfig
+from textcls.data.scripts import PATTERN
+from textcls.data.tokenizer import OWN
 from textcls.data.vocabulary import Vocabulary
 from textcls.model.classifier import Classifier
 from textcls.model.pooling import WEIGHT_SCALE
@@ -79,7 +81,7 @@ class _Model:
     @property
     def why_not_typed(self) -> str | None:
         """Why a browser cannot split new texts for it, if it cannot."""
-        if self.tokenizer.name != "basic_english":
+        if self.tokenizer.name not in OWN:
             name = self.tokenizer.name
             return f"the model {self.name} has another tokenizer ({name}) than the page's own"
         if self.tokenizer.buckets is not None:
@@ -92,8 +94,8 @@ def render_steps(models: Sequence[tuple[str, Classifier]], texts: Sequence[str])
 
     It has the models' own rows: all of them where they fit into ``ROWS_BUDGET``, else those of the
     most frequent tokens and of the given texts. Where a model's tokens cannot be computed in a
-    browser (hashed n-grams, other tokenizers than ``basic_english``), the page shows the given
-    texts only.
+    browser (hashed n-grams, other tokenizers than ``basic_english`` and ``basic``), the page shows
+    the given texts only.
 
     Args:
         models: each with a name for the user; with none, an example of ten rows made by hand.
@@ -172,6 +174,7 @@ def _data(models: Sequence[_Model], texts: Sequence[str]) -> dict[str, Any]:
         "models": described,
         "vocabularies": [vocabulary.to_pylist() for vocabulary in vocabularies],
         "texts": [whole(text) for text in texts],
+        "unspaced": PATTERN,
         "whyNotTyped": why,
     }
 
@@ -204,6 +207,7 @@ def _describe(model: _Model, first: int, more: list[int]) -> dict[str, Any]:
         "dim": model.rows.shape[1],
         "ngrams": model.tokenizer.ngrams,
         "maxTokens": model.tokenizer.max_tokens,
+        "unspaced": model.tokenizer.name == "basic",
         "unknown": Vocabulary.unknown_id,
         "example": model.classifier is None,
         "kept": first,
