@@ -407,3 +407,26 @@ def test_an_ngrams_share_is_split_over_its_words() -> None:
     e = explain(classifier, "film not good at", "neg")
     assert "film⁺⁺ not⁺ good⁺ at" in printed(e)
     assert "film⁻⁻ not⁻ good⁻ at" in printed(dataclasses.replace(e, label="pos"))
+
+
+# --- bags with weights -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["mean", "sqrtn", "weighted_sum", "sum+max"])
+@pytest.mark.parametrize("options", [
+    {"counts": "log", "token_weights": "idf", "ngrams": 2},
+    {"char_ngrams": (2, 4), "min_freq": 2},
+    {"counts": "count", "char_ngrams": (2, 4), "ngrams": 2, "buckets": 50, "ngram_weight": 0.5},
+])  # fmt: skip
+def test_contributions_of_weighted_bags_add_up(mode: Mode, options: dict[str, Any]) -> None:
+    classifier = make_classifier(mode, **options)
+    e = explain(classifier, "good goodness, good film zebra goodness ж")
+    np.testing.assert_allclose(e.contributions.sum(0) + e.bias, e.logits, atol=1e-5)
+    # Occurrences of one feature share what it adds; an unknown word has what its n-grams add.
+    first, second = (i for i, name in enumerate(e.tokens) if name == "goodness")
+    assert e.unknown[first]
+    lost = "char_ngrams" not in options
+    assert (not e.contributions[first].any()) == lost or mode == "sum+max"
+    if options.get("counts"):
+        np.testing.assert_array_equal(e.contributions[first], e.contributions[second])
+    assert len(e.tokens) == len(e.ids) == len(e.spans) == len(e.runs)

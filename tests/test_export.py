@@ -341,8 +341,35 @@ def test_words_with_spaces_are_part_of_no_ngram(
     expected = [
         [i for i in bags.indices[a:b].tolist() if i != 1] for a, b in pairwise(bags.offsets)
     ]
-    ids, ends = predictor._encode(predictor.split(joined))
-    assert [ids[a:b].tolist() for a, b in pairwise([0, *ends])] == expected
+    found = predictor._encode(predictor.split(joined))
+    assert [ids.tolist() for ids, _ in found] == expected
+
+
+@pytest.mark.parametrize("mode", ["mean", "sqrtn", "weighted_sum", "sum+max"])
+@pytest.mark.parametrize("options", [
+    {"counts": "log", "token_weights": "idf", "ngrams": 2, "ngram_weight": 0.5},
+    {"counts": "count", "token_weights": "bm25", "char_ngrams": (2, 4), "ngrams": 2},
+    {"char_ngrams": (2, 3), "char_buckets": 40, "char_weight": 2.0, "min_freq": 4},
+    {"counts": "binary", "ngrams": 2, "buckets": 90, "ngram_weight": 0.5, "char_ngrams": (1, 3)},
+])  # fmt: skip
+def test_the_numpy_folder_encodes_as_the_classifier(
+    mode: Mode, options: dict[str, Any], tmp_path: Path
+) -> None:
+    parts = make_parts(mode, name="basic", **options)
+    more = ["good goodness goodness", "日本の film unheard", "x", "zoods ж 日本語"]
+    texts = next(numpy_predictor.blocks_of([*TEXTS, *more]))
+    predictor = predictor_of(parts, tmp_path / "folder")
+    classifier = Classifier(parts)
+    bags = classifier.bags(texts)
+    assert bags.weights is not None
+    for i, (ids, weights) in enumerate(predictor._encode(predictor.split(texts))):
+        own = bags.slice(i, i + 1)
+        assert own.weights is not None
+        expected = sorted(zip(own.indices.tolist(), own.weights.tolist(), strict=True))
+        found = sorted(zip(ids.tolist(), weights.tolist(), strict=True))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    probabilities = predictor.predict_proba(texts)
+    np.testing.assert_allclose(probabilities, classifier.predict_proba(texts), atol=1e-5)
 
 
 def quantized_parts(kind: str, mode: Mode = "mean") -> ModelParts:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,8 @@ from textcls.config import TokenizerConfig
 from textcls.data.bags import Bags
 from textcls.data.char_ngrams import CharNgrams
 from textcls.data.composition import Composition
-from textcls.data.counting import KeyCounter, runs_of, starts_of
+from textcls.data.counting import KeyCounter, runs_of
+from textcls.data.features import Encoded, Features, Unknown, amounts, count_features, flattened
 from textcls.data.ngrams import NgramIds, build_vocabulary
 from textcls.data.token_weights import Float32, idf, log_count_ratio, saturated
 from textcls.data.tokenizer import Tokenizer
@@ -36,20 +37,6 @@ TOKEN_WEIGHTS = "encoder.token_weights"
 MEAN_LENGTH = "encoder.mean_length"
 CHAR_KEYS = "encoder.char_keys"
 ENCODER_TENSORS = (TOKEN_WEIGHTS, MEAN_LENGTH, CHAR_KEYS)
-
-
-class Encoded(NamedTuple):
-    """Bags before they have labels.
-
-    Attributes:
-        indices: int32 ``[num_indices]``.
-        offsets: int64 ``[num_texts + 1]``.
-        weights: float32 ``[num_indices]``; None: every entry weighs 1.
-    """
-
-    indices: Int32
-    offsets: Int64
-    weights: Float32 | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +204,7 @@ class TextEncoder:
         """Turn the tokens of texts into bags."""
         if not self.has_weights:
             return Encoded(*self.ids(tokens))
-        words, unknown = self._numbered(tokens.dictionary)
+        words, unknown = self.numbered(tokens.dictionary)
         # Memory that is never written to is never taken.
         most = self.ids.most(tokens)
         if unknown is not None:
@@ -252,7 +239,7 @@ class TextEncoder:
             self.config.char_weight,
         )
 
-    def _numbered(self, dictionary: pa.Array) -> tuple[Int32, _Unknown | None]:
+    def numbered(self, dictionary: pa.Array) -> tuple[Int32, Unknown | None]:
         """Return an id for each word, int32: of unknown ones -1, 0, or a number past all rows.
 
         Such a number stands for a word with character n-grams, which are returned too. They follow
@@ -270,62 +257,35 @@ class TextEncoder:
         lengths = np.diff(offsets)
         numbers = np.arange(len(places)) + self.num_embeddings
         words[places[as_numpy(order)]] = np.where(lengths > 0, numbers, lost)
-        return words, _Unknown(offsets, chars + np.int32(self.num_features), lengths)
+        return words, Unknown(offsets, chars + np.int32(self.num_features), lengths)
 
-    def _features(self, tokens: Tokens, words: Int32) -> Iterator[_Features]:
-        """Yield the features of pieces of the texts.
-
-        Args:
-            tokens: of the texts.
-            words: an id for each word of their dictionary.
-        """
+    def _features(self, tokens: Tokens, words: Int32) -> Iterator[Features]:
+        """Yield the features of pieces of the texts, by an id for each word of the dictionary."""
         limit = self.num_embeddings + len(words)
-        bits = limit.bit_length()
         for ids, ends, num_words in self.ids.pieces(tokens, words):
             if self.config.counts is None:
-                yield _Features(ids, np.ones(len(ids), np.int64), ends, num_words)
-                continue
-            keys = np.repeat(np.arange(len(ends) - 1) << bits, np.diff(ends)) | ids
-            keys.sort()
-            starts = starts_of(keys)
-            keys, counts = keys[starts], np.diff(starts, append=len(keys))
-            distinct = (keys & ((1 << bits) - 1)).astype(np.int32)
-            yield _Features(distinct, counts, np.searchsorted(starts, ends), num_words)
+                yield Features(ids, np.ones(len(ids), np.int64), ends, num_words)
+            else:
+                yield count_features(ids, ends, num_words, limit)
 
-    def _entries(
-        self, features: _Features, unknown: _Unknown | None
-    ) -> tuple[Int32, Float32, Int64]:
+    def _entries(self, features: Features, unknown: Unknown | None) -> tuple[Int32, Float32, Int64]:
         """Return ids and weights of entries, and the offsets of the texts in them."""
         ids, counts, ends, num_words = features
-        known = ids < self.num_embeddings
-        weights = _amounts(counts, self.config.counts)
+        weights = amounts(counts, self.config.counts)
         if self.mean_length is not None:
             lengths = np.repeat(num_words, np.diff(ends))
             weights = saturated(weights, lengths, self.mean_length)
+        known = ids < self.num_embeddings
         if self._weights is not None:
             weights = weights * self._weights[np.where(known, ids, self.vocabulary.unknown_id)]
         if unknown is None or known.all():
             return ids, weights, ends
-        places = np.flatnonzero(~known)
-        word = ids[places] - self.num_embeddings
-        per_word = unknown.lengths[word]
-        times = np.ones(len(ids), np.int64)
-        times[places] = per_word
-        starts = offsets_of(times)
-        flat, flat_weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
-        flat[starts[:-1]], flat_weights[starts[:-1]] = ids, weights
-        # Of the unknown words alone: where their n-grams stand in the bags, and in what is known.
-        within = np.arange(per_word.sum()) - np.repeat(np.cumsum(per_word) - per_word, per_word)
-        at = np.repeat(starts[places], per_word) + within
-        flat[at] = unknown.indices[np.repeat(unknown.offsets[word], per_word) + within]
-        share = weights[places] * self.config.char_weight / np.sqrt(per_word)
-        flat_weights[at] = np.repeat(share, per_word)
-        return flat, flat_weights, starts[ends]
+        return flattened(features, weights, unknown, self.num_embeddings, self.config.char_weight)
 
     # --- learning ----------------------------------------------------------------------------
 
     def _learn_weights(self, tokens: Tokens, labels: Int64 | None) -> Float32:
-        words, _ = self._numbered(tokens.dictionary)
+        words, _ = self.numbered(tokens.dictionary)
         rows, num_texts = self.num_features, len(tokens.offsets) - 1
         if self.config.token_weights != "log_count_ratio":
             documents = np.zeros(rows, np.int64)
@@ -409,35 +369,3 @@ class TextEncoder:
         text = (folder / VOCABULARY).read_text(encoding="utf-8")
         tensors = safetensors.numpy.load_file(folder / TENSORS)
         return cls.assemble(Tokenizer(config, json=json), Vocabulary.from_json(text), tensors)
-
-
-class _Features(NamedTuple):
-    """The features of some texts, text by text.
-
-    Attributes:
-        ids: int32 ``[n]``: rows, or numbers past them for unknown words.
-        counts: int64 ``[n]``.
-        ends: int64 ``[num_texts + 1]``, the offsets of the texts in them.
-        num_words: int64 ``[num_texts]``.
-    """
-
-    ids: Int32
-    counts: Int64
-    ends: Int64
-    num_words: Int64
-
-
-class _Unknown(NamedTuple):
-    """The character n-grams of unknown words: ids ``indices[offsets[w]:offsets[w + 1]]``."""
-
-    offsets: Int64
-    indices: Int32
-    lengths: Int64
-
-
-def _amounts(counts: Int64, how: str | None) -> Float32:
-    if how == "binary" or how is None:
-        return np.ones(len(counts), np.float32)
-    if how == "count":
-        return counts.astype(np.float32)
-    return (1 + np.log(counts)).astype(np.float32)

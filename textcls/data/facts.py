@@ -20,7 +20,8 @@ import xxhash
 
 from textcls.arrow import Int64, as_numpy, integers
 from textcls.corpus.splits import bytes_of
-from textcls.data.encoder import Encoded, TextEncoder
+from textcls.data.encoder import TextEncoder
+from textcls.data.features import Encoded
 from textcls.data.tokens import Tokens
 
 Bools = npt.NDArray[np.bool_]

@@ -24,7 +24,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Split = Callable[[Sequence[str]], list[list[str]]]
 
-FORMAT = 2
+FORMAT = 3
 TOKENIZERS = ("basic_english", "basic", "split", "bpe", "wordpiece", "file")
 # Texts that are worked on at one go: they bound the memory that is needed beside the model.
 BLOCK_TEXTS = 1_000
@@ -60,7 +60,9 @@ MARKS = (
     "\U000e0100-\U000e01ef"
 )
 UNSPACED_TOKEN = re.compile(f"([{UNSPACED}][{MARKS}]*)")
-DTYPES = {"F32": "<f4", "I8": "i1", "U8": "u1", "I32": "<i4"}
+DTYPES = {"F32": "<f4", "I8": "i1", "U8": "u1", "I32": "<i4", "I64": "<i8"}
+# Constants of BM25.
+K1, B = 1.2, 0.75
 # An n-gram's hash is that of its beginning, one word shorter, times this, plus its last word's.
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 HALF = np.uint64(32)
@@ -108,6 +110,23 @@ class Predictor:
         else:
             self.hash_of = word_hash()
         self.table = embedding_table(tensors)
+        # Of configurations older than these options there are none of them.
+        options: dict[str, Any] = {"counts": None, "char_buckets": None, "char_weight": 1.0}
+        options |= {"char_ngrams": (), "ngram_weight": 1.0} | config["tokenizer"]
+        self.counts: str | None = options["counts"]
+        self.char_ngrams: tuple[int, int] = options["char_ngrams"]
+        self.char_buckets: int | None = options["char_buckets"]
+        self.char_weight: float = options["char_weight"]
+        keys = tensors.get("encoder.char_keys")
+        self.char_keys = None if keys is None else keys.view("<u8")
+        mean_length = tensors.get("encoder.mean_length")
+        self.mean_length = None if mean_length is None else float(mean_length[0])
+        num_features = len(self.table) - (0 if keys is None else len(keys))
+        weights = tensors.get("encoder.token_weights", np.ones(num_features)).astype(np.float64)
+        weights[len(names) :] *= options["ngram_weight"]
+        if self.buckets is None and self.ngrams > 1:
+            weights[: len(names)][[" " in name for name in names]] *= options["ngram_weight"]
+        self.token_weights = weights
         self.weight, self.bias = tensors["linear.weight"], tensors["linear.bias"]
 
     def predict(self, texts: Iterable[str | None]) -> list[str]:
@@ -126,13 +145,10 @@ class Predictor:
 
     def _probabilities(self, texts: list[str]) -> Array:
         rows = [row[: self.max_tokens] for row in self.split(texts)]
-        ids, ends = self._encode(rows)
         pooled = np.zeros((len(rows), self.weight.shape[1]))  # an empty bag stays zero
-        start = 0
-        for i, stop in enumerate(ends):
-            if start < stop:
-                pooled[i] = self._pool(self.table[ids[start:stop]], None)
-            start = stop
+        for i, (ids, weights) in enumerate(self._encode(rows)):
+            if len(ids):
+                pooled[i] = self._pool(self.table[ids], weights)
         scores = pooled @ self.weight.T.astype(np.float64) + self.bias
         powers = np.exp(scores - scores.max(1, keepdims=True))
         probabilities: Array = powers / powers.sum(1, keepdims=True)
@@ -153,22 +169,74 @@ class Predictor:
                 pooled.append(summed / (norm or 1))
         return np.concatenate(pooled)
 
-    def _encode(self, rows: list[list[str]]) -> tuple[Array, Array]:
-        """Return the ids of all bags, end to end, and where each bag ends, ``[num_texts]``."""
+    def _encode(self, rows: list[list[str]]) -> Iterator[tuple[Array, Array]]:
+        """Yield for each text the ids of its bag, and their weights."""
         words = [word for row in rows for word in row]
-        lengths = [len(row) for row in rows]
+        numbers, chars = self._numbered(words)
         # One row a word: its id, then those of the n-grams that begin there; -1 for none.
         grid = np.full((len(words), self.ngrams), -1, np.int64)
-        ids = (self.ids.get(word, UNKNOWN_ID) for word in words)
-        grid[:, 0] = np.fromiter(ids, np.int64, len(words))
-        text = np.repeat(np.arange(len(rows)), lengths)
+        grid[:, 0] = np.fromiter((numbers[word] for word in words), np.int64, len(words))
+        text = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
         find = self._exact if self.buckets is None else self._hashed
         for n, found in enumerate(find(words), start=2):
             in_one_text = text[: len(found)] == text[n - 1 :]
             grid[: len(found), n - 1] = np.where(in_one_text, found, -1)
-        there = grid >= 0
-        ends = np.concatenate([[0], np.cumsum(there.sum(1))])[np.cumsum(lengths)]
-        return grid[there], ends
+        start = 0
+        for row in rows:
+            own = grid[start : start + len(row)]
+            ids = own[own >= 0]
+            start += len(row)
+            weights = np.ones(len(ids))
+            if self.counts is not None:
+                ids, weights = self._counted(ids, len(row))
+            yield flattened(ids, weights, chars, len(self.table))
+
+    def _numbered(self, words: list[str]) -> tuple[dict[str, int], list[tuple[Array, float]]]:
+        """Return the id of each word, and what ids past the table's stand for.
+
+        These are unknown words: the rows of their character n-grams, and how much each weighs.
+        """
+        numbers: dict[str, int] = {}
+        chars: list[tuple[Array, float]] = []
+        for word in words:
+            if word not in numbers:
+                numbers[word] = self.ids.get(word, UNKNOWN_ID)
+                if numbers[word] == UNKNOWN_ID:
+                    rows = self._chars(word)
+                    if len(rows):
+                        numbers[word] = len(self.table) + len(chars)
+                        chars.append((rows, self.char_weight / len(rows) ** 0.5))
+                    elif self.counts is not None:
+                        numbers[word] = -1
+        return numbers, chars
+
+    def _chars(self, word: str) -> Array:
+        """Return the rows of a word's character n-grams."""
+        if self.char_keys is None:
+            return np.zeros(0, np.int64)
+        hashes = char_hashes(word, *self.char_ngrams)
+        if self.char_buckets is not None:
+            hashes = {(one >> 32) * self.char_buckets >> 32 for one in hashes}
+        keys = np.array(sorted(hashes), np.uint64)
+        place = np.searchsorted(self.char_keys, keys)
+        there = place < len(self.char_keys)
+        there[there] = self.char_keys[place[there]] == keys[there]
+        rows: Array = place[there] + len(self.token_weights)
+        return rows
+
+    def _counted(self, ids: Array, num_words: int) -> tuple[Array, Array]:
+        """Return the distinct ids of a text, and what each weighs by its count."""
+        ids, counts = np.unique(ids, return_counts=True)
+        weights = counts.astype(np.float64)
+        if self.counts == "log":
+            weights = 1 + np.log(weights)
+        elif self.counts == "binary":
+            weights = np.ones(len(ids))
+        if self.mean_length is not None:
+            bound = K1 * (1 - B + B * num_words / self.mean_length)
+            weights = weights * (K1 + 1) / (weights + bound)
+        known = np.where(ids < len(self.token_weights), ids, UNKNOWN_ID)
+        return ids, weights * self.token_weights[known]
 
     def _exact(self, words: list[str]) -> Iterator[Array]:
         """Yield the ids of the 2-grams that begin at each word, of the 3-grams, …; -1 for none."""
@@ -206,6 +274,41 @@ def blocks_of(texts: Iterable[str | None]) -> Iterator[list[str]]:
         characters += len(text)
     if block:
         yield block
+
+
+def flattened(
+    ids: Array, weights: Array, chars: list[tuple[Array, float]], num_rows: int
+) -> tuple[Array, Array]:
+    """Put the rows of character n-grams in the place of ids that stand for unknown words."""
+    known = ids < num_rows
+    rows, parts = [ids[known]], [weights[known]]
+    for i, weight in zip(ids[~known], weights[~known], strict=True):
+        own, share = chars[i - num_rows]
+        rows.append(own)
+        parts.append(np.full(len(own), weight * share))
+    return np.concatenate(rows), np.concatenate(parts)
+
+
+def char_hashes(word: str, shortest: int, longest: int) -> set[int]:
+    """Return the hashes, of 64 bits, of the character n-grams of a word with its ends marked."""
+    if len(word) < 2:
+        return set()
+    numbers = [mix(ord(character) + 1) for character in f"<{word}>"]
+    found = set()
+    for start in range(len(numbers)):
+        rolling = 0
+        for length, number in enumerate(numbers[start : start + longest], start=1):
+            rolling = (rolling * int(MULTIPLIER) + number) % 2**64
+            if length >= shortest:
+                found.add(mix(rolling))
+    return found
+
+
+def mix(number: int) -> int:
+    """Return a number of 64 bits in which each bit depends on every bit: SplitMix64's end."""
+    number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    number = (number ^ number >> 27) * 0x94D049BB133111EB % 2**64
+    return number ^ number >> 31
 
 
 def basic_english(text: str) -> list[str]:

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textcls.arrow import Int32
+from textcls.data.sources import Sources, sources_of
 from textcls.data.tokenizer import OWN, Tokenizer
 from textcls.errors import InputError, visible
 from textcls.model.classifier import Classifier
@@ -45,15 +46,22 @@ class Bag:
     Attributes:
         text: as the tokenizer saw it (:func:`whole`); as long as the original.
         words: in the order of the text.
-        ids: int32 ``[num_tokens]``, rows of the embedding; words and n-grams in the order of
-            :class:`~textcls.data.ngrams.NgramIds`.
-        runs: int32 ``[num_tokens, 2]``: token ``i`` is ``words[runs[i, 0]:runs[i, 1]]``.
+        sources: which entries of the bag come from which tokens.
     """
 
     text: str
     words: tuple[str, ...]
-    ids: Int32
-    runs: Int32
+    sources: Sources
+
+    @property
+    def ids(self) -> Int32:
+        """The rows of the tokens; that of ``<unk>`` for unknown words."""
+        return self.sources.ids
+
+    @property
+    def runs(self) -> Int32:
+        """Which words each token is made of."""
+        return self.sources.runs
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -71,8 +79,7 @@ def bag_of(classifier: Classifier, text: str) -> Bag:
     clean = whole(text)
     encoder = classifier.parts.encoder
     tokens = encoder.tokenizer(pa.chunked_array([pa.array([clean], pa.large_string())]))
-    words = tuple(tokens.to_lists()[0])
-    return Bag(clean, words, encoder.encode_tokens(tokens).indices, encoder.ids.runs(tokens))
+    return Bag(clean, tuple(tokens.to_lists()[0]), sources_of(encoder, tokens))
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,8 @@ class Explanation:
         text: as given.
         tokens: by name, words and n-grams; a hashed n-gram too has the name of its words.
         ids: int32 ``[num_tokens]``, rows of the embedding.
-        unknown: bool ``[num_tokens]``: not in the vocabulary, so that the row of ``<unk>`` counts.
+        unknown: bool ``[num_tokens]``: not in the vocabulary: the row of ``<unk>`` counts, or those
+            of character n-grams, or nothing.
         contributions: float64 ``[num_tokens, num_classes]``.
         bias: float64 ``[num_classes]``.
         logits: float64 ``[num_classes]``, the model's own scores.
@@ -158,12 +166,14 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
     Per pooling, with W_k the linear layer's row of class k and e_t the row of token t:
 
     - mean: ``W_k·e_t / length``; sum: ``W_k·e_t``;
-    - weighted_sum: ``w_t W_k·e_t``, with the token's learned weight;
+    - sqrtn: ``W_k·e_t / √length``; weighted_sum and so on: times the token's learned weight;
     - max: ``W_kd max_d`` of each dimension d goes to the token that has the largest number there
       (the first of equals, as torch chooses);
     - several side by side: the sum over the parts, each with its columns of W.
 
-    Padding contributes nothing and has no part in the length.
+    Where features are counted and weighed, the sums above are over distinct features, with their
+    weights; the tokens that are one feature share its part evenly. What an unknown word adds is the
+    sum over its character n-grams. Padding contributes nothing and has no part in the length.
 
     Args:
         classifier: whose prediction it is.
@@ -186,7 +196,7 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
         tokens=bag.tokens,
         ids=bag.ids,
         unknown=bag.ids == encoder.vocabulary.unknown_id,
-        contributions=contributions_of(classifier.parts.model, bag.ids),
+        contributions=_by_token(classifier.parts.model, bag.sources),
         bias=classifier.parts.model.linear.bias.detach().double().cpu().numpy(),
         logits=logits.numpy(),
         probabilities=probabilities,
@@ -197,6 +207,22 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
         runs=bag.runs,
         mode=classifier.parts.model.embedding.mode,
     )
+
+
+def _by_token(model: EmbeddingBagClassifier, sources: Sources) -> Float64:
+    """Return what each token adds to each class's score, float64 ``[num_tokens, num_classes]``.
+
+    Tokens that have entries in common share what these add, evenly. Character n-grams of an unknown
+    word add up to what the word adds.
+    """
+    encoded, feature = sources.encoded, sources.feature
+    entries = contributions_of(model, encoded.indices, encoded.weights)
+    if encoded.weights is None:
+        return entries
+    by_feature = np.zeros((sources.num_features + 1, entries.shape[1]))
+    np.add.at(by_feature, sources.feature_of_entry, entries)
+    by_feature /= np.maximum(np.bincount(feature, minlength=len(by_feature)), 1)[:, None]
+    return by_feature[feature]
 
 
 def _index(names: Sequence[str], label: str) -> int:

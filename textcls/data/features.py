@@ -1,0 +1,114 @@
+"""The features of texts: counted, weighed, and with unknown words taken apart."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from textcls.arrow import Int32, Int64, offsets_of
+from textcls.data.counting import starts_of
+from textcls.data.token_weights import Float32
+
+
+class Encoded(NamedTuple):
+    """Bags before they have labels.
+
+    Attributes:
+        indices: int32 ``[num_indices]``.
+        offsets: int64 ``[num_texts + 1]``.
+        weights: float32 ``[num_indices]``; None: every entry weighs 1.
+    """
+
+    indices: Int32
+    offsets: Int64
+    weights: Float32 | None = None
+
+
+class Features(NamedTuple):
+    """The features of some texts, text by text.
+
+    Attributes:
+        ids: int32 ``[n]``: rows, or numbers past them for unknown words.
+        counts: int64 ``[n]``.
+        ends: int64 ``[num_texts + 1]``, the offsets of the texts in them.
+        num_words: int64 ``[num_texts]``.
+    """
+
+    ids: Int32
+    counts: Int64
+    ends: Int64
+    num_words: Int64
+
+
+class Unknown(NamedTuple):
+    """The character n-grams of unknown words: ids ``indices[offsets[w]:offsets[w + 1]]``."""
+
+    offsets: Int64
+    indices: Int32
+    lengths: Int64
+
+
+def amounts(counts: Int64, how: str | None) -> Float32:
+    """Return what features weigh by their counts, float32 ``[n]``."""
+    if how == "binary" or how is None:
+        return np.ones(len(counts), np.float32)
+    if how == "count":
+        return counts.astype(np.float32)
+    return (1 + np.log(counts)).astype(np.float32)
+
+
+def count_features(ids: Int32, ends: Int64, num_words: Int64, limit: int) -> Features:
+    """Return the distinct features of each text, ascending, and their counts.
+
+    Args:
+        ids: int32 ``[m]``, below ``limit``, text by text.
+        ends: int64 ``[num_texts + 1]``, the offsets of the texts in them.
+        num_words: int64 ``[num_texts]``.
+        limit: above all ids.
+    """
+    bits = limit.bit_length()
+    keys = np.repeat(np.arange(len(ends) - 1) << bits, np.diff(ends)) | ids
+    keys.sort()
+    starts = starts_of(keys)
+    distinct = (keys[starts] & ((1 << bits) - 1)).astype(np.int32)
+    counts = np.diff(starts, append=len(keys))
+    return Features(distinct, counts, np.searchsorted(starts, ends), num_words)
+
+
+def flattened(
+    features: Features, weights: Float32, unknown: Unknown, num_rows: int, char_weight: float
+) -> tuple[Int32, Float32, Int64]:
+    """Put character n-grams in the place of unknown words.
+
+    Args:
+        features: of texts; ids of ``num_rows`` and on stand for unknown words.
+        weights: of the features.
+        unknown: the n-grams of the words.
+        num_rows: of the embedding.
+        char_weight: what the n-grams of a word weigh together.
+
+    Returns:
+        Ids and weights of entries, and the offsets of the texts in them.
+    """
+    ids, _, ends, _ = features
+    places = np.flatnonzero(ids >= num_rows)
+    word = ids[places] - num_rows
+    per_word = unknown.lengths[word]
+    starts = offsets_of(num_entries(ids, unknown, num_rows))
+    flat, flat_weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
+    flat[starts[:-1]], flat_weights[starts[:-1]] = ids, weights
+    # Of the unknown words alone: where their n-grams stand in the bags, and in what is known.
+    within = np.arange(per_word.sum()) - np.repeat(np.cumsum(per_word) - per_word, per_word)
+    at = np.repeat(starts[places], per_word) + within
+    flat[at] = unknown.indices[np.repeat(unknown.offsets[word], per_word) + within]
+    flat_weights[at] = np.repeat(weights[places] * char_weight / np.sqrt(per_word), per_word)
+    return flat, flat_weights, starts[ends]
+
+
+def num_entries(ids: Int32, unknown: Unknown, num_rows: int) -> Int64:
+    """Return how many entries each feature comes to, int64 ``[len(ids)]``."""
+    places = np.flatnonzero(ids >= num_rows)
+    entries = np.ones(len(ids), np.int64)
+    entries[places] = unknown.lengths[ids[places] - num_rows]
+    return entries

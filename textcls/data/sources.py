@@ -1,0 +1,67 @@
+"""Where the entries of one text's bag come from, for explanations."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from textcls.arrow import Int32, Int64
+from textcls.data.encoder import TextEncoder
+from textcls.data.features import Encoded, num_entries
+from textcls.data.tokens import Tokens
+
+
+class Sources(NamedTuple):
+    """The occurrences of a text's features, and the entries of its bag.
+
+    An occurrence is a word or a word n-gram where it stands. All those of a feature have the
+    entries of the feature in common: one, or for an unknown word one for each character n-gram.
+
+    Attributes:
+        encoded: the bag.
+        ids: int32 ``[num_occurrences]``, rows of the embedding, 0 for unknown words.
+        runs: int32 ``[num_occurrences, 2]``: occurrence ``i`` is of the words ``runs[i, 0]`` up to,
+            without it, ``runs[i, 1]``.
+        feature: int64 ``[num_occurrences]``: the feature of each; that of what has no entry is
+            ``num_features``.
+        feature_of_entry: int64 ``[num_entries]``, ascending.
+        num_features: that have entries.
+    """
+
+    encoded: Encoded
+    ids: Int32
+    runs: Int32
+    feature: Int64
+    feature_of_entry: Int64
+    num_features: int
+
+
+def sources_of(encoder: TextEncoder, tokens: Tokens) -> Sources:
+    """Return the sources of a single text's bag."""
+    encoded, runs = encoder.encode_tokens(tokens), encoder.ids.runs(tokens)
+    if not encoder.has_weights:
+        each = np.arange(len(runs))
+        return Sources(encoded, encoded.indices, runs, each, each, len(each))
+    words, unknown = encoder.numbered(tokens.dictionary)
+    nothing = encoder.num_embeddings + len(words)
+    words = np.where(words < 0, np.int32(nothing), words)
+    found = [ids for ids, _, _ in encoder.ids.pieces(tokens, words)]
+    numbers = np.concatenate([np.zeros(0, np.int32), *found])
+    if encoder.config.counts is None:
+        features, feature = numbers, np.arange(len(numbers))
+    else:
+        features = np.unique(numbers[numbers != nothing])
+        feature = np.searchsorted(features, numbers)
+    entries = np.ones(len(features), np.int64)
+    if unknown is not None:
+        entries = num_entries(features, unknown, encoder.num_embeddings)
+    known = numbers < encoder.num_embeddings
+    return Sources(
+        encoded,
+        np.where(known, numbers, encoder.vocabulary.unknown_id).astype(np.int32),
+        runs,
+        feature,
+        np.repeat(np.arange(len(features)), entries),
+        len(features),
+    )
