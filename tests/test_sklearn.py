@@ -98,9 +98,25 @@ def test_every_parameter_reaches_the_model() -> None:
     assert (tokenizer.ngrams, tokenizer.min_freq, tokenizer.max_tokens) == (3, 2, 2)
     assert "film" not in parts.encoder.vocabulary.tokens.to_pylist()  # each text's third word
     assert given.n_iter_ == 3
+    weighed = TextClassifier(
+        "sqrtn", counts="log", token_weights="log_count_ratio", char_ngrams=(2, 4), char_weight=0.5,
+        ngrams=2, ngram_weight=0.7, initial_accumulator_value=1e-4, epochs=2,
+    ).fit(TEXTS, LABELS)  # fmt: skip
+    tokenizer = weighed.classifier_.parts.encoder.config
+    assert (tokenizer.char_ngrams, tokenizer.char_weight) == ((2, 4), 0.5)
+    assert (tokenizer.counts, tokenizer.token_weights, tokenizer.ngram_weight) == (
+        "log", "log_count_ratio", 0.7
+    )  # fmt: skip
+    assert weighed.predict_proba(TEXTS).shape == (len(TEXTS), 2)
 
     usual = fitted().predict_proba(TEXTS)
-    for change in ({"lr": 0.1}, {"epochs": 4}, {"batch_size": 5}, {"dropout": 0.5}):
+    for change in (
+        {"lr": 0.1},
+        {"epochs": 4},
+        {"batch_size": 5},
+        {"dropout": 0.5},
+        {"initial_accumulator_value": 0.1},
+    ):
         assert not np.array_equal(fitted(**change).predict_proba(TEXTS), usual)
 
 

@@ -103,7 +103,11 @@ def test_rows_beyond_the_budget_are_left_out_but_not_those_of_the_texts(
 def test_where_the_page_cannot_split_texts_it_has_those_that_were_given() -> None:
     hashed = make_classifier("mean", ngrams=2, buckets=1000)
     pieces = make_classifier("max", name="bpe", vocab_size=60)
+    weighed = make_classifier("sqrtn", ngrams=2, counts="log", token_weights="idf")
+    chars = make_classifier("sum", counts="count", char_ngrams=(2, 3), min_freq=2)
     for name, classifier, why in (
+        ("w", weighed, "the model w weighs features"),
+        ("c", chars, "the model c has character n-grams"),
         ("h", hashed, "the model h has hashed n-grams"),
         ("p", pieces, "the model p has another tokenizer (bpe)"),
     ):
@@ -115,7 +119,13 @@ def test_where_the_page_cannot_split_texts_it_has_those_that_were_given() -> Non
         table = classifier.parts.model.embedding.weight.double().numpy()
         rows = dict(zip(model["more"], floats(model["rows"]).reshape(-1, 4), strict=True))
         for text, bag in zip(TEXTS, model["given"], strict=True):
-            assert bag["ids"] == bag_of(classifier, text).ids.tolist()
+            own = classifier.bags([text])
+            assert bag["ids"] == own.indices.tolist()
+            assert bag["weights"] == (None if own.weights is None else own.weights.tolist())
+            of_words = [" ".join(bag["words"][start:stop]) for start, stop in bag["runs"]]
+            for i, (name, words) in enumerate(zip(bag["names"], of_words, strict=True)):
+                is_char = bag["ids"][i] >= classifier.parts.encoder.num_features
+                assert name in f"<{words}>" if is_char else name == words
             for i in bag["ids"]:
                 np.testing.assert_array_equal(rows[i], table[i])
         assert len(rows) < len(table)

@@ -83,9 +83,19 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ngrams: longest word n-gram, 1 (words alone) to 5.
         min_freq: tokens and n-grams that stand fewer times in ``X`` are left out.
         buckets: rows for all n-grams of 2 words and more, hashed; None: one row each.
+        counts: ``count``, ``log`` or ``binary``: each distinct token of a text counts once, by its
+            count, 1 + log(count), or 1; None: as often as it stands there.
+        token_weights: fixed weights of tokens and n-grams from ``X``: ``idf``, ``log_count_ratio``
+            or ``bm25``, with ``counts`` only; None: all weigh 1.
+        ngram_weight: what an n-gram weighs beside a word, with ``counts`` only.
+        char_ngrams: shortest and longest character n-gram of each word, such as ``(2, 5)``; None:
+            words have vectors of their own alone.
+        char_weight: what a word's character n-grams weigh together, beside its own vector.
         max_tokens: texts are cut after so many tokens, in predicting as well; None: they are not.
         dropout: share of the pooled vector that is zeroed while training.
         lr: Adagrad's learning rate at its start; it falls to zero in a straight line.
+        initial_accumulator_value: Adagrad's: 0 makes the first step of every number as large as
+            ``lr``; 1e-4, say, makes those of rare tokens as small as their gradients.
         epochs: passes over ``X``.
         batch_size: texts a step.
         class_weight: weights of the classes in the loss, by label (1 where not named), or
@@ -113,9 +123,15 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ngrams: int | Literal["auto"] = 1,
         min_freq: int = 1,
         buckets: int | None = None,
+        counts: Literal["count", "log", "binary"] | None = None,
+        token_weights: Literal["idf", "log_count_ratio", "bm25"] | None = None,
+        ngram_weight: float = 1.0,
+        char_ngrams: tuple[int, int] | None = None,
+        char_weight: float = 1.0,
         max_tokens: int | None = None,
         dropout: float | Literal["auto"] = 0.5,
         lr: float | Literal["auto"] = 0.3,
+        initial_accumulator_value: float = 0.0,
         epochs: int | Literal["auto"] = 5,
         batch_size: int | Literal["auto"] = 256,
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
@@ -126,9 +142,15 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.ngrams = ngrams
         self.min_freq = min_freq
         self.buckets = buckets
+        self.counts = counts
+        self.token_weights = token_weights
+        self.ngram_weight = ngram_weight
+        self.char_ngrams = char_ngrams
+        self.char_weight = char_weight
         self.max_tokens = max_tokens
         self.dropout = dropout
         self.lr = lr
+        self.initial_accumulator_value = initial_accumulator_value
         self.epochs = epochs
         self.batch_size = batch_size
         self.class_weight = class_weight
@@ -216,10 +238,22 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         values = {
             "tokenizer": group(
-                "ngrams", "min_freq", "buckets", "max_tokens", name="basic_english", max_size=None
+                "ngrams",
+                "min_freq",
+                "buckets",
+                "counts",
+                "token_weights",
+                "ngram_weight",
+                "char_ngrams",
+                "char_weight",
+                "max_tokens",
+                name="basic_english",
+                max_size=None,
             ),
             "model": group("mode", "dim", "dropout"),
-            "optimizer": group("lr", name="adagrad", weight_decay=0.0, rows="auto"),
+            "optimizer": group(
+                "lr", "initial_accumulator_value", name="adagrad", weight_decay=0.0, rows="auto"
+            ),
             "schedule": group(name="linear", warmup=0.0),
             "trainer": group(
                 "epochs",

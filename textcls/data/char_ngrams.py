@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of
+from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of, strings
 from textcls.corpus.splits import bytes_of
 from textcls.data.counting import KeyCounter, UInt64, runs_of
 
@@ -100,8 +100,32 @@ class CharNgrams:
             places.append(place.astype(np.int32))
         return offsets_of(lengths), np.concatenate(places)
 
+    def names(self, word: str) -> dict[int, str]:
+        """Return the n-grams of a word that have a row, by their positions in ``keys``.
+
+        Those that share a bucket are named together.
+        """
+        names: dict[int, list[str]] = {}
+        marked = f"<{word}>"
+        lengths = np.array([len(word)])
+        hashes, _ = _hashes(strings([word]), lengths, *self.lengths)
+        texts = (
+            marked[start : start + length]
+            for length in range(self.lengths[0], self.lengths[1] + 1)
+            for start in range(len(marked) - length + 1)
+        )
+        for text, place in zip(texts, self._positions(self._keys(hashes)).tolist(), strict=False):
+            if place >= 0 and text not in names.setdefault(place, []):
+                names[place].append(text)
+        return {place: " or ".join(together) for place, together in names.items()}
+
+    def _keys(self, hashes: UInt64) -> UInt64:
+        if self.buckets is None:
+            return hashes
+        return ((hashes >> _HALF) * np.uint64(self.buckets)) >> _HALF
+
     def _positions(self, keys: UInt64) -> Int64:
-        """Return where distinct keys stand among those with a row, int64; -1 for none."""
+        """Return where keys stand among those with a row, int64; -1 for none."""
         if len(keys) > FEW:
             found = pc.index_in(
                 integers(keys.view(np.int64)), value_set=integers(self.keys.view(np.int64))
@@ -127,9 +151,7 @@ class CharNgrams:
             stop = max(int(np.searchsorted(ends, before + PIECE, side="right")), start + 1)
             piece = words.slice(start, stop - start)
             hashes, word = _hashes(piece, lengths[start:stop], *self.lengths)
-            if self.buckets is not None:
-                hashes = ((hashes >> _HALF) * np.uint64(self.buckets)) >> _HALF
-            encoded = integers(hashes.view(np.int64)).dictionary_encode()
+            encoded = integers(self._keys(hashes).view(np.int64)).dictionary_encode()
             keys = as_numpy(encoded.dictionary).view(np.uint64)
             yield start, stop, keys, word, as_numpy(encoded.indices).astype(np.int64)
             start = stop

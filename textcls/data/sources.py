@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,37 @@ class Sources(NamedTuple):
     feature: Int64
     feature_of_entry: Int64
     num_features: int
+
+
+class Entries(NamedTuple):
+    """The entries of a bag.
+
+    Attributes:
+        names: of words and n-grams; a character n-gram's is its text, ends of words marked.
+        runs: int32 ``[num_entries, 2]``, of which words each is, or is a part.
+    """
+
+    names: tuple[str, ...]
+    runs: Int32
+
+
+def entries_of(encoder: TextEncoder, words: Sequence[str], sources: Sources) -> Entries:
+    """Return the entries of a single text's bag by name, each where its feature first stands.
+
+    Args:
+        encoder: that made the bag.
+        words: of the text.
+        sources: of the bag.
+    """
+    _, first = np.unique(sources.feature, return_index=True)
+    runs = sources.runs[first[sources.feature_of_entry]]
+    names, chars = [], encoder.chars
+    for i, (start, stop) in zip(sources.encoded.indices.tolist(), runs.tolist(), strict=True):
+        if chars is not None and i >= encoder.num_features:
+            names.append(chars.names(words[start])[i - encoder.num_features])
+        else:
+            names.append(" ".join(words[start:stop]))
+    return Entries(tuple(names), runs)
 
 
 def sources_of(encoder: TextEncoder, tokens: Tokens) -> Sources:

@@ -22,6 +22,7 @@ from textcls import __version__
 from textcls.arrow import strings
 from textcls.config import TokenizerConfig
 from textcls.data.scripts import PATTERN
+from textcls.data.sources import entries_of
 from textcls.data.tokenizer import OWN
 from textcls.data.vocabulary import Vocabulary
 from textcls.model.classifier import Classifier
@@ -86,6 +87,10 @@ class _Model:
             return f"the model {self.name} has another tokenizer ({name}) than the page's own"
         if self.tokenizer.buckets is not None:
             return f"the model {self.name} has hashed n-grams, which the page cannot compute"
+        if self.tokenizer.char_ngrams is not None:
+            return f"the model {self.name} has character n-grams, which the page cannot compute"
+        if self.tokenizer.counts is not None:
+            return f"the model {self.name} weighs features, which the page cannot compute"
         return None
 
 
@@ -94,7 +99,7 @@ def render_steps(models: Sequence[tuple[str, Classifier]], texts: Sequence[str])
 
     It has the models' own rows: all of them where they fit into ``ROWS_BUDGET``, else those of the
     most frequent tokens and of the given texts. Where a model's tokens cannot be computed in a
-    browser (hashed n-grams, other tokenizers than ``basic_english`` and ``basic``), the page shows
+    browser (weights, hashed and character n-grams, tokenizers of other packages), the page shows
     the given texts only.
 
     Args:
@@ -154,7 +159,10 @@ def _data(models: Sequence[_Model], texts: Sequence[str]) -> dict[str, Any]:
         [bag_of(model.classifier, text) for text in texts] if model.classifier else []
         for model in models
     ]
-    needed = [np.unique(np.concatenate([bag.ids for bag in row])) if row else () for row in bags]
+    needed = [
+        np.unique(np.concatenate([bag.sources.encoded.indices for bag in row])) if row else ()
+        for row in bags
+    ]
     kept = [0 for _ in models] if reasons else _rows_kept(models, [len(ids) for ids in needed])
     vocabularies: list[pa.Array] = []
     described = []
@@ -162,7 +170,7 @@ def _data(models: Sequence[_Model], texts: Sequence[str]) -> dict[str, Any]:
         more = [int(i) for i in ids if i >= first]
         described.append(_describe(model, first, more))
         if reasons:
-            described[-1]["given"] = [_given(bag) for bag in row]
+            described[-1]["given"] = [_given(model, bag) for bag in row]
             continue
         same = [i for i, other in enumerate(vocabularies) if other.equals(model.vocabulary)]
         described[-1]["vocabulary"] = same[0] if same else len(vocabularies)
@@ -219,8 +227,17 @@ def _describe(model: _Model, first: int, more: list[int]) -> dict[str, Any]:
     }
 
 
-def _given(bag: Bag) -> dict[str, Any]:
-    return {"words": bag.words, "ids": bag.ids.tolist(), "runs": bag.runs.tolist()}
+def _given(model: _Model, bag: Bag) -> dict[str, Any]:
+    assert model.classifier is not None
+    names, runs = entries_of(model.classifier.parts.encoder, bag.words, bag.sources)
+    indices, _, weights = bag.sources.encoded
+    return {
+        "words": bag.words,
+        "ids": indices.tolist(),
+        "runs": runs.tolist(),
+        "names": names,
+        "weights": None if weights is None else weights.tolist(),
+    }
 
 
 def _base64(numbers: Float32) -> str:
