@@ -35,6 +35,9 @@ Mode = Literal[
 # backslash, or not at all.
 Quoting = Literal["double", "backslash", "none"]
 Monitor = Literal["loss", "accuracy", "macro_f1"]
+# What a feature weighs by its count in a document, and beside other features.
+Counts = Literal["count", "log", "binary", "auto"]
+TokenWeights = Literal["idf", "log_count_ratio", "idf_log_count_ratio", "bm25", "auto"]
 # What of a configuration does not change what a run comes to.
 CIRCUMSTANCES = (
     "cache_dir", "cache_size", "trainer.device", "trainer.num_threads", "trainer.profile",
@@ -176,16 +179,17 @@ class TokenizerConfig:
     vocab_size: Annotated[int, Field(ge=1, le=10_000_000)] = 30_000
     file: str | None = None
     # With defaults that give the bags of configurations without them.
-    char_ngrams: tuple[CharLength, CharLength] | None = None
+    char_ngrams: Annotated[tuple[CharLength, CharLength] | None, Auto] = None
     char_min_freq: PositiveInt = 2
     char_buckets: Annotated[int, Field(ge=1, le=2**30)] | None = None
     char_weight: Weight = 1.0
-    counts: Literal["count", "log", "binary"] | None = None
-    token_weights: Literal["idf", "log_count_ratio", "bm25"] | None = None
+    counts: Counts | None = None
+    token_weights: TokenWeights | None = None
     ngram_weight: Weight = 1.0
 
     def __post_init__(self) -> None:
-        if self.char_ngrams is not None and self.char_ngrams[0] > self.char_ngrams[1]:
+        lengths = None if is_auto(self.char_ngrams) else self.char_ngrams
+        if lengths is not None and lengths[0] > lengths[1]:
             raise ValueError(
                 "tokenizer.char_ngrams is the shortest and the longest, as in "
                 "tokenizer.char_ngrams=[2,5]"
@@ -196,7 +200,8 @@ class TokenizerConfig:
                 "or tokenizer.char_buckets=null"
             )
         for key, neutral in (("token_weights", None), ("ngram_weight", 1.0)):
-            if self.counts is None and getattr(self, key) != neutral:
+            value = getattr(self, key)
+            if self.counts is None and value != neutral and not is_auto(value):
                 raise ValueError(
                     f"tokenizer.{key} weighs distinct features: set tokenizer.counts=log"
                 )

@@ -286,12 +286,17 @@ class TextEncoder:
 
     def _learn_weights(self, tokens: Tokens, labels: Int64 | None) -> Float32:
         words, _ = self.numbered(tokens.dictionary)
-        rows, num_texts = self.num_features, len(tokens.offsets) - 1
-        if self.config.token_weights != "log_count_ratio":
-            documents = np.zeros(rows, np.int64)
-            for features in self._features(tokens, words):
-                documents += np.bincount(features.ids, minlength=rows)
-            return idf(documents, num_texts)
+        if self.config.token_weights == "log_count_ratio":
+            return self._log_count_ratio(tokens, words, labels)
+        documents = np.zeros(self.num_features, np.int64)
+        for features in self._features(tokens, words):
+            documents += np.bincount(features.ids, minlength=self.num_features)
+        weights = idf(documents, len(tokens.offsets) - 1)
+        if self.config.token_weights == "idf_log_count_ratio":
+            weights *= self._log_count_ratio(tokens, words, labels)
+        return weights
+
+    def _log_count_ratio(self, tokens: Tokens, words: Int32, labels: Int64 | None) -> Float32:
         if labels is None:
             raise ValueError("log_count_ratio learns from the labels of the train split")
         pairs, classes, start = KeyCounter(), int(labels.max(initial=0)) + 1, 0
@@ -301,7 +306,7 @@ class TextEncoder:
             keys, counts = runs_of(features.ids * classes + label)
             pairs.add(keys.view(np.uint64), counts)
             start += len(own)
-        return log_count_ratio(pairs, rows, classes, len(self.vocabulary.specials))
+        return log_count_ratio(pairs, self.num_features, classes, len(self.vocabulary.specials))
 
     # --- keeping -----------------------------------------------------------------------------
 

@@ -43,8 +43,8 @@ def log_count_ratio(
         pairs: how many texts have each pair of feature and class, by ``v * num_classes + c``.
         num_rows: features.
         num_classes: classes; of a single one every feature weighs 1.
-        num_specials: so many rows at the beginning are no features: they weigh what a feature
-            weighs that no text has.
+        num_specials: so many rows at the beginning are no features: they weigh what features that
+            a single text has weigh on average, since words that train lacks are as rare as these.
     """
     if num_classes == 1:
         return np.ones(num_rows, np.float32)
@@ -65,6 +65,9 @@ def log_count_ratio(
         rest = n.sum(1, keepdims=True) - n
         ratio = np.log(n / total) - np.log(rest / total_rest)
         weights[start:stop] = np.sqrt((ratio**2).mean(1))
+    of_one_text = np.bincount(row, counts, num_rows) == 1
+    if of_one_text.any():
+        weights[:num_specials] = weights[of_one_text].mean()
     return weights
 
 
