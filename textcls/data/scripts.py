@@ -10,6 +10,13 @@ All is written in characters, not in escapes of a regular expression, so that Py
 from __future__ import annotations
 
 import re
+import sys
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from textcls.arrow import Int64
 
 # What stands between the brackets of a character class.
 SCRIPTS = (
@@ -46,9 +53,41 @@ MARKS = (
 # One token: a character and its marks. Splitting a text by it keeps the tokens too.
 PATTERN = f"([{SCRIPTS}{PUNCTUATION}][{MARKS}]*)"
 _TOKEN = re.compile(PATTERN)
+_BASE, _MARK = 1, 2
 
 
 def set_apart(text: str) -> str:
     """Return a text with spaces around each token of such a script, and of its punctuation."""
     # A split and a join are several times as fast as a substitution.
     return text if text.isascii() else " ".join(_TOKEN.split(text))
+
+
+def borders(text: str) -> Int64:
+    """Return before which characters :func:`set_apart` puts spaces, int64 ``[num_borders]``.
+
+    There is none before the first character, nor at the end. For many texts at once: ten times as
+    fast as the regular expression.
+    """
+    codes = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), "<u4")
+    kind = _kinds()[codes]
+    is_base = (kind & _BASE).astype(bool)
+    if not is_base.any():
+        return np.zeros(0, np.int64)
+    is_mark = (kind & _MARK).astype(bool)
+    # Within a token is what has nothing but marks between the last base and itself.
+    places = np.arange(len(codes))
+    last_base = np.maximum.accumulate(np.where(is_base, places, -1))
+    last_other = np.maximum.accumulate(np.where(is_mark, -1, places))
+    within = (last_base >= last_other) & (last_base >= 0)
+    goes_on = is_mark[1:] & within[:-1]
+    return np.flatnonzero((within[1:] | within[:-1]) & ~goes_on) + 1
+
+
+@cache
+def _kinds() -> npt.NDArray[np.uint8]:
+    """Return what each code point is: a bit for what begins a token, one for a mark."""
+    kinds = np.zeros(sys.maxunicode + 1, np.uint8)
+    for bit, ranges in ((_BASE, SCRIPTS + PUNCTUATION), (_MARK, MARKS)):
+        for first, last in re.findall("(.)(?:-(.))?", ranges):
+            kinds[ord(first) : ord(last or first) + 1] |= bit
+    return kinds

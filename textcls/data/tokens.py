@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from textcls.arrow import Int32, Int64, as_numpy, booleans, large_strings, offsets_of, strings
-from textcls.data.scripts import set_apart
+from textcls.data.scripts import borders, set_apart
 
 # Small enough that a block's arrays stay in the processor's cache, and that the allocator keeps
 # their memory rather than ask the kernel anew; large enough that the fixed cost of some forty NumPy
@@ -292,9 +292,14 @@ def _lower(rows: pa.BinaryArray, unspaced: bool) -> pa.BinaryArray:
     one row from the next.
     """
     text = _joined(rows).decode(errors="surrogateescape").lower()
-    if unspaced:
-        text = set_apart(text)
     data = np.frombuffer(text.encode(errors="surrogateescape"), np.uint8).copy()
+    if unspaced and len(places := borders(text)):
+        firsts = np.flatnonzero((data & 0xC0) != 0x80)  # the first byte of each character
+        kept = np.ones(len(data) + len(places), bool)
+        kept[firsts[places] + np.arange(len(places))] = False
+        spaced = np.full(len(kept), ord(" "), np.uint8)
+        spaced[kept] = data
+        data = spaced
     for places in _wide_spaces(data):
         data[places] = ord("\t")
     ends = np.flatnonzero(data == _END[0])
