@@ -166,17 +166,21 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 
 def _ranks(figures: Figures, column: Column, systems: Sequence[str]) -> list[str]:
-    """Return the row of mean ranks, over the data sets that all of these systems have."""
-    complete: list[Floats] = []
-    for one in figures.sets:
-        means = [figures.mean(column, one, system) for system in systems]
-        if None not in means:
-            complete.append(np.array(means, np.float64))
-    name = f"mean rank on {len(complete)}"
-    if not complete:
-        return [name, *("–" for _ in systems)]
-    found = ranks(complete, bool(column.descending))
-    return [name, *(f"{rank:.1f}" for rank in found)]
+    """Return the row of mean ranks over the data sets that all of these systems have.
+
+    A system that has less than half of the data sets is left out, so that the others keep theirs.
+    """
+    means = {
+        system: [figures.mean(column, one, system) for one in figures.sets] for system in systems
+    }
+    ranked = [system for system in systems if 2 * means[system].count(None) <= len(figures.sets)]
+    rows = zip(*(means[system] for system in ranked), strict=True)
+    complete: list[Floats] = [np.array(row, np.float64) for row in rows if None not in row]
+    found = dict.fromkeys(systems, "–")
+    if complete:
+        mean_ranks = ranks(complete, bool(column.descending))
+        found |= {system: f"{r:.1f}" for system, r in zip(ranked, mean_ranks, strict=True)}
+    return [f"mean rank on {len(complete)}", *found.values()]
 
 
 def ahead(figures: Figures, column: Column) -> str:
