@@ -179,6 +179,7 @@ class TokenizerConfig:
     vocab_size: Annotated[int, Field(ge=1, le=10_000_000)] = 30_000
     file: str | None = None
     # With defaults that give the bags of configurations without them.
+    ngram_min_freq: Annotated[PositiveInt, Auto] = 1
     char_ngrams: Annotated[tuple[CharLength, CharLength] | None, Auto] = None
     char_min_freq: PositiveInt = 2
     char_buckets: Annotated[int, Field(ge=1, le=2**30)] | None = None

@@ -66,6 +66,8 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
         # Pairs of words tell what single ones do not ("not good"). Where a word is a character, a
         # real word is up to four of them.
         "tokenizer.ngrams": 4 if facts.unspaced > 0.3 else 2,
+        # What a large corpus has once says little, and is most of its n-grams.
+        "tokenizer.ngram_min_freq": 1 if documents * facts.mean_words < 500_000 else 2,
         "tokenizer.char_ngrams": (2, 5) if in_parts else None,
         "tokenizer.counts": "binary" if few_classes else "log",
         "tokenizer.token_weights": "idf_log_count_ratio" if few_classes else "idf",

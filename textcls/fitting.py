@@ -237,7 +237,8 @@ def choose_epochs(monitor: Monitor, progress: Progress, logits: Tensor, labels: 
 
     The last epoch of a schedule that ends at zero is mostly the best one, and which epoch a small
     validation split finds best is partly chance: so the whole schedule is kept, unless the best
-    epoch is better by more than one standard error.
+    epoch is better by more than two standard errors: it is the best of several, each measured with
+    an error.
 
     Args:
         monitor: the metric that decides.
@@ -248,7 +249,7 @@ def choose_epochs(monitor: Monitor, progress: Progress, logits: Tensor, labels: 
     last = metrics_of_logits(logits, labels, tuple(map(str, range(logits.shape[1]))))[monitor]
     best = last if progress.best_value is None else progress.best_value
     error = standard_error(monitor, last, logits, labels)
-    chosen = progress.best_epoch if abs(best - last) > error else progress.epoch
+    chosen = progress.best_epoch if abs(best - last) > 2 * error else progress.epoch
     log.info(
         "trained on train in %.2f s; validation %s %.4f in the last epoch, %.4f in epoch %d, "
         "standard error %.4f: %d epochs",

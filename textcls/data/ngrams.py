@@ -49,7 +49,8 @@ def build_vocabulary(tokens: Tokens, config: TokenizerConfig) -> tuple[Vocabular
         if config.buckets is None:
             return vocabulary, []
         return vocabulary, [describe_load(tokens, config.ngrams, config.buckets)]
-    names, counts, distinct = count_ngrams(tokens, config.ngrams, config.min_freq)
+    often = max(config.min_freq, config.ngram_min_freq)
+    names, counts, distinct = count_ngrams(tokens, config.ngrams, often)
     vocabulary = Vocabulary.build(tokens, config.min_freq, config.max_size, more=(names, counts))
     kept = pc.sum(pc.match_substring(vocabulary.tokens, " ")).as_py()
     which = " (past 2 words: where their beginning is kept)" if config.ngrams > 2 else ""
