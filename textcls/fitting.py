@@ -65,6 +65,7 @@ def train(
     config: Config,
     prepared: Prepared,
     joined: Callable[[], Prepared],
+    keep: Callable[[EmbeddingBagClassifier], None],
     folder: Path,
     device: torch.device,
     tracker: Tracker,
@@ -87,6 +88,7 @@ def train(
         config: of the run.
         prepared: its corpus.
         joined: returns the corpus with the rows of validation in train.
+        keep: is given the first model whenever it is the best so far.
         folder: of the run.
         device: to train on.
         tracker: of the run.
@@ -96,7 +98,7 @@ def train(
     """
     trainings = _Trainings(config, folder / "checkpoints", device, tracker)
     options, held = config.trainer, prepared.validation
-    first = trainings.fit(0, prepared, held)
+    first = trainings.fit(0, prepared, held, keep=keep)
     fitted_on = {"train": len(prepared.train), "validation": 0}
     if refits(config):
         logits = logits_of(first.model.composed(), held)
@@ -189,7 +191,12 @@ class _Trainings:
         self.done: list[Progress] = []
 
     def fit(
-        self, number: int, prepared: Prepared, validation: Bags | None, epochs: int | None = None
+        self,
+        number: int,
+        prepared: Prepared,
+        validation: Bags | None,
+        epochs: int | None = None,
+        keep: Callable[[EmbeddingBagClassifier], None] | None = None,
     ) -> _Training:
         """Train a model.
 
@@ -198,6 +205,7 @@ class _Trainings:
             prepared: the corpus.
             validation: to measure on; None: nothing is measured.
             epochs: of the whole schedule; None: as configured.
+            keep: is given the model whenever it is the best so far.
         """
         seed = (self.config.seed + number) % 2**63
         options = self.config.trainer
@@ -215,6 +223,8 @@ class _Trainings:
         def save_best() -> None:
             if validation is not None:
                 save_weights(model, best)
+            if keep is not None:
+                keep(model.composed())
 
         tracker = self.tracker.beside(name) if name else contextlib.nullcontext(self.tracker)
         with tracker as its:

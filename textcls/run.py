@@ -30,7 +30,8 @@ from textcls.errors import (
 )
 from textcls.files import DATA, FAILED, FINISHED, write_whole
 from textcls.fitting import build, refits, train
-from textcls.model.folder import ModelParts, save_model
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.folder import WEIGHTS, ModelParts, save_model, save_weights
 from textcls.pooling import Pooling
 from textcls.report.confusion import headline
 from textcls.report.data import as_markdown, log_lines
@@ -215,18 +216,17 @@ def _phases(
         prepare_seconds += time.perf_counter() - began
         return whole
 
+    def keep(model: EmbeddingBagClassifier) -> None:
+        """Have a model that can be used in the folder from the first epoch on."""
+        if (folder / "model" / WEIGHTS).exists():
+            save_weights(model, folder / "model" / WEIGHTS, synced=False)
+        else:
+            save_model(_parts(config, prepared, model), folder / "model")
+
     with Tracker(folder, console, config.trainer.monitor, config.trainer.profile) as tracker:
         tracker.say("data", report)
-        trained = train(config, prepared, joined, folder, device, tracker)
-        parts = ModelParts(
-            trained.model,
-            trained.prepared.encoder,
-            trained.prepared.label_names,
-            reading=dataclasses.replace(
-                config.data.reading, text=prepared.text_columns, label=prepared.label_column
-            ),
-            temperature=trained.temperature,
-        )
+        trained = train(config, prepared, joined, keep, folder, device, tracker)
+        parts = _parts(config, trained.prepared, trained.model, trained.temperature)
         save_model(parts, folder / "model")
 
         # Test: once, at the end.
@@ -245,6 +245,20 @@ def _phases(
             soft_wrap=True,
         )
     return metrics
+
+
+def _parts(
+    config: Config,
+    prepared: Prepared,
+    model: EmbeddingBagClassifier,
+    temperature: float | None = None,
+) -> ModelParts:
+    reading = dataclasses.replace(
+        config.data.reading, text=prepared.text_columns, label=prepared.label_column
+    )
+    return ModelParts(
+        model, prepared.encoder, prepared.label_names, reading=reading, temperature=temperature
+    )
 
 
 def corpus(config: Config, joined: bool = False) -> Prepared:

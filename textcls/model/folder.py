@@ -116,9 +116,9 @@ def save_model(parts: ModelParts, folder: Path) -> None:
         _save(state, scratch / WEIGHTS, synced=False)  # the whole folder is
 
 
-def save_weights(model: EmbeddingBagClassifier, path: Path) -> None:
-    """Write the weights alone, whole or not at all."""
-    _save(model.state_dict(), path, synced=True)
+def save_weights(model: EmbeddingBagClassifier, path: Path, synced: bool = True) -> None:
+    """Write the weights alone, whole or not at all; ``synced``: see ``whole_file``."""
+    _save(model.state_dict(), path, synced)
 
 
 def _save(state: Mapping[str, Tensor], path: Path, synced: bool) -> None:
