@@ -47,10 +47,12 @@ def shared(path: str) -> Path:
 
 
 def make_config(*overrides: str) -> Config:
-    """Compose a configuration as the command line would."""
+    """Compose a configuration as the command line would, of a plain bag of words unless said."""
     GlobalHydra.instance().clear()
+    named = any(override.startswith("experiment=") for override in overrides)
     with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
-        return to_config(compose("config", overrides=list(overrides)))
+        base = [] if named else ["experiment=plain"]
+        return to_config(compose("config", overrides=[*base, *overrides]))
 
 
 def with_options(config: Config, group: str, **changes: Any) -> Config:
