@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from textcls.config import TokenizerConfig
@@ -19,6 +21,9 @@ from textcls.data import char_ngrams as char_module
 from textcls.data import ngrams as ngrams_module
 from textcls.data.char_ngrams import CharNgrams
 from textcls.data.encoder import TextEncoder
+from textcls.errors import InputError
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.folder import ModelParts, load_model, save_model
 
 TRAIN = [
     "a film, a good film", "not a good film at all", "dull dull dull", "", "good and not dull",
@@ -106,9 +111,9 @@ def test_log_count_ratios_are_those_of_the_formula(buckets: int | None) -> None:
         q = sum(has[other == LABELS].sum(0) + 1 for other in {0, 1, 2} - {label})
         assert isinstance(q, np.ndarray)
         ratios.append(np.log(p / p.sum()) - np.log(q / q.sum()))
-        unseen = np.log(1 / p.sum()) - np.log(2 / q.sum())
-        ratios[-1] = np.append([unseen, unseen], ratios[-1])
+        ratios[-1] = np.append([0, 0], ratios[-1])
     expected = np.sqrt((np.stack(ratios) ** 2).mean(0))
+    expected[:2] = expected[2:][has.sum(0) == 1].mean()  # as words of a single text weigh
     assert encoder.token_weights is not None
     np.testing.assert_allclose(encoder.token_weights, expected, rtol=1e-5)
 
@@ -259,3 +264,32 @@ def test_an_encoder_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_options_that_say_nothing_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         config(**options)
+
+
+def test_model_folders_keep_the_encoder_and_older_ones_stay_readable(tmp_path: Path) -> None:
+    for i, how in enumerate((EVERYTHING, config(ngrams=2))):
+        encoder = TextEncoder.fit(arrow(TRAIN), how, LABELS)
+        model = EmbeddingBagClassifier(encoder.num_embeddings, 4, 3, "sum")
+        folder = tmp_path / str(i)
+        save_model(ModelParts(model.eval(), encoder, ("a", "b", "c")), folder)
+        if how is not EVERYTHING:  # as the format before had it
+            path = folder / "config.json"
+            written = json.loads(path.read_text())
+            written["format"] = 2
+            for key in [*written["tokenizer"]]:
+                if key.startswith(("char", "counts", "token_w", "ngram_")):
+                    del written["tokenizer"][key]
+            path.write_text(json.dumps(written))
+        again = load_model(folder).encoder
+        assert again.encode(arrow(OTHER).chunks) == encoder.encode(arrow(OTHER).chunks)
+    assert encoder.token_weights is None
+    path = tmp_path / "0" / "model.safetensors"
+    tensors = load_file(path)
+    for name, wrong in (
+        ("encoder.char_keys", tensors["encoder.char_keys"].flip(0)),
+        ("encoder.token_weights", -tensors["encoder.token_weights"]),
+        ("encoder.mean_length", tensors["encoder.mean_length"] * float("nan")),
+    ):
+        save_file(tensors | {name: wrong}, path)
+        with pytest.raises(InputError, match=name):
+            load_model(tmp_path / "0")

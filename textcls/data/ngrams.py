@@ -28,8 +28,11 @@ _Find = Callable[[Int32, Bools], Iterator[Int32]]
 
 # Tokens that are encoded at one go, and keys that are sorted at one go: together they bound the
 # memory that is needed beside the corpus.
-PIECE = 1 << 20
+PIECE = 1 << 18
 SORTED_KEYS = 1 << 24
+# Where there are more keys than that, they are sorted in several passes, up to so many: each pass
+# holds its share of them alone, and making the keys anew takes far less time than sorting.
+FEW_KEYS, MANY_PASSES = 1 << 20, 6
 # How full the buckets are is measured on about so many n-grams of train: on a share of the buckets
 # where there are more.
 WATCHED_NGRAMS = 1 << 22
@@ -282,7 +285,7 @@ def _count_keys(
     beginnings: Int32, words: Int32, follows: Bools, length: int, min_freq: int
 ) -> tuple[Int64, Int64, int]:
     """Return the keys that stand ``min_freq`` times, their counts, and how many keys there are."""
-    passes = 1 + len(words) // SORTED_KEYS
+    passes = max(1 + len(words) // SORTED_KEYS, min(1 + len(words) // FEW_KEYS, MANY_PASSES))
     kept, kept_counts, distinct = [], [], 0
     for part in range(passes):
         # Sorting brings equal keys together; it beats a hash table, which misses every cache.
