@@ -60,7 +60,7 @@ class TextEncoder:
         tokenizer: splits texts; ``max_tokens`` included.
         vocabulary: of the words and exact n-grams, whose ids are the first rows of the embedding.
         kept_buckets: the buckets of hashed n-grams that have a row, ascending, int32; None: all.
-        token_weights: float32 ``[len(vocabulary) + buckets]``, positive; None: all weigh 1.
+        token_weights: float32 ``[len(vocabulary) + buckets]``, not negative; None: all weigh 1.
         mean_length: words per text of train, where ``bm25`` needs it.
         chars: the character n-grams that have a row; None: there are none.
         notes: sentences for the user on what was learned; empty where it was read.

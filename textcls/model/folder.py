@@ -327,9 +327,11 @@ def _read_weights(path: Path, config: _Config, vocabulary: Vocabulary) -> dict[s
         buckets, limit = tensors[BUCKETS], config.tokenizer.buckets or 0
         if ((buckets < 0) | (buckets >= limit)).any() or (buckets[1:] <= buckets[:-1]).any():
             raise ValueError(f"{path.name}: {BUCKETS} must ascend, from 0 to below {limit}")
-    for name in (TOKEN_WEIGHTS, MEAN_LENGTH):
-        if name in tensors and not ((tensors[name] > 0) & (tensors[name] <= LARGEST_WEIGHT)).all():
-            raise ValueError(f"{path.name}: {name} must be positive and finite")
+    # A token that all classes have alike has a log-count ratio of 0.
+    for name, least in ((TOKEN_WEIGHTS, 0.0), (MEAN_LENGTH, 1e-9)):
+        found_here = tensors.get(name, torch.ones(1))
+        if not ((found_here >= least) & (found_here <= LARGEST_WEIGHT)).all():
+            raise ValueError(f"{path.name}: {name} must be finite and not below {least:g}")
     if CHAR_KEYS in tensors:
         keys, most = tensors[CHAR_KEYS].numpy().view("u8"), config.tokenizer.char_buckets
         if (keys[1:] <= keys[:-1]).any() or (most is not None and (keys >= most).any()):
