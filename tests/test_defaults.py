@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,10 @@ from textcls.search_space import Range, TuneConfig
 
 AUTO = [
     "tokenizer.ngrams=auto", "model.dim=auto", "model.dropout=auto", "optimizer.lr=auto",
-    "trainer.epochs=auto", "trainer.batch_size=auto",
+    "trainer.epochs=auto", "trainer.batch_size=auto", "tokenizer.char_ngrams=auto",
+    "tokenizer.counts=auto", "tokenizer.token_weights=auto",
 ]  # fmt: skip
-FACTS = CorpusFacts(1000, 3, 12.0, 10.0, 0.0)
+FACTS = CorpusFacts(108, 2, 7.0, 7.0, 0.0)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_some_of_many_texts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
 def test_values_stand_in_the_place_of_auto(config: Config, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     found = run.start(with_options(config, "model", dim=7), folder)
-    wanted = choose(dataclasses.replace(FACTS, documents=108))
+    wanted = choose(FACTS)
     expected = {option.partition("=")[0] for option in AUTO} - {"model.dim"}
     assert found["chosen"] == {option: wanted[option] for option in expected}
     assert found["epochs"] == wanted["trainer.epochs"]
@@ -55,8 +55,10 @@ def test_values_stand_in_the_place_of_auto(config: Config, tmp_path: Path) -> No
     parts = load_model(folder)
     assert parts.encoder.config.ngrams == wanted["tokenizer.ngrams"]
     assert parts.model.embedding.embedding_dim == 7
-    assert "trainer.epochs=6" in (folder / "train.log").read_text(encoding="utf-8")
-    assert "| trainer.epochs | 6 |" in (folder / "model" / "README.md").read_text("utf-8")
+    epochs = wanted["trainer.epochs"]
+    assert f"trainer.epochs={epochs}" in (folder / "train.log").read_text(encoding="utf-8")
+    card = (folder / "model" / "README.md").read_text(encoding="utf-8")
+    assert f"| trainer.epochs | {epochs} |" in card
 
 
 def test_the_vocabulary_of_both_splits_is_made_alike(config: Config, tmp_path: Path) -> None:
@@ -87,13 +89,25 @@ def test_what_only_adagrad_has_is_refused_elsewhere() -> None:
         make_config("optimizer=adam", "optimizer.lr=auto")
 
 
+@pytest.mark.parametrize("facts", [FACTS, CorpusFacts(10**6, 9, 300.0, 200.0, 0.0)])
+def test_what_is_given_goes_before_what_is_chosen(facts: CorpusFacts) -> None:
+    given = make_config(*AUTO, "tokenizer.char_buckets=64", "tokenizer.buckets=64")
+    found = defaults.resolve(given, facts).tokenizer
+    assert (found.char_ngrams, found.ngrams) == (defaults.CHAR_NGRAMS, 2)
+    given = make_config(*AUTO, "tokenizer.counts=null")
+    found = defaults.resolve(given, facts).tokenizer
+    assert (found.counts, found.token_weights) == (None, None)
+
+
 def test_a_search_begins_with_the_chosen_values(config: Config, tmp_path: Path) -> None:
-    space: dict[str, Any] = {"model.dim": (8, 32), "optimizer.lr": Range(0.05, 0.5)}
+    space: dict[str, Any] = {"model.dim": (8, 16, 32), "optimizer.lr": Range(0.05, 0.5)}
     config = with_options(config, "trainer", refit=True, epochs=2)
     tune.start(config, TuneConfig(60, 2, space), tmp_path / "search", [])
     folder = tmp_path / "search"
     first = read_config(folder / "trials" / "0000")
-    assert (first.model.dim, first.optimizer.lr) == (32, defaults.LEARNING_RATE)
+    wanted = choose(FACTS)
+    assert first.optimizer.lr == wanted["optimizer.lr"]
+    assert first.model.dim == wanted["model.dim"]
     assert "outside" not in (folder / "tune.log").read_text(encoding="utf-8")
     assert not (folder / "trials" / "0000" / "refit").exists()
     metrics = json.loads((folder / "best" / "metrics.json").read_text(encoding="utf-8"))

@@ -121,7 +121,8 @@ def test_every_parameter_reaches_the_model() -> None:
 
 
 def test_what_is_auto_fits_the_texts(reviews: tuple[Texts, npt.NDArray[Any]]) -> None:
-    names = ("ngrams", "dim", "dropout", "lr", "epochs", "batch_size")
+    names = ("ngrams", "counts", "token_weights", "char_ngrams", "dim", "dropout", "lr", "epochs",
+             "batch_size")  # fmt: skip
     left_open: dict[str, Any] = dict.fromkeys(names, "auto")
     found = TextClassifier(**left_open).fit(*reviews)
     facts = measure([to_arrow(list(reviews[0]))], 2)

@@ -18,6 +18,8 @@ from textcls.data.scripts import SCRIPTS
 VERSION = 2
 # Adagrad's learning rate, which suits short and long texts, few and many documents.
 LEARNING_RATE = 0.3
+# Shortest and longest character n-gram.
+CHAR_NGRAMS = (2, 5)
 # Words are counted in so many texts, evenly spaced.
 COUNTED_TEXTS = 2_000
 _UNSPACED = f"[{SCRIPTS}]"
@@ -68,7 +70,7 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
         "tokenizer.ngrams": 4 if facts.unspaced > 0.3 else 2,
         # What a large corpus has once says little, and is most of its n-grams.
         "tokenizer.ngram_min_freq": 1 if documents * facts.mean_words < 500_000 else 2,
-        "tokenizer.char_ngrams": (2, 5) if in_parts else None,
+        "tokenizer.char_ngrams": CHAR_NGRAMS if in_parts else None,
         "tokenizer.counts": "binary" if few_classes else "log",
         "tokenizer.token_weights": "idf_log_count_ratio" if few_classes else "idf",
         "model.dim": 16 if classes <= 10 else 32,
@@ -133,11 +135,19 @@ def resolve_group(name: str, group: _Settings, facts: CorpusFacts) -> _Settings:
         group: a dataclass.
         facts: of the corpus.
     """
-    changes = {}
+    changes: dict[str, Any] = {}
     for option, value in choose(facts).items():
         of, _, key = option.partition(".")
         if of == name and is_auto(getattr(group, key, None)):
             changes[key] = value
+    # What is given goes before what is chosen, where the two do not go together.
+    if (
+        changes.get("token_weights")
+        and changes.get("counts", getattr(group, "counts", None)) is None
+    ):
+        changes["token_weights"] = None
+    if "char_ngrams" in changes and getattr(group, "char_buckets", None) is not None:
+        changes["char_ngrams"] = CHAR_NGRAMS
     return dataclasses.replace(group, **changes) if changes else group  # type: ignore[type-var]
 
 

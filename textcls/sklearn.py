@@ -40,11 +40,13 @@ except ImportError as error:
 
 from textcls.arrow import Int64
 from textcls.config import (
+    Counts,
     Mode,
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
     TokenizerConfig,
+    TokenWeights,
     TrainerConfig,
 )
 from textcls.data.bags import Bags
@@ -73,8 +75,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ``X`` is everywhere a list, tuple, NumPy array, pandas Series or Arrow array of strings, in
     which None and NaN stand for no text: an empty bag, whose classes are as likely as the linear
     layer's bias says. ``configs/`` explains the parameters further, under the same names. For
-    ``dim``, ``ngrams``, ``dropout``, ``lr``, ``epochs`` and ``batch_size``, ``"auto"`` is a value
-    that fits the number and length of the texts: see :mod:`textcls.defaults`.
+    ``dim``, ``ngrams``, ``counts``, ``token_weights``, ``char_ngrams``, ``dropout``, ``lr``,
+    ``epochs`` and ``batch_size``, ``"auto"`` is a value that fits the texts and their number: see
+    :mod:`textcls.defaults`.
 
     Args:
         mode: how the vectors of a text's tokens become one: ``mean``, ``sum``, ``sqrtn``, ``max``,
@@ -85,8 +88,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         buckets: rows for all n-grams of 2 words and more, hashed; None: one row each.
         counts: ``count``, ``log`` or ``binary``: each distinct token of a text counts once, by its
             count, 1 + log(count), or 1; None: as often as it stands there.
-        token_weights: fixed weights of tokens and n-grams from ``X``: ``idf``, ``log_count_ratio``
-            or ``bm25``, with ``counts`` only; None: all weigh 1.
+        token_weights: fixed weights of tokens and n-grams from ``X``: ``idf``, ``log_count_ratio``,
+            both multiplied (``idf_log_count_ratio``) or ``bm25``, with ``counts`` only; None: all
+            weigh 1.
         ngram_weight: what an n-gram weighs beside a word, with ``counts`` only.
         char_ngrams: shortest and longest character n-gram of each word, such as ``(2, 5)``; None:
             words have vectors of their own alone.
@@ -123,10 +127,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ngrams: int | Literal["auto"] = 1,
         min_freq: int = 1,
         buckets: int | None = None,
-        counts: Literal["count", "log", "binary"] | None = None,
-        token_weights: Literal["idf", "log_count_ratio", "bm25"] | None = None,
+        counts: Counts | None = None,
+        token_weights: TokenWeights | None = None,
         ngram_weight: float = 1.0,
-        char_ngrams: tuple[int, int] | None = None,
+        char_ngrams: tuple[int, int] | Literal["auto"] | None = None,
         char_weight: float = 1.0,
         max_tokens: int | None = None,
         dropout: float | Literal["auto"] = 0.5,
