@@ -185,7 +185,7 @@ def test_a_good_corpus_has_no_warning() -> None:
             {"test": [(f"今天{i}天气很好", i % 3) for i in range(120)]},
             "test: 100.0% of the tokens are unknown (train has none such), and 100.0% of the rows "
             "have no known token: for a language without spaces between words (Chinese, Japanese, "
-            "Thai) use tokenizer=basic",
+            "Thai) use tokenizer=basic tokenizer.ngrams=3",
         ),
         (
             {"config": TokenizerConfig("basic_english", 99, None, None)},

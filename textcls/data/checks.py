@@ -75,7 +75,7 @@ def _unknown(facts: dict[str, Any], config: TokenizerConfig) -> Iterator[str]:
         elif config.name in _BY_SPACES:
             mend = (
                 "for a language without spaces between words (Chinese, Japanese, Thai) use "
-                "tokenizer=basic"
+                "tokenizer=basic tokenizer.ngrams=3"
             )
         else:
             mend = f"are the texts of {split} of the kind and language of train?"
