@@ -15,9 +15,9 @@ from textcls.config import Config, flatten, is_auto
 from textcls.data.scripts import SCRIPTS
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
-VERSION = 2
-# Adagrad's learning rate, which suits short and long texts, few and many documents.
-LEARNING_RATE = 0.3
+VERSION = 3
+# Adagrad's learning rate for many documents.
+LEARNING_RATE = 0.1
 # Shortest and longest character n-gram.
 CHAR_NGRAMS = (2, 5)
 # Words are counted in so many texts, evenly spaced.
@@ -55,6 +55,7 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
     """
     documents, classes = facts.documents, facts.classes
     by_class = documents / classes
+    unspaced = facts.unspaced > 0.3
     is_small = documents < 20_000
     # How much more often one class has a word than the rest says more than how rare the word is,
     # as long as "the rest" is not many different classes.
@@ -63,20 +64,22 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
     # words without, and would take several times as long.
     in_parts = documents * facts.mean_words < 1_000_000 and facts.median_words < 50
     # A class of a few texts is learned slowly.
-    epochs = 10 if by_class < 250 else 6 if is_small or by_class < 1_000 else 4
+    epochs = 10 if by_class < 250 else 6 if is_small or by_class < 1_000 else 3
+    rate = LEARNING_RATE if not is_small else 0.4 if classes > 10 else 0.3
     return {
         # Pairs of words tell what single ones do not ("not good"). Where a word is a character, a
         # real word is up to four of them.
-        "tokenizer.ngrams": 4 if facts.unspaced > 0.3 else 2,
+        "tokenizer.ngrams": 4 if unspaced else 2,
         # What a large corpus has once says little, and is most of its n-grams.
-        "tokenizer.ngram_min_freq": 1 if documents * facts.mean_words < 500_000 else 2,
+        "tokenizer.ngram_min_freq": 2 if unspaced or documents * facts.mean_words > 1e7 else 1,
         "tokenizer.char_ngrams": CHAR_NGRAMS if in_parts else None,
         "tokenizer.counts": "binary" if few_classes else "log",
         "tokenizer.token_weights": "idf_log_count_ratio" if few_classes else "idf",
         "model.dim": 16 if classes <= 10 else 32,
         # Smoothed labels do what dropout would.
         "model.dropout": 0.0,
-        "optimizer.lr": LEARNING_RATE if classes <= 10 else 4 / 3 * LEARNING_RATE,
+        # Few documents of many classes need long steps, many documents have enough of short ones.
+        "optimizer.lr": rate,
         "trainer.epochs": epochs,
         # Small corpora need many steps.
         "trainer.batch_size": 32 if is_small else 64 if documents < 50_000 else 128,
