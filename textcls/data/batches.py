@@ -86,13 +86,13 @@ def batches(
             made.append(Batch(group[start:stop], batch, turned, items))
         return made
 
-    groups = _groups(bags, order[skip * batch_size :], batch_size)
+    parts = groups(bags, order[skip * batch_size :], batch_size)
     is_free = bags.device.type != "cpu" or usable_cpus() > torch.get_num_threads()
-    for group in made_ahead(make, groups) if is_free else map(make, groups):
+    for group in made_ahead(make, parts) if is_free else map(make, parts):
         yield from group
 
 
-def _groups(bags: Bags, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+def groups(bags: Bags, order: Tensor, batch_size: int) -> Iterator[Tensor]:
     """Cut an order of bags into groups of whole batches, as many as are made at a time."""
     starts = range(0, len(order), batch_size)
     if not starts:

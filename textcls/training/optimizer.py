@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -98,25 +98,47 @@ class Optimizer:
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """Update the parameters that have a gradient, at learning rate ``lr``."""
-        tensors: list[list[Tensor]] = []
-        grads: list[Tensor] = []
-        steps: list[Tensor] = []
-        to_put_back: list[tuple[Tensor, Tensor, Tensor]] = []
+        tensors: dict[str, list[Tensor]] = {}
+        grads: dict[str, Tensor] = {}
+        touched: dict[str, Tensor] = {}
         for key, parameter in self.parameters.items():
             if parameter.grad is None:
                 continue
-            mine: list[Tensor] = [parameter, *self.memory[key].values()]
             if parameter.grad.is_sparse:
-                rows = parameter.grad._indices()[0]
-                parts = [tensor.index_select(0, rows) for tensor in mine]
-                to_put_back += [(w, rows, p) for w, p in zip(mine, parts, strict=True)]
-                mine = parts
-            tensors.append(mine)
-            grads.append(_values(parameter.grad))
-            steps.append(self.steps[key])
-        self._update([list(column) for column in zip(*tensors, strict=True)], grads, steps, lr)
-        for tensor, rows, part in to_put_back:
+                touched[key] = parameter.grad._indices()[0]
+                tensors[key] = self.rows_of(key, touched[key])
+            else:
+                tensors[key] = self.all_of(key)
+            grads[key] = _values(parameter.grad)
+        self.update(tensors, grads, lr)
+        for key, rows in touched.items():
+            self.put_rows(key, rows, tensors[key])
+
+    def all_of(self, key: str) -> list[Tensor]:
+        """Return a parameter and what is remembered of it, themselves."""
+        return [self.parameters[key], *self.memory[key].values()]
+
+    def rows_of(self, key: str, rows: Tensor) -> list[Tensor]:
+        """Return copies of rows, int64 ``[n]``, of a parameter and of what is remembered of it."""
+        return [tensor.index_select(0, rows) for tensor in self.all_of(key)]
+
+    def put_rows(self, key: str, rows: Tensor, parts: Sequence[Tensor]) -> None:
+        """Put back what :meth:`rows_of` returned, once it is updated."""
+        for tensor, part in zip(self.all_of(key), parts, strict=True):
             _put_rows(tensor, rows, part)
+
+    def update(
+        self, tensors: Mapping[str, Sequence[Tensor]], grads: Mapping[str, Tensor], lr: float
+    ) -> None:
+        """Update parameters, or rows of them, in place.
+
+        Args:
+            tensors: by parameter, what :meth:`all_of` or :meth:`rows_of` returned.
+            grads: by parameter, of the same shape.
+            lr: learning rate.
+        """
+        columns = [list(column) for column in zip(*tensors.values(), strict=True)]
+        self._update(columns, list(grads.values()), [self.steps[key] for key in tensors], lr)
 
     def _update(
         self, tensors: list[list[Tensor]], grads: list[Tensor], steps: list[Tensor], lr: float

@@ -179,7 +179,10 @@ def steps_on(
                 model, optimizer, train, batch_size, objective, learning_rate, total_steps
             )
         log.warning("training by torch's own kernels, which is slower: %s", reason)
-    return Steps(model, optimizer, train.to(device), batch_size, objective, learning_rate)
+    from textcls.training.direct import DirectSteps, is_direct
+
+    kind = DirectSteps if is_direct(model, train, objective) else Steps
+    return kind(model, optimizer, train.to(device), batch_size, objective, learning_rate)
 
 
 def _no_kernels(model: EmbeddingBagClassifier, train: Bags) -> str | None:

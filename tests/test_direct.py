@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import make_config
+from textcls.config import Mode
+from textcls.data.bags import Bags
+from textcls.data.batches import epoch_order
+from textcls.data.composition import Composition
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.training.checkpoint import Progress
+from textcls.training.direct import DirectSteps, is_direct
+from textcls.training.optimizer import Optimizer
+from textcls.training.steps import Objective, Steps
+
+WORDS, CHARS, CLASSES, DIM, BATCH = 50, 40, 3, 4, 8
+
+
+def make_bags() -> Bags:
+    """Return bags of words, character n-grams (as unknown words have) and nothing."""
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(0, 9, 301)
+    lengths[:BATCH] = lengths[8 * BATCH : 9 * BATCH] = 0  # whole batches of the order below
+    offsets = torch.from_numpy(np.append(0, lengths.cumsum()))
+    count = int(offsets[-1])
+    ids = torch.from_numpy(rng.integers(2, WORDS + CHARS, count, dtype=np.int32))
+    weights = torch.from_numpy(rng.random(count, dtype=np.float32))
+    weights[rng.random(count) < 0.1] = 0
+    labels = torch.from_numpy(rng.integers(0, CLASSES, len(lengths)))
+    return Bags(ids, offsets, labels, WORDS + CHARS, weights)
+
+
+def make_composition() -> Composition:
+    rng = np.random.default_rng(2)
+    offsets = np.append(0, rng.integers(0, 5, WORDS).cumsum())
+    indices = rng.integers(WORDS, WORDS + CHARS, offsets[-1], dtype=np.int32)
+    return Composition(torch.from_numpy(offsets), torch.from_numpy(indices), 0.7)
+
+
+def trained(
+    kind: type[Steps], mode: Mode, composition: Composition | None, begun: int = 0
+) -> tuple[list[torch.Tensor], list[int], Steps]:
+    torch.manual_seed(3)
+    bags = make_bags()
+    model = EmbeddingBagClassifier(WORDS + CHARS, DIM, CLASSES, mode)
+    model.composition, model.embedding.sparse = composition, True
+    options = make_config("optimizer=adagrad", "optimizer.initial_accumulator_value=1e-4").optimizer
+    optimizer = Optimizer(options, model.named_parameters())
+    objective = Objective(label_smoothing=0.1)
+    assert is_direct(model, bags, objective)
+    steps = kind(model, optimizer, bags, BATCH, objective, lambda step: 0.3 / (1 + step))
+    order = torch.arange(len(bags))
+    tokens = []
+    for epoch in range(2):
+        progress = Progress(step=begun, loss_sum=0.0, predictions=torch.zeros(len(bags)).long())
+        tokens += list(steps.epoch(epoch, order, progress))
+        order = epoch_order(len(bags), 1, epoch)
+    return [parameter.detach() for parameter in model.parameters()], tokens, steps
+
+
+@pytest.mark.parametrize("composed", [False, True])
+@pytest.mark.parametrize("mode", ["mean", "sum", "sqrtn"])
+def test_steps_without_autograd_are_those_with_it(mode: Mode, composed: bool) -> None:
+    composition = make_composition() if composed else None
+    for begun in (0, 5):
+        expected, tokens, steps = trained(Steps, mode, composition, begun)
+        found, its_tokens, direct = trained(DirectSteps, mode, composition, begun)
+        assert its_tokens == tokens
+        for mine, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(direct.loss_sum, steps.loss_sum, rtol=1e-5, atol=0)
+        assert torch.equal(direct.predictions, steps.predictions)
+
+
+def test_what_needs_autograd_goes_by_it() -> None:
+    bags = make_bags()
+    model = EmbeddingBagClassifier(WORDS + CHARS, DIM, CLASSES, "sqrtn")
+    assert not is_direct(model, bags, Objective())  # all rows are updated
+    model.embedding.sparse = True
+    assert is_direct(model, bags, Objective())
+    assert not is_direct(model, bags, Objective(clip_norm=1.0))
+    modes: tuple[Mode, ...] = "max", "mean+sum", "weighted_sum"
+    for mode in modes:
+        other = EmbeddingBagClassifier(WORDS + CHARS, DIM, CLASSES, mode)
+        other.embedding.sparse = True
+        assert not is_direct(other, bags, Objective())

@@ -1,0 +1,207 @@
+"""A batch as sparse matrices, and their transposes: all that a step without autograd multiplies by.
+
+A batch of bags is a matrix of bags by rows, whose numbers are the weights of the entries, divided
+by what the pooling divides by. Where words are composed, it is two in a row: bags by items, and
+items by rows. A product with one of them, or with its transpose, is a weighted embedding bag over
+the few rows that the batch touches, which are numbered from 0.
+
+The batches of a group are made together, so that a call into NumPy serves all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from textcls.arrow import Int32, Int64, offsets_of
+from textcls.data.bags import Bags
+from textcls.data.batches import groups
+from textcls.data.composition import Composition
+from textcls.data.threads import made_ahead, usable_cpus
+from textcls.data.token_weights import Float32
+
+
+class Matrix(NamedTuple):
+    """A sparse matrix, row by row: as the arguments of a weighted embedding bag.
+
+    Attributes:
+        columns: int32 ``[n]``.
+        offsets: int32 ``[num_rows + 1]``.
+        weights: float32 ``[n]``.
+    """
+
+    columns: Tensor
+    offsets: Tensor
+    weights: Tensor
+
+
+class Factor(NamedTuple):
+    """A matrix and its transpose."""
+
+    forward: Matrix
+    backward: Matrix
+
+
+class Operands(NamedTuple):
+    """What a step takes.
+
+    Attributes:
+        rows: int64 ``[num_rows]``, the table's rows that the batch touches, ascending.
+        factors: to multiply these rows by, one after another: the last gives the pooled bags.
+        labels: int64 ``[num_bags]``.
+        num_tokens: of the batch.
+    """
+
+    rows: Tensor
+    factors: list[Factor]
+    labels: Tensor
+    num_tokens: int
+
+
+def operands(
+    bags: Bags,
+    order: Tensor,
+    batch_size: int,
+    pooling: str,
+    skip: int = 0,
+    composition: Composition | None = None,
+) -> Iterator[Operands]:
+    """Yield the operands of each batch of ``order``; see :func:`textcls.data.batches.batches`.
+
+    Args:
+        bags: the whole split, with weights, on the CPU.
+        order: int64 ``[n]`` bag numbers.
+        batch_size: bags a batch; the last one may be smaller.
+        pooling: sum, mean or sqrtn.
+        skip: so many batches are left out at the beginning.
+        composition: of the words, or None.
+    """
+
+    def make(group: Tensor) -> list[Operands]:
+        return _of_group(bags.select(group), batch_size, pooling, composition)
+
+    parts = groups(bags, order[skip * batch_size :], batch_size)
+    is_free = usable_cpus() > torch.get_num_threads()
+    for group in made_ahead(make, parts) if is_free else map(make, parts):
+        yield from group
+
+
+def _of_group(
+    bags: Bags, batch_size: int, pooling: str, composition: Composition | None
+) -> list[Operands]:
+    assert bags.weights is not None
+    lengths = bags.lengths.numpy()
+    weights = _normalised(bags.weights.numpy(), lengths, pooling)
+    cuts = np.append(np.arange(0, len(bags), batch_size), len(bags))
+    rows, row_cuts, outer = _factors(bags.indices.numpy(), lengths, weights, cuts)
+    factors = [[factor] for factor in outer]
+    if composition is not None:
+        rows, row_cuts, inner = _factors(*_words(rows, composition), row_cuts)
+        factors = [[first, *rest] for first, rest in zip(inner, factors, strict=True)]
+    of_batch = torch.from_numpy(rows).split_with_sizes(np.diff(row_cuts).tolist())
+    labels = bags.labels.split_with_sizes(np.diff(cuts).tolist())
+    num_tokens = np.diff(bags.offsets.numpy()[cuts]).tolist()
+    return list(map(Operands, of_batch, factors, labels, num_tokens))
+
+
+def _normalised(weights: Float32, lengths: Int64, pooling: str) -> Float32:
+    """Return weights divided by what their bag is divided by."""
+    if pooling == "sum":
+        return weights
+    filled = lengths[lengths > 0]
+    if not len(filled):
+        return weights
+    terms = weights if pooling == "mean" else weights * weights
+    norms = np.add.reduceat(terms, np.cumsum(filled) - filled)
+    norms[norms == 0] = 1
+    if pooling == "sqrtn":
+        norms = np.sqrt(norms)
+    normalised: Float32 = weights / np.repeat(norms, filled)
+    return normalised
+
+
+def _words(rows: Int64, composition: Composition) -> tuple[Int64, Int64, Float32]:
+    """Return what items are composed of, their own row first: rows, how many, and weights."""
+    is_word = rows < len(composition.offsets) - 1
+    chars = composition.bags.select(torch.from_numpy(rows[is_word]))
+    count = np.zeros(len(rows), np.int64)
+    count[is_word] = chars.lengths.numpy()
+    own = offsets_of(count + 1)[:-1]
+    is_own = np.zeros(len(rows) + chars.num_tokens, np.bool_)
+    is_own[own] = True
+    ids = np.empty(len(is_own), np.int64)
+    ids[own] = rows
+    ids[~is_own] = chars.indices.numpy()
+    scales = composition.scales_of(torch.from_numpy(count)).numpy()
+    weights = np.repeat(scales, count + 1)
+    weights[own] = 1
+    return ids, count + 1, weights
+
+
+def _factors(
+    ids: Int32 | Int64, lengths: Int64, weights: Float32, cuts: Int64
+) -> tuple[Int64, Int64, list[Factor]]:
+    """Return the distinct ids of each batch, ascending, and its bags as matrices over these.
+
+    Args:
+        ids: of the entries of all bags, integers ``[n]``.
+        lengths: of the bags, ``[num_bags]``.
+        weights: of the entries.
+        cuts: the bags that each batch begins with, and how many there are, ``[num_batches + 1]``.
+
+    Returns:
+        The ids, int64; where each batch's begin, ``[num_batches + 1]``; a factor for each batch.
+    """
+    offsets = offsets_of(lengths)
+    starts = offsets[cuts]
+    sizes = np.diff(starts)
+    of_bag = np.repeat(
+        np.arange(len(lengths), dtype=np.int32) - np.repeat(cuts[:-1], np.diff(cuts)).astype("i4"),
+        lengths,
+    )
+    # As in transpose: a pair packed into an integer, whose order is total. In batches one by one,
+    # which fit into the processor's cache.
+    first_of_batch = np.repeat(starts[:-1], sizes)
+    bits = int(sizes.max(initial=0)).bit_length()
+    dtype = np.uint32 if int(ids.max(initial=0)).bit_length() + bits <= 32 else np.uint64
+    keys: npt.NDArray[np.unsignedinteger] = ids.astype(dtype)
+    unsigned = keys.dtype.type
+    keys <<= unsigned(bits)
+    keys |= (np.arange(len(ids)) - first_of_batch).astype(dtype)
+    for start, stop in pairwise(starts.tolist()):
+        keys[start:stop].sort()
+    order = (keys & unsigned((1 << bits) - 1)).astype(np.int64)
+    order += first_of_batch
+    keys >>= unsigned(bits)
+    begins = np.ones(len(keys), np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=begins[1:])
+    begins[starts[:-1][sizes > 0]] = True
+    firsts = np.flatnonzero(begins)
+    row_cuts = np.searchsorted(firsts, starts)
+    numbers = np.cumsum(begins, dtype=np.int32)
+    numbers -= (np.repeat(row_cuts[:-1], sizes) + 1).astype(np.int32)
+    columns = np.empty(len(ids), np.int32)
+    columns[order] = numbers
+    ends = np.append(firsts, len(ids))
+    parts = [
+        torch.from_numpy(values).split_with_sizes(sizes.tolist())
+        for values in (columns, weights, of_bag[order], weights[order])
+    ]
+    factors = []
+    for batch, (column, weight, bag, turned) in enumerate(zip(*parts, strict=True)):
+        start, cut, row_cut = starts[batch], cuts[batch : batch + 2], row_cuts[batch : batch + 2]
+        forward = (offsets[cut[0] : cut[1] + 1] - start).astype(np.int32)
+        backward = (ends[row_cut[0] : row_cut[1] + 1] - start).astype(np.int32)
+        factors.append(
+            Factor(
+                Matrix(column, torch.from_numpy(forward), weight),
+                Matrix(bag, torch.from_numpy(backward), turned),
+            )
+        )
+    return keys[firsts].astype(np.int64), row_cuts, factors
