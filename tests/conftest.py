@@ -47,12 +47,16 @@ def shared(path: str) -> Path:
 
 
 def make_config(*overrides: str) -> Config:
-    """Compose a configuration as the command line would, of a plain bag of words unless said."""
+    """Compose a configuration as the command line would, of a plain bag of words unless said.
+
+    The defaults are ``experiment=null``.
+    """
     GlobalHydra.instance().clear()
     named = any(override.startswith("experiment=") for override in overrides)
     with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
         base = [] if named else ["experiment=plain"]
-        return to_config(compose("config", overrides=[*base, *overrides]))
+        given = [override for override in overrides if override != "experiment=null"]
+        return to_config(compose("config", overrides=[*base, *given]))
 
 
 def with_options(config: Config, group: str, **changes: Any) -> Config:

@@ -2,7 +2,7 @@
 
 >>> from sklearn.model_selection import GridSearchCV
 >>> from textcls.sklearn import TextClassifier
->>> search = GridSearchCV(TextClassifier(ngrams=2), {"mode": ["mean", "max"]}, n_jobs=2)
+>>> search = GridSearchCV(TextClassifier(ngrams=2), {"mode": ["sqrtn", "max"]}, n_jobs=2)
 >>> search.fit(texts, labels).predict(["what a film"])
 array(['positive'], dtype='<U8')
 """
@@ -13,10 +13,11 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -48,6 +49,7 @@ from textcls.config import (
     TokenizerConfig,
     TokenWeights,
     TrainerConfig,
+    is_auto,
 )
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
@@ -59,6 +61,13 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untra
 from textcls.model.folder import ModelParts
 from textcls.training.loop import fit
 from textcls.training.tracking import Listener
+
+# Tokenizers that need no file.
+TokenizerName = Literal["basic", "basic_english", "jieba", "split", "bpe", "wordpiece"]
+_OF_TOKENIZER = (
+    "min_freq", "max_tokens", "ngrams", "ngram_min_freq", "buckets", "char_ngrams", "char_weight",
+    "counts", "token_weights", "ngram_weight",
+)  # fmt: skip
 
 # torch's random state and number of threads are the process's: of fits in several threads, one
 # trains at a time.
@@ -74,38 +83,41 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     ``X`` is everywhere a list, tuple, NumPy array, pandas Series or Arrow array of strings, in
     which None and NaN stand for no text: an empty bag, whose classes are as likely as the linear
-    layer's bias says. ``configs/`` explains the parameters further, under the same names. For
-    ``dim``, ``ngrams``, ``counts``, ``token_weights``, ``char_ngrams``, ``dropout``, ``lr``,
-    ``epochs`` and ``batch_size``, ``"auto"`` is a value that fits the texts and their number: see
+    layer's bias says. ``configs/`` explains the parameters further, under the same names, and has
+    the same defaults. ``"auto"`` is a value that fits the texts and their number: see
     :mod:`textcls.defaults`.
 
     Args:
         mode: how the vectors of a text's tokens become one: ``mean``, ``sum``, ``sqrtn``, ``max``,
             several side by side (``mean+max``), or ``weighted_sum`` and the like.
-        dim: numbers per token.
-        ngrams: longest word n-gram, 1 (words alone) to 5.
+        tokenizer: ``basic``, ``basic_english``, ``split`` (at spaces), ``jieba``, or ``bpe`` and
+            ``wordpiece``, which learn from ``X``.
         min_freq: tokens and n-grams that stand fewer times in ``X`` are left out.
+        max_tokens: texts are cut after so many tokens, in predicting as well; None: they are not.
+        ngrams: longest word n-gram, 1 (words alone) to 5.
+        ngram_min_freq: n-grams of 2 words and more that stand fewer times in ``X`` are left out.
         buckets: rows for all n-grams of 2 words and more, hashed; None: one row each.
+        char_ngrams: shortest and longest character n-gram of each word, such as ``(2, 5)``; None,
+            and ``"auto"`` for ``bpe`` and ``wordpiece``: words have vectors of their own alone.
+        char_weight: what a word's character n-grams weigh together, beside its own vector.
         counts: ``count``, ``log`` or ``binary``: each distinct token of a text counts once, by its
             count, 1 + log(count), or 1; None: as often as it stands there.
         token_weights: fixed weights of tokens and n-grams from ``X``: ``idf``, ``log_count_ratio``,
             both multiplied (``idf_log_count_ratio``) or ``bm25``, with ``counts`` only; None: all
             weigh 1.
         ngram_weight: what an n-gram weighs beside a word, with ``counts`` only.
-        char_ngrams: shortest and longest character n-gram of each word, such as ``(2, 5)``; None:
-            words have vectors of their own alone.
-        char_weight: what a word's character n-grams weigh together, beside its own vector.
-        max_tokens: texts are cut after so many tokens, in predicting as well; None: they are not.
+        dim: numbers per token.
         dropout: share of the pooled vector that is zeroed while training.
         lr: Adagrad's learning rate at its start; it falls to zero in a straight line.
         initial_accumulator_value: Adagrad's: 0 makes the first step of every number as large as
-            ``lr``; 1e-4, say, makes those of rare tokens as small as their gradients.
+            ``lr``; 1e-4 makes those of rare tokens as small as their gradients.
         epochs: passes over ``X``.
         batch_size: texts a step.
+        label_smoothing: share of the target that is spread evenly over all classes.
         class_weight: weights of the classes in the loss, by label (1 where not named), or
-            ``balanced``: inversely proportional to their frequency; None: all weigh 1. Tokens
-            that texts of one class alone have learn it as fast whatever it weighs, since Adagrad's
-            steps do not shrink with the gradient: very small weights do not silence a class.
+            ``balanced``: inversely proportional to their frequency; None: all weigh 1. With
+            ``initial_accumulator_value=0`` tokens that texts of one class alone have learn it as
+            fast whatever it weighs: very small weights do not silence a class then.
         random_state: an int gives the same model at each fit; else as scikit-learn has it.
 
     Attributes:
@@ -121,42 +133,48 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        mode: Mode = "mean",
+        mode: Mode = "sqrtn",
         *,
-        dim: int | Literal["auto"] = 32,
-        ngrams: int | Literal["auto"] = 1,
+        tokenizer: TokenizerName = "basic",
         min_freq: int = 1,
-        buckets: int | None = None,
-        counts: Counts | None = None,
-        token_weights: TokenWeights | None = None,
-        ngram_weight: float = 1.0,
-        char_ngrams: tuple[int, int] | Literal["auto"] | None = None,
-        char_weight: float = 1.0,
         max_tokens: int | None = None,
-        dropout: float | Literal["auto"] = 0.5,
-        lr: float | Literal["auto"] = 0.3,
-        initial_accumulator_value: float = 0.0,
-        epochs: int | Literal["auto"] = 5,
-        batch_size: int | Literal["auto"] = 256,
+        ngrams: int | Literal["auto"] = "auto",
+        ngram_min_freq: int | Literal["auto"] = "auto",
+        buckets: int | None = None,
+        char_ngrams: tuple[int, int] | Literal["auto"] | None = "auto",
+        char_weight: float = 1.0,
+        counts: Counts | None = "auto",
+        token_weights: TokenWeights | None = "auto",
+        ngram_weight: float = 1.0,
+        dim: int | Literal["auto"] = "auto",
+        dropout: float | Literal["auto"] = "auto",
+        lr: float | Literal["auto"] = "auto",
+        initial_accumulator_value: float = 1e-4,
+        epochs: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] = "auto",
+        label_smoothing: float = 0.1,
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.mode = mode
-        self.dim = dim
-        self.ngrams = ngrams
+        self.tokenizer = tokenizer
         self.min_freq = min_freq
+        self.max_tokens = max_tokens
+        self.ngrams = ngrams
+        self.ngram_min_freq = ngram_min_freq
         self.buckets = buckets
+        self.char_ngrams = char_ngrams
+        self.char_weight = char_weight
         self.counts = counts
         self.token_weights = token_weights
         self.ngram_weight = ngram_weight
-        self.char_ngrams = char_ngrams
-        self.char_weight = char_weight
-        self.max_tokens = max_tokens
+        self.dim = dim
         self.dropout = dropout
         self.lr = lr
         self.initial_accumulator_value = initial_accumulator_value
         self.epochs = epochs
         self.batch_size = batch_size
+        self.label_smoothing = label_smoothing
         self.class_weight = class_weight
         self.random_state = random_state
 
@@ -180,16 +198,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings = self._settings(dict(zip(names, weights.tolist(), strict=True)))
         settings = resolve(settings, measure([texts], len(names)))
 
-        tokenizer = Tokenizer(settings.tokenizer)
+        tokenizer = Tokenizer(settings.tokenizer, pa.chunked_array([texts]))
         tokens = tokenizer.use_up([texts])
+        if not len(tokens.codes):
+            raise ValueError("empty vocabulary: X has no tokens")
         encoder = TextEncoder.learn(tokenizer, tokens, labels)
-        vocabulary = encoder.vocabulary
-        if len(vocabulary) == len(vocabulary.specials):
-            raise ValueError(
-                f"empty vocabulary: min_freq={self.min_freq} leaves no token of X"
-                if len(tokens.codes)
-                else "empty vocabulary: X has no tokens"
-            )
+        if len(encoder.vocabulary) == len(encoder.vocabulary.specials):
+            raise ValueError(f"empty vocabulary: min_freq={self.min_freq} leaves no token of X")
         bags = encoder.bags(encoder.encode_tokens(tokens), torch.from_numpy(labels))
 
         with _apart(settings.seed):
@@ -236,24 +251,17 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in self.get_params(deep=False).items()
         }
+        if self.tokenizer not in get_args(TokenizerName):
+            known = ", ".join(get_args(TokenizerName))
+            raise ValueError(f"tokenizer={self.tokenizer!r}: give one of {known}")
+        if self.tokenizer in ("bpe", "wordpiece") and is_auto(self.char_ngrams):
+            given["char_ngrams"] = None
 
         def group(*names: str, **others: Any) -> dict[str, Any]:
             return {name: given[name] for name in names} | others
 
         values = {
-            "tokenizer": group(
-                "ngrams",
-                "min_freq",
-                "buckets",
-                "counts",
-                "token_weights",
-                "ngram_weight",
-                "char_ngrams",
-                "char_weight",
-                "max_tokens",
-                name="basic_english",
-                max_size=None,
-            ),
+            "tokenizer": group(*_OF_TOKENIZER, name=self.tokenizer, max_size=None),
             "model": group("mode", "dim", "dropout"),
             "optimizer": group(
                 "lr", "initial_accumulator_value", name="adagrad", weight_decay=0.0, rows="auto"
@@ -262,9 +270,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "trainer": group(
                 "epochs",
                 "batch_size",
+                "label_smoothing",
                 class_weights=None if self.class_weight is None else class_weights,
                 clip_norm=None,
-                label_smoothing=0.0,
                 monitor="loss",
                 patience=None,
                 overfit=None,

@@ -102,6 +102,9 @@ class Tokenizer:
         cpus = usable_cpus()
         return join_blocks(list(made_ahead(self._cut, blocks(chunks), 4 * cpus, cpus)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tokenizer, (self.config, None, self.json)  # the functions it holds are no data
+
     def _cut(self, block: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
         return truncate(*self._split(block), self.config.max_tokens)
 
