@@ -43,7 +43,8 @@ def test_the_projector_shows_what_a_token_adds(mode: Mode) -> None:
         model.linear.bias[0] = 99.0  # says nothing of a token
         if model.embedding.weighing is not None:
             model.embedding.weighing[3] = -2 / WEIGHT_SCALE  # weighs -1: speaks against its class
-    prepared: Any = SimpleNamespace(vocabulary=vocabulary, label_names=("yes", "no"))
+    encoder = SimpleNamespace(vocabulary=vocabulary)
+    prepared: Any = SimpleNamespace(encoder=encoder, label_names=("yes", "no"))
     rows, tokens = _frequent_tokens(prepared, model)
     weighted = mode == "weighted_sum"
     assert rows.tolist() == [[1, 0], [0, -1 if weighted else 1]]

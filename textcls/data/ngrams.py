@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of
+from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of, strings
 from textcls.config import TokenizerConfig
 from textcls.data.counting import UInt64, runs_of
 from textcls.data.tokens import Index, Tokens
@@ -39,6 +39,7 @@ WATCHED_NGRAMS = 1 << 22
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, of bits without a pattern: 2**64 / golden ratio
 _HALF = np.uint64(32)
+_SPACE = strings([" "])[0]  # pyarrow would import pandas to make a scalar of a Python string
 
 
 def build_vocabulary(tokens: Tokens, config: TokenizerConfig) -> tuple[Vocabulary, list[str]]:
@@ -260,7 +261,7 @@ def count_ngrams(tokens: Tokens, longest: int, min_freq: int) -> tuple[pa.Array,
         names = pc.binary_join_element_wise(
             names.take(integers(kept >> 32)),
             tokens.dictionary.take(integers(kept & 0xFFFFFFFF)),
-            " ",
+            _SPACE,
         )
         all_names.append(names)
         all_counts.append(counts)
