@@ -202,7 +202,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     tmp_path: Path,
     cache_dir: Path,
 ) -> None:
-    slow = ["trainer.epochs=60", "trainer.batch_size=4", "model.dropout=0.2", f"model.mode={mode}"]
+    slow = ["trainer.epochs=24", "trainer.batch_size=4", "model.dropout=0.2", f"model.mode={mode}"]
     child = start_train([*files, *slow, "run_dir=cut"], tmp_path, cache_dir)
     wait_for_epochs(tmp_path / "cut", child)
     child.send_signal(signum)
@@ -227,7 +227,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     for key in cut:
         assert torch.equal(cut[key], whole[key]), key
     cut_epochs, whole_epochs = read_epochs(tmp_path / "cut"), read_epochs(tmp_path / "whole")
-    assert [record["epoch"] for record in cut_epochs] == list(range(1, 61))
+    assert [record["epoch"] for record in cut_epochs] == list(range(1, 25))
     for of_cut, of_whole in zip(cut_epochs, whole_epochs, strict=True):
         for split in ("train", "validation"):  # to the last bit of the loss
             assert of_cut[split] == of_whole[split]

@@ -31,7 +31,7 @@ from textcls.errors import (
 from textcls.files import DATA, FAILED, FINISHED, write_whole
 from textcls.fitting import build, refits, train
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.folder import WEIGHTS, ModelParts, save_model, save_weights
+from textcls.model.folder import WEIGHTS, ModelParts, save_model, save_tensors
 from textcls.pooling import Pooling
 from textcls.report.confusion import headline
 from textcls.report.data import as_markdown, log_lines
@@ -218,10 +218,11 @@ def _phases(
 
     def keep(model: EmbeddingBagClassifier) -> None:
         """Have a model that can be used in the folder from the first epoch on."""
+        parts = _parts(config, prepared, model)
         if (folder / "model" / WEIGHTS).exists():
-            save_weights(model, folder / "model" / WEIGHTS, synced=False)
+            save_tensors(parts, folder / "model")
         else:
-            save_model(_parts(config, prepared, model), folder / "model")
+            save_model(parts, folder / "model")
 
     with Tracker(folder, console, config.trainer.monitor, config.trainer.profile) as tracker:
         tracker.say("data", report)

@@ -100,25 +100,30 @@ def save_model(parts: ModelParts, folder: Path) -> None:
     }
     if parts.temperature is not None:
         config["temperature"] = parts.temperature
-    state = model.state_dict()
-    if parts.quantized is not None:
-        del state[TABLE]
-        state.update(parts.quantized)
-    if parts.encoder.kept_buckets is not None:
-        state[BUCKETS] = torch.from_numpy(parts.encoder.kept_buckets)
-    state |= {name: torch.from_numpy(own) for name, own in parts.encoder.tensors().items()}
     with filled_folder(folder, FILES, synced=True) as scratch:
         _dump(scratch / "config.json", config)
         _dump(scratch / "labels.json", parts.label_names)
         parts.encoder.write_json(scratch)
         if parts.card is not None:
             (scratch / CARD).write_text(parts.card, encoding="utf-8")
-        _save(state, scratch / WEIGHTS, synced=False)  # the whole folder is
+        save_tensors(parts, scratch)  # synced with the whole folder
 
 
-def save_weights(model: EmbeddingBagClassifier, path: Path, synced: bool = True) -> None:
-    """Write the weights alone, whole or not at all; ``synced``: see ``whole_file``."""
-    _save(model.state_dict(), path, synced)
+def save_tensors(parts: ModelParts, folder: Path) -> None:
+    """Write the tensors of a model folder alone, whole or not at all."""
+    state = parts.model.state_dict()
+    if parts.quantized is not None:
+        del state[TABLE]
+        state.update(parts.quantized)
+    if parts.encoder.kept_buckets is not None:
+        state[BUCKETS] = torch.from_numpy(parts.encoder.kept_buckets)
+    state |= {name: torch.from_numpy(own) for name, own in parts.encoder.tensors().items()}
+    _save(state, folder / WEIGHTS, synced=False)
+
+
+def save_weights(model: EmbeddingBagClassifier, path: Path) -> None:
+    """Write the weights of a model alone, whole or not at all."""
+    _save(model.state_dict(), path, synced=True)
 
 
 def _save(state: Mapping[str, Tensor], path: Path, synced: bool) -> None:
