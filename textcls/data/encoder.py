@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,10 +22,9 @@ from textcls.config import TokenizerConfig
 from textcls.data.bags import Bags
 from textcls.data.char_ngrams import CharNgrams
 from textcls.data.composition import Composition
-from textcls.data.counting import KeyCounter, runs_of
 from textcls.data.features import Encoded, Features, Unknown, amounts, count_features, flattened
 from textcls.data.ngrams import NgramIds, build_vocabulary
-from textcls.data.token_weights import Float32, idf, log_count_ratio, saturated
+from textcls.data.token_weights import Float32, learned, saturated
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import PIECE, Tokens
 from textcls.data.vocabulary import Vocabulary
@@ -96,17 +96,27 @@ class TextEncoder:
         cls, tokenizer: Tokenizer, tokens: Tokens, labels: Int64 | None = None
     ) -> TextEncoder:
         """Learn from the tokens of the train split; see :meth:`fit`."""
+        return cls._learn(tokenizer, tokens, labels)[0]
+
+    @classmethod
+    def learn_and_encode(
+        cls, tokenizer: Tokenizer, tokens: Tokens, labels: Int64 | None = None
+    ) -> tuple[TextEncoder, Encoded]:
+        """Learn from the tokens of the train split, and return its bags as well.
+
+        That takes less time than :meth:`learn` and :meth:`encode_tokens` together.
+        """
+        made, features = cls._learn(tokenizer, tokens, labels)
+        return made, made._encode(tokens, features)
+
+    @classmethod
+    def _learn(
+        cls, tokenizer: Tokenizer, tokens: Tokens, labels: Int64 | None
+    ) -> tuple[TextEncoder, deque[Features] | None]:
+        """Return an encoder, and the features of the texts where these were needed for it."""
         config = tokenizer.config
         vocabulary, notes = build_vocabulary(tokens, config)
-        made = cls(tokenizer, vocabulary)
-        if config.token_weights is not None:
-            made = dataclasses.replace(
-                made,
-                token_weights=made._learn_weights(tokens, labels),
-                mean_length=max(float(np.diff(tokens.offsets).mean()), 1.0)
-                if config.token_weights == "bm25"
-                else None,
-            )
+        made, features = cls(tokenizer, vocabulary), None
         if config.char_ngrams is not None:
             chars, distinct = CharNgrams.fit(
                 tokens.dictionary,
@@ -118,7 +128,24 @@ class TextEncoder:
             what = "distinct in train" if config.char_buckets is None else "buckets used by train"
             notes.append(f"character n-grams: {len(chars):,} kept of {distinct:,} {what}")
             made = dataclasses.replace(made, chars=chars)
-        return dataclasses.replace(made, notes=tuple(notes))
+        if config.token_weights is not None:
+            words, _ = made.numbered(tokens.dictionary)
+            features = deque(made._features(tokens, words))
+            made = dataclasses.replace(
+                made,
+                token_weights=learned(
+                    config.token_weights,
+                    features,
+                    made.num_features,
+                    len(vocabulary.specials),
+                    len(tokens.offsets) - 1,
+                    labels,
+                ),
+                mean_length=max(float(np.diff(tokens.offsets).mean()), 1.0)
+                if config.token_weights == "bm25"
+                else None,
+            )
+        return dataclasses.replace(made, notes=tuple(notes)), features
 
     @property
     def config(self) -> TokenizerConfig:
@@ -202,6 +229,13 @@ class TextEncoder:
 
     def encode_tokens(self, tokens: Tokens) -> Encoded:
         """Turn the tokens of texts into bags."""
+        return self._encode(tokens, None)
+
+    def _encode(self, tokens: Tokens, known: deque[Features] | None) -> Encoded:
+        """Turn the tokens of texts, whose features may be known, into bags.
+
+        The features are let go of on the way.
+        """
         if not self.has_weights:
             return Encoded(*self.ids(tokens))
         words, unknown = self.numbered(tokens.dictionary)
@@ -214,7 +248,8 @@ class TextEncoder:
             most += int(more @ tokens.counts())
         indices, weights = np.empty(most, np.int32), np.empty(most, np.float32)
         lengths, end = [np.zeros(0, np.int64)], 0
-        for features in self._features(tokens, words):
+        found = self._features(tokens, words) if known is None else _drained(known)
+        for features in found:
             own, weight, ends = self._entries(features, unknown)
             indices[end : end + len(own)] = own
             weights[end : end + len(own)] = weight
@@ -264,7 +299,7 @@ class TextEncoder:
         limit = self.num_embeddings + len(words)
         for ids, ends, num_words in self.ids.pieces(tokens, words):
             if self.config.counts is None:
-                yield Features(ids, np.ones(len(ids), np.int64), ends, num_words)
+                yield Features(ids, np.ones(len(ids), np.int32), ends, num_words)
             else:
                 yield count_features(ids, ends, num_words, limit)
 
@@ -281,32 +316,6 @@ class TextEncoder:
         if unknown is None or known.all():
             return ids, weights, ends
         return flattened(features, weights, unknown, self.num_embeddings, self.config.char_weight)
-
-    # --- learning ----------------------------------------------------------------------------
-
-    def _learn_weights(self, tokens: Tokens, labels: Int64 | None) -> Float32:
-        words, _ = self.numbered(tokens.dictionary)
-        if self.config.token_weights == "log_count_ratio":
-            return self._log_count_ratio(tokens, words, labels)
-        documents = np.zeros(self.num_features, np.int64)
-        for features in self._features(tokens, words):
-            documents += np.bincount(features.ids, minlength=self.num_features)
-        weights = idf(documents, len(tokens.offsets) - 1)
-        if self.config.token_weights == "idf_log_count_ratio":
-            weights *= self._log_count_ratio(tokens, words, labels)
-        return weights
-
-    def _log_count_ratio(self, tokens: Tokens, words: Int32, labels: Int64 | None) -> Float32:
-        if labels is None:
-            raise ValueError("log_count_ratio learns from the labels of the train split")
-        pairs, classes, start = KeyCounter(), int(labels.max(initial=0)) + 1, 0
-        for features in self._features(tokens, words):
-            own = labels[start : start + len(features.ends) - 1]
-            label = np.repeat(own, np.diff(features.ends))
-            keys, counts = runs_of(features.ids * classes + label)
-            pairs.add(keys.view(np.uint64), counts)
-            start += len(own)
-        return log_count_ratio(pairs, self.num_features, classes, len(self.vocabulary.specials))
 
     # --- keeping -----------------------------------------------------------------------------
 
@@ -374,3 +383,8 @@ class TextEncoder:
         text = (folder / VOCABULARY).read_text(encoding="utf-8")
         tensors = safetensors.numpy.load_file(folder / TENSORS)
         return cls.assemble(Tokenizer(config, json=json), Vocabulary.from_json(text), tensors)
+
+
+def _drained(items: deque[Features]) -> Iterator[Features]:
+    while items:
+        yield items.popleft()

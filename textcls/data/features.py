@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from textcls.arrow import Int32, Int64, offsets_of
-from textcls.data.counting import starts_of
 from textcls.data.token_weights import Float32
+
+# Features that are sorted at one go.
+SORTED = 1 << 15
 
 
 class Encoded(NamedTuple):
@@ -30,13 +34,13 @@ class Features(NamedTuple):
 
     Attributes:
         ids: int32 ``[n]``: rows, or numbers past them for unknown words.
-        counts: int64 ``[n]``.
+        counts: int32 ``[n]``.
         ends: int64 ``[num_texts + 1]``, the offsets of the texts in them.
         num_words: int64 ``[num_texts]``.
     """
 
     ids: Int32
-    counts: Int64
+    counts: Int32
     ends: Int64
     num_words: Int64
 
@@ -49,7 +53,7 @@ class Unknown(NamedTuple):
     lengths: Int64
 
 
-def amounts(counts: Int64, how: str | None) -> Float32:
+def amounts(counts: Int32, how: str | None) -> Float32:
     """Return what features weigh by their counts, float32 ``[n]``."""
     if how == "binary" or how is None:
         return np.ones(len(counts), np.float32)
@@ -68,12 +72,37 @@ def count_features(ids: Int32, ends: Int64, num_words: Int64, limit: int) -> Fea
         limit: above all ids.
     """
     bits = limit.bit_length()
-    keys = np.repeat(np.arange(len(ends) - 1) << bits, np.diff(ends)) | ids
-    keys.sort()
-    starts = starts_of(keys)
-    distinct = (keys[starts] & ((1 << bits) - 1)).astype(np.int32)
-    counts = np.diff(starts, append=len(keys))
+    # Texts are sorted in blocks that fit into the processor's cache; and within a block a text's
+    # number and an id fit into 32 bits, which NumPy sorts twice as fast as 64.
+    is_narrow = bits <= 26
+    dtype = np.uint32 if is_narrow else np.uint64
+    cuts = _blocks(ends, 1 << (32 - bits) if is_narrow else len(ends))
+    sizes = np.diff(ends)
+    number = np.arange(len(sizes)) - np.repeat(cuts[:-1], np.diff(cuts))
+    keys: npt.NDArray[np.unsignedinteger] = np.repeat(number.astype(dtype), sizes)
+    unsigned = keys.dtype.type
+    keys <<= unsigned(bits)
+    keys |= ids.astype(dtype)
+    bounds = ends[cuts]
+    for start, stop in pairwise(bounds.tolist()):
+        keys[start:stop].sort()
+    begins = np.ones(len(keys), np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=begins[1:])
+    begins[bounds[:-1][bounds[:-1] < len(keys)]] = True
+    starts = np.flatnonzero(begins)
+    distinct = (keys[starts] & unsigned((1 << bits) - 1)).astype(np.int32)
+    counts = np.diff(starts, append=len(keys)).astype(np.int32)
     return Features(distinct, counts, np.searchsorted(starts, ends), num_words)
+
+
+def _blocks(ends: Int64, most_texts: int) -> Int64:
+    """Cut texts into blocks of about ``SORTED`` features: return the first text of each, and n."""
+    cuts, num_texts = [0], len(ends) - 1
+    while cuts[-1] < num_texts:
+        first = cuts[-1]
+        fits = int(np.searchsorted(ends, ends[first] + SORTED, side="right")) - 1
+        cuts.append(min(max(fits, first + 1), first + most_texts, num_texts))
+    return np.array(cuts)
 
 
 def flattened(

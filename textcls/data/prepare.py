@@ -170,15 +170,16 @@ def write_bags(
         if not num_words:
             raise InputError(f"{part.where}: the {split} split has no tokens after tokenizing")
         if encoder is None:  # train comes first, and is all that the encoder learns from
-            encoder = TextEncoder.learn(tokenizer, tokens, part.labels)
+            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, part.labels)
             vocabulary = encoder.vocabulary
             if len(vocabulary) == len(vocabulary.specials):
                 raise InputError(
                     f"tokenizer.min_freq={config.min_freq} leaves no token of {part.where}: "
                     f"the most frequent stands {tokens.counts().max():,} times"
                 )
+        else:
+            encoded = encoder.encode_tokens(tokens)
         counter.count_tokens(split, tokens)
-        encoded = encoder.encode_tokens(tokens)
         counter.count_ids(split, encoder, tokens, encoded)
         del tokens  # writing takes a copy of the indices: not beside this one
         tensors = {name: tensor for name, tensor in encoded._asdict().items() if tensor is not None}

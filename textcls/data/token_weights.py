@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
 from textcls.arrow import Int32, Int64
-from textcls.data.counting import KeyCounter
+from textcls.data.counting import KeyCounter, runs_of
+
+if TYPE_CHECKING:
+    from textcls.data.features import Features
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -16,6 +22,62 @@ K1 = 1.2
 B = 0.75
 # Rows that are worked on at one go, times classes.
 _CELLS = 1 << 22
+# So many pairs of feature and class are counted in one array.
+_DENSE = 1 << 23
+
+
+def learned(
+    how: str,
+    features: Iterable[Features],
+    num_rows: int,
+    num_specials: int,
+    num_texts: int,
+    labels: Int64 | None,
+) -> Float32:
+    """Return the weights of features, float32 ``[num_rows]``.
+
+    Args:
+        how: the option ``tokenizer.token_weights``.
+        features: of the texts of train, in pieces; ids of ``num_rows`` and on are left aside.
+        num_rows: features.
+        num_specials: so many rows at the beginning are no features.
+        num_texts: of train.
+        labels: int64 ``[num_texts]``, for log-count ratios.
+    """
+    weights = np.ones(num_rows, np.float32)
+    if how != "log_count_ratio":
+        documents = np.zeros(num_rows, np.int64)
+        for ids, *_ in features:
+            documents += np.bincount(ids, minlength=num_rows)[:num_rows]
+        weights *= idf(documents, num_texts)
+    if how.endswith("log_count_ratio"):
+        if labels is None:
+            raise ValueError("log_count_ratio learns from the labels of the train split")
+        num_classes = int(labels.max(initial=0)) + 1
+        pairs = _count_pairs(features, num_rows, labels, num_classes)
+        weights *= log_count_ratio(pairs, num_rows, num_classes, num_specials)
+    return weights
+
+
+def _count_pairs(
+    features: Iterable[Features], num_rows: int, labels: Int64, num_classes: int
+) -> KeyCounter:
+    """Count the texts that have each pair of feature and class; see :func:`log_count_ratio`."""
+    pairs, cells, start = KeyCounter(), num_rows * num_classes, 0
+    dense = np.zeros(cells if cells <= _DENSE else 0, np.int64)
+    for ids, _, ends, _ in features:
+        own = labels[start : start + len(ends) - 1]
+        key = ids.astype(np.int64) * num_classes + np.repeat(own, np.diff(ends))
+        key = key[ids < num_rows]
+        if len(dense):
+            dense += np.bincount(key, minlength=cells)
+        else:
+            keys, counts = runs_of(key)
+            pairs.add(keys.view(np.uint64), counts)
+        start += len(own)
+    found = np.flatnonzero(dense)
+    pairs.add(found.view(np.uint64), dense[found])
+    return pairs
 
 
 def idf(documents: Int64, num_texts: int) -> Float32:
