@@ -202,10 +202,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tokens = tokenizer.use_up([texts])
         if not len(tokens.codes):
             raise ValueError("empty vocabulary: X has no tokens")
-        encoder = TextEncoder.learn(tokenizer, tokens, labels)
+        encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels)
         if len(encoder.vocabulary) == len(encoder.vocabulary.specials):
             raise ValueError(f"empty vocabulary: min_freq={self.min_freq} leaves no token of X")
-        bags = encoder.bags(encoder.encode_tokens(tokens), torch.from_numpy(labels))
+        bags = encoder.bags(encoded, torch.from_numpy(labels))
 
         with _apart(settings.seed):
             model = untrained(encoder, len(names), settings.model, encoder.composition())

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from textcls.arrow import Int64
 
 UInt64 = npt.NDArray[np.uint64]
-_Number = TypeVar("_Number", np.int64, np.uint64)
+_Number = TypeVar("_Number", np.int32, np.int64, np.uint64)
 
 # Distinct keys of so many pieces' worth are held apart before they are merged.
 _HELD = 1 << 21

@@ -284,7 +284,7 @@ class TextEncoder:
         places = np.flatnonzero(words == self.vocabulary.unknown_id)
         lost = -1 if self.config.counts is not None else self.vocabulary.unknown_id
         words[places] = lost
-        if self.chars is None:
+        if self.chars is None or not len(places):
             return words, None
         names = dictionary.take(integers(places))
         order = pc.sort_indices(names)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textcls.arrow import Int32, Int64, offsets_of
+from textcls.data.counting import runs_of
 from textcls.data.token_weights import Float32
 
 # Features that are sorted at one go.
@@ -71,6 +72,9 @@ def count_features(ids: Int32, ends: Int64, num_words: Int64, limit: int) -> Fea
         num_words: int64 ``[num_texts]``.
         limit: above all ids.
     """
+    if len(ends) == 2:  # a single text needs no keys
+        own, of_each = runs_of(ids.copy())
+        return Features(own, of_each.astype(np.int32), np.array([0, len(own)]), num_words)
     bits = limit.bit_length()
     # Texts are sorted in blocks that fit into the processor's cache; and within a block a text's
     # number and an id fit into 32 bits, which NumPy sorts twice as fast as 64.
