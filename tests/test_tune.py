@@ -36,6 +36,7 @@ from tests.conftest import (
 from textcls import fitting, run, tune
 from textcls import result as results
 from textcls.config import Config, parse, read_config
+from textcls.defaults import resolve
 from textcls.errors import InputError, TakenError, TextclsError
 from textcls.model.embedding_bag import logits_of
 from textcls.search_space import Range, TuneConfig, parse_tuning
@@ -82,8 +83,8 @@ def test_a_search_records_its_trials(searched: Search) -> None:
     folder, result = searched
     rows = rows_of(folder)
     assert [row["trial"] for row in rows] == [str(number) for number in range(6)]
-    given = {"model.mode": "mean", "model.dim": "32", "model.dropout": "0.5",
-             "optimizer.lr": "0.3"}  # fmt: skip
+    given = {"model.mode": "sqrtn", "model.dim": "16", "optimizer.lr": "0.3",
+             "trainer.label_smoothing": "0.1"}  # fmt: skip
     assert "trainer.epochs" in rows[0]
     assert {key: rows[0][key] for key in given} == given
     lines = [line for line in result.stdout.splitlines() if line.startswith("trial ")]
@@ -103,7 +104,8 @@ def test_trials_keep_their_record_but_no_weights_and_no_test(searched: Search) -
         assert str(config.model.dim) == row["model.dim"]
         epochs = [json.loads(line) for line in (trial / "epochs.jsonl").read_text().splitlines()]
         assert len(epochs) == int(row["epochs"])
-        assert max(epoch["validation"]["accuracy"] for epoch in epochs) == float(row["accuracy"])
+        # What trainer.refit keeps is the whole schedule.
+        assert epochs[-1]["validation"]["accuracy"] == float(row["accuracy"])
         assert not list(trial.rglob("*.safetensors"))
         assert not (trial / "metrics.json").exists()
         assert not any("test" in epoch for epoch in epochs)
@@ -374,13 +376,45 @@ def test_what_is_given_is_not_searched_unless_its_space_is() -> None:
     assert parse_tuning({"seconds": 1, "trials": None, "space": found}).space == found
 
 
-def test_the_default_space_holds_every_preset(tmp_path: Path) -> None:
-    for given in ([], ["experiment=quick"], ["optimizer=adam"], ["optimizer=sgd"]):
-        values = make_values("tune=default", *given)
-        config = make_config("tune=default", *given)
-        for option, tried in parse_tuning(values).space.items():
-            group, _, key = option.partition(".")
-            assert tune._contains(tune._distribution(tried), getattr(getattr(config, group), key))
+def test_the_first_trial_is_what_fits_the_corpus(tmp_path: Path, cache_dir: Path) -> None:
+    """Whatever the rule chooses, also where the default lists have it only as the value given."""
+    (tmp_path / "train.csv").write_text(
+        "label,text\n" + "".join(f"{'ab'[i % 2]},{'好坏'[i % 2]}天气很{i}\n" for i in range(60))
+    )
+    values = make_values("tune=default", "tokenizer=bpe") | {"trials": 2}
+    assert parse_tuning(values).space["tokenizer.char_ngrams"] == (None, (2, 5), (3, 6))
+    values = make_values("tune=default") | {"trials": 2}
+    config = make_config(
+        "experiment=null",
+        "data=local",
+        f"data.train={tmp_path / 'train.csv'}",
+        f"cache_dir={cache_dir}",
+    )
+    tune.start(config, parse_tuning(values), tmp_path / "search", [])
+    found = resolve(config, run.corpus(config).about)
+    assert (found.tokenizer.ngrams, found.tokenizer.char_ngrams) == (4, (2, 5))
+    row, *_ = rows_of(tmp_path / "search")
+    assert row["tokenizer.ngrams"] == "4"
+    assert row["tokenizer.char_ngrams"] == "[2,5]"
+    first = read_config(tmp_path / "search" / "trials" / "0000")
+    assert first == found
+    tune.resume(tmp_path / "search")  # lists of lists are read again
+    assert len(rows_of(tmp_path / "search")) == 4
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_trials_are_compared_by_what_a_run_keeps(
+    refit: bool, tmp_path: Path, cache_dir: Path
+) -> None:
+    config = make_config(
+        "data=headlines", "trainer.epochs=8", "optimizer.lr=2", f"trainer.refit={refit}",
+        "schedule=constant", f"cache_dir={cache_dir}",
+    )  # fmt: skip
+    space: dict[str, Any] = {"model.dim": (8,)}
+    tune.start(config, tiny_space(space=space, trials=1), tmp_path / "search", [])
+    (row,) = rows_of(tmp_path / "search")
+    kept = json.loads((tmp_path / "search" / "best" / "metrics.json").read_text())
+    assert float(row["accuracy"]) == kept["validation"]["accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -393,9 +427,14 @@ def test_the_default_space_holds_every_preset(tmp_path: Path) -> None:
         ("+tune.space.model.depth=[1]", "tune.space.model.depth: there is no such option"),
         ("+tune.space.data.text=[a]", "tune.space.data.text: there is no such option"),
         ("+tune.space.trainer.monitor=[loss]", "trainer.monitor is the same for all trials"),
-        ("+tune.space.optimizer.betas=[[0.9,0.9]]", "a choice is a single value"),
-        ("tune.space.model.dropout.low=0.9", "low=0.9 is not below high=0.8"),
-        ("tune.space.model.dropout.high=1", "tune.space.model.dropout: 1: input should be less"),
+        (
+            "+tune.space.optimizer.betas=[[0.9,1]]",
+            "betas: [0.9, 1]: input should be less",
+        ),
+        ("tune.space.model.dim=[[8,16]]", "tune.space.model.dim: [8, 16]: input should be"),
+        ("tune.space.model.dim=[{a: 1}]", "a choice is a value or a list of numbers"),
+        ("tune.space.optimizer.lr.low=2", "low=2 is not below high=0.9"),
+        ("+tune.space.model.dropout={low: 0, high: 1}", "model.dropout: 1: input should be less"),
         ("tune.space.trainer.epochs.low=1.5", "tune.space.trainer.epochs: 1.5: input should be"),
         ("+tune.space.trainer.epochs.step=0.5", "trainer.epochs takes whole numbers"),
         ("+tune.space.trainer.epochs.lag=1", "tune.space.trainer.epochs.lag: there is no such"),

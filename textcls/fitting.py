@@ -274,6 +274,28 @@ def choose_epochs(monitor: Monitor, progress: Progress, logits: Tensor, labels: 
     return chosen
 
 
+def score(
+    config: Config, prepared: Prepared, model: EmbeddingBagClassifier, progress: Progress
+) -> float:
+    """Return the monitored metric of the weights that :func:`train` would keep.
+
+    Args:
+        config: of the run.
+        prepared: its corpus.
+        model: with its last weights.
+        progress: at the end of its training.
+    """
+    monitor, held = config.trainer.monitor, prepared.validation
+    assert progress.best_value is not None
+    if not refits(config):
+        return progress.best_value
+    logits = logits_of(model.composed(), held)
+    if choose_epochs(monitor, progress, logits, held.labels) == progress.best_epoch:
+        return progress.best_value
+    value: float = metrics_of_logits(logits, held.labels, prepared.label_names)[monitor]
+    return value
+
+
 def build(config: Config, prepared: Prepared, device: torch.device) -> EmbeddingBagClassifier:
     """Return the untrained model of a configuration."""
     torch.manual_seed(config.seed)

@@ -29,7 +29,7 @@ from textcls.errors import (
     TakenError,
 )
 from textcls.files import DATA, FAILED, FINISHED, write_whole
-from textcls.fitting import build, refits, train
+from textcls.fitting import build, refits, score, train
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import WEIGHTS, ModelParts, save_model, save_tensors
 from textcls.pooling import Pooling
@@ -45,7 +45,6 @@ from textcls.run_folder import (
     write_settings,
 )
 from textcls.run_log import faults_told, log_to
-from textcls.training.checkpoint import Progress
 from textcls.training.loop import fit
 from textcls.training.tracking import Tracker
 
@@ -121,8 +120,8 @@ def go_on(config: Config, folder: Path, swept: Mapping[str, str]) -> None:
             _run(config, folder, device, swept)
 
 
-def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker) -> Progress:
-    """Train and validate as a run would, but keep no weights, and leave the test split alone.
+def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker) -> float:
+    """Return the monitored metric of what a run would keep; keep nothing, and do not test it.
 
     Args:
         config: of the trial.
@@ -140,7 +139,7 @@ def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker
         config = resolve(config, prepared.about)
         model = build(config, prepared, device)
         with tracker:
-            return fit(
+            progress = fit(
                 model,
                 prepared.train,
                 prepared.validation,
@@ -150,6 +149,7 @@ def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker
                 save_best=lambda: None,
                 tracker=tracker,
             )
+        return score(config, prepared, model, progress)
 
 
 def set_up(config: Config) -> torch.device:

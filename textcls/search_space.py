@@ -37,7 +37,8 @@ class Range:
             raise ValueError("log=true is for low above 0, and for no step")
 
 
-Choices = tuple[bool | int | float | str | None, ...]
+Choice = bool | int | float | str | tuple[int | float, ...] | None
+Choices = tuple[Choice, ...]
 
 # What may be searched: the options of these groups, without those that decide what trials are
 # compared by or where they are computed.
@@ -136,8 +137,8 @@ def _tried(option: str, tried: Any) -> Choices | Range:
     if not isinstance(tried, Range | Mapping):
         if not isinstance(tried, list | tuple) or not tried:
             raise InputError(f"{name}={tried}: give a list, [1,2], or a range, {{low: 1, high: 2}}")
-        if any(isinstance(value, list | tuple | Mapping) for value in tried):
-            raise InputError(f"{name}: a choice is a single value, neither a list nor a dict")
+        if any(isinstance(value, Mapping) for value in tried):
+            raise InputError(f"{name}: a choice is a value or a list of numbers, not a dict")
         return tuple(dict.fromkeys(valid(value) for value in tried))
     try:
         ends = _range_adapter.validate_python(tried)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 import logging
 import math
 import random
@@ -40,15 +41,16 @@ from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
 from textcls import run
-from textcls.config import Config, flatten, parse, read_config
+from textcls.config import Config, flatten, is_auto, parse, read_config
 from textcls.defaults import resolve
 from textcls.errors import InputError, Interrupted, TakenError, TextclsError
 from textcls.files import SEARCH, write_whole
+from textcls.fitting import refits
 from textcls.pooling import Pooling
 from textcls.program import train_command
 from textcls.run_folder import RUN_FILES, check_same, check_unchanged, write_settings
 from textcls.run_log import log_to
-from textcls.search_space import Range, TuneConfig, parse_tuning
+from textcls.search_space import Choices, Range, TuneConfig, parse_tuning
 from textcls.training.checkpoint import Progress
 from textcls.training.signals import deferred, raising
 from textcls.training.tracking import Tracker, add_hparams
@@ -257,8 +259,6 @@ class _Search:
         self.config = read_config(folder)  # as given, with paths that hold from anywhere
         self.monitor = self.config.trainer.monitor
         self.sign = -1 if self.monitor == "loss" else 1
-        self.space = {name: _distribution(tried) for name, tried in tuning.space.items()}
-        self.size = math.prod(_size(distribution) for distribution in self.space.values())
         self.console = Console()
         with log_to(folder / "tune.log", self.console):
             log.info("search folder %s", folder)
@@ -267,10 +267,17 @@ class _Search:
             check_unchanged(folder / "corpus.txt", prepared.key)
             self.config = resolve(self.config, prepared.about)
             options = flatten(self.config.to_dict())
-            self.given = {name: options[name] for name in self.space}
+            searched = set(tuning.space)
+            if self.config.tokenizer.counts is None and "tokenizer.counts" not in searched:
+                searched -= {"tokenizer.token_weights", "tokenizer.ngram_weight"}
+            self.given = {name: options[name] for name in tuning.space if name in searched}
+            self.space = {
+                name: _distribution(tuning.space[name], value) for name, value in self.given.items()
+            }
+            self.size = math.prod(_size(distribution) for distribution in self.space.values())
             for name, value in self.given.items():
                 if not _contains(self.space[name], value):
-                    log.info("%s=%s is outside tune.space: no trial has it", name, value)
+                    log.info("%s=%s is outside tune.space: no trial has it", name, _word(value))
         with _lock(folder):
             self.study = _open_study(folder, self.sign)
 
@@ -365,7 +372,9 @@ class _Search:
             if trial.user_attrs.get("given") and (ended or not trial.state.is_finished()):
                 return
         inside = {
-            name: value for name, value in self.given.items() if _contains(self.space[name], value)
+            name: _stored(value)
+            for name, value in self.given.items()
+            if _contains(self.space[name], value)
         }
         self.study.enqueue_trial(inside, {"given": True})
 
@@ -393,7 +402,7 @@ class _Search:
         try:
             with raising():
                 config = configure(self.config, settings)
-                value = run.try_out(config, folder, self.device, tracker).best_value
+                value = run.try_out(config, folder, self.device, tracker)
         except optuna.TrialPruned:
             end = "pruned"
         except _OutOfTimeError:
@@ -429,7 +438,7 @@ class _Search:
         """Return what a trial sets: numbers that were drawn are cut to three digits."""
         settings: Settings = {}
         for name, distribution in self.space.items():
-            value = params[name]
+            value = _read(params[name])
             if isinstance(distribution, FloatDistribution) and value != self.given[name]:
                 value = min(max(float(f"{value:.3g}"), distribution.low), distribution.high)
             settings[name] = value
@@ -508,10 +517,12 @@ class _Search:
         return [trials[number] for number in sorted(scores, key=lambda one: -scores[one])]
 
     def _score(self, trial: FrozenTrial) -> float | None:
-        """Return the monitored metric of its best epoch; of what was cut short, so far."""
+        """Return the monitored metric of what a run would keep; of what was cut short, so far."""
         if trial.state == TrialState.COMPLETE:
             return trial.value
-        values = trial.intermediate_values.values()
+        values = [value for _, value in sorted(trial.intermediate_values.items())]
+        if refits(self.config):
+            return values[-1] if values else None
         return max(values, key=lambda value: self.sign * value, default=None)
 
     def _found(self, trial: FrozenTrial) -> list[str]:
@@ -621,9 +632,11 @@ def _open_study(folder: Path, sign: int) -> optuna.Study:
         raise InputError(f"{path}: is damaged or cannot be written ({error.orig})") from None
 
 
-def _distribution(tried: tuple[Any, ...] | Range) -> BaseDistribution:
+def _distribution(tried: Choices | Range, given: Any) -> BaseDistribution:
+    """Return what Optuna draws from; ``auto`` among choices is the value as given."""
     if not isinstance(tried, Range):
-        return CategoricalDistribution(tried)
+        choices = (_stored(given if is_auto(value) else value) for value in tried)
+        return CategoricalDistribution(tuple(dict.fromkeys(choices)))
     if isinstance(tried.low, int) and isinstance(tried.high, int):
         step = 1 if tried.step is None else int(tried.step)
         # As Optuna wants it: the last value is one of the steps.
@@ -657,7 +670,18 @@ def _contains(distribution: BaseDistribution, value: Any) -> bool:
         return value is not None and any(
             math.isclose(value, one, abs_tol=1e-9) for one in _values(distribution)
         )
-    return value in _values(distribution)
+    return _stored(value) in _values(distribution)
+
+
+def _stored(value: Any) -> Any:
+    """Return a choice as Optuna can keep it: a list as the text of its JSON."""
+    return json.dumps(value) if isinstance(value, tuple) else value
+
+
+def _read(stored: Any) -> Any:
+    """Return a choice that Optuna keeps; the inverse of :func:`_stored`."""
+    is_list = isinstance(stored, str) and stored.startswith("[")
+    return tuple(json.loads(stored)) if is_list else stored
 
 
 def _key(settings: Settings) -> str:
@@ -668,6 +692,8 @@ def _word(value: Any) -> str:
     """Return a value as the command line has it."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{','.join(map(_word, value))}]"
     if isinstance(value, str) and not re.fullmatch(r"[\w.+/-]+", value):
         escaped = value.replace("'", "\\'")
         return f"'{escaped}'"
