@@ -149,7 +149,7 @@ def test_the_loop_is_plain_torch(mode: Mode, tmp_path: Path) -> None:
     assert found == pytest.approx(losses, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "adagrad"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "plain_adagrad"])
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 def test_every_optimizer_and_schedule_learns(name: str, schedule: str, tmp_path: Path) -> None:
     config = config_of(f"optimizer={name}", f"schedule={schedule}", "schedule.warmup=0.1",
