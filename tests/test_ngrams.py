@@ -275,7 +275,7 @@ def test_every_tokenizer_takes_ngrams(name: str) -> None:
 def test_a_run_with_ngrams_is_served_as_it_was_tested(
     options: tuple[str, ...], tmp_path: Path, run_train: Run, cache_dir: Path
 ) -> None:
-    data = ("data=reviews", "tokenizer.ngrams=2", *options)
+    data = ("experiment=plain", "data=reviews", "tokenizer.ngrams=2", *options)
     result = run_train(*data, "trainer.epochs=2", "run_dir=run", "model.dim=4")
     assert result.returncode == 0, result.stderr
     log = (tmp_path / "run" / "train.log").read_text()
@@ -298,7 +298,7 @@ def test_a_run_with_ngrams_is_served_as_it_was_tested(
 
 def test_buckets_without_ngrams_end_in_one_line(run_train: Run, tmp_path: Path) -> None:
     train = write_csv(tmp_path / "train.csv", 40)
-    result = run_train("data=local", f"data.train={train}", "tokenizer.buckets=4096")
+    result = run_train("data=local", f"data.train={train}", "tokenizer.ngrams=1", "tokenizer.buckets=4096")
     assert result.returncode == 2
     assert "set tokenizer.ngrams=2 or more" in one_line(result)
 

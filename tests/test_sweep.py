@@ -130,7 +130,7 @@ def test_a_sweep_grows_and_other_settings_are_refused(
     result = run_train("-m", *files, "seed=1,2", MODES, "model.dim=8", "run_dir=sweep")
     assert result.returncode == 2
     assert (
-        "holds a run with other settings (model.dim is 32 there, 8 now): name another run_dir"
+        "holds a run with other settings (model.dim is auto there, 8 now): name another run_dir"
         in one_line(result)
     )
     assert times() == before
@@ -138,7 +138,7 @@ def test_a_sweep_grows_and_other_settings_are_refused(
 
 def test_two_sweeps_at_once_in_one_place_share_the_work(files: list[str], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    sweep = ["-m", *files, MODES, "seed=1,2", "trainer.epochs=40", "run_dir=both"]
+    sweep = ["-m", *files, MODES, "seed=1,2", "trainer.epochs=20", "run_dir=both"]
     children = [start_train(sweep, tmp_path, cache) for _ in range(2)]
     outputs = [child.communicate(timeout=120) for child in children]
     assert [child.returncode for child in children] == [0, 0], outputs
@@ -148,9 +148,9 @@ def test_two_sweeps_at_once_in_one_place_share_the_work(files: list[str], tmp_pa
     assert all(err == "" for _, err in outputs)
     for name in names("mean sum max", "1 2"):
         record = (tmp_path / "both" / name / "epochs.jsonl").read_text().splitlines()
-        assert [json.loads(line)["epoch"] for line in record] == list(range(1, 41))
-    # Tokenized once, and nothing half-made is left.
-    assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
+        assert [json.loads(line)["epoch"] for line in record] == list(range(1, 21))
+    # Tokenized once, train alone and with validation, and nothing half-made is left.
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 2
 
 
 def test_a_resumed_sweep_and_run_work_from_another_directory(
@@ -330,7 +330,7 @@ def test_an_experiment_is_a_sweep_by_itself_and_the_command_line_narrows_it(
 def test_out_of_memory_is_a_failure_with_a_reason(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:
-    huge = ["tokenizer.ngrams=2", "tokenizer.buckets=null,1000000000", "model.dim=4096"]
+    huge = ["experiment=plain", "tokenizer.ngrams=2", "tokenizer.buckets=null,1000000000", "model.dim=4096"]
     result = run_train("-m", *files, *huge, "trainer.epochs=1", "run_dir=sweep")
     assert result.returncode == 1
     assert "buckets=1000000000: out of memory: lower model.dim" in one_line(result)
@@ -354,7 +354,7 @@ def test_what_failed_is_tried_again(files: list[str], run_train: Run, tmp_path: 
 def test_predictions_are_those_of_the_metrics(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:
-    assert run_train(*files, "run_dir=run").returncode == 0
+    assert run_train(*files, "experiment=plain", "run_dir=run").returncode == 0
     rows = safetensors.numpy.load_file(tmp_path / "run" / "predictions.safetensors")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert (rows["labels"] == rows["predictions"]).mean() == metrics["test"]["accuracy"]
