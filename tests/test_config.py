@@ -128,7 +128,7 @@ def test_overrides_of_an_experiment_reach_the_groups() -> None:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         cfg = compose("config", ["experiment=pooling"], return_hydra_config=True)
-    assert cfg.hydra.sweeper.params["model.mode"] == "mean,sum,max"
+    assert cfg.hydra.sweeper.params["model.mode"] == "mean,sum,sqrtn,max"
     assert make_config("debug=overfit").trainer.overfit == 64
 
 

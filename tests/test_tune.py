@@ -471,13 +471,30 @@ def test_a_bad_search_is_refused_before_any_work(
     assert not (tmp_path / "search").exists()
     result = run_train("tune.seconds=60")
     assert "tune.seconds=60 is for a search: add tune=default" in one_line(result)
-    result = run_train("-m", *files, *TINY, "seed=1,2")
-    assert result.returncode == 2
-    assert "leave out -m" in one_line(result)
     with pytest.raises(InputError, match=r"gone\.csv: there is no such file"):
         tune.start(
             make_config("data=local", "data.train=gone.csv"), tiny_space(), tmp_path / "search", []
         )
+
+
+def test_a_sweep_of_searches_compares_what_each_has_found(
+    files: list[str], run_train: Run, tmp_path: Path
+) -> None:
+    command = ["experiment=pooling", *files, *TINY, "tune.trials=2", "model.mode=mean,max",
+               "seed=1", "run_dir=sweep"]  # fmt: skip
+    result = run_train(*command)
+    assert result.returncode == 0, result.stderr
+    for mode in ("mean", "max"):
+        folder = tmp_path / "sweep" / f"mode={mode}"
+        rows = rows_of(folder)
+        assert len(rows) == 2
+        assert "model.mode" not in rows[0]
+        assert read_config(folder / "best").model.mode == mode
+    table = (tmp_path / "sweep" / "compare" / "table.csv").read_text()
+    assert len(table.splitlines()) == 3
+    again = run_train(*command)
+    assert again.stdout.count(" is finished") == 2
+    assert len(rows_of(tmp_path / "sweep" / "mode=max")) == 2
 
 
 def test_without_optuna_there_is_one_line(files: list[str], run_train: Run, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 FINISHED = "metrics.json"
 FAILED = "failed.json"
 SEARCH = "tune.yaml"
+BEST = "best"  # in a search's folder: the run of its best settings
 # What was read, in full (see textcls/data/facts.py).
 DATA = "data.json"
 

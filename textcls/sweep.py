@@ -24,7 +24,7 @@ from omegaconf import DictConfig, open_dict
 
 from textcls.app.overrides import quoted
 from textcls.errors import InputError
-from textcls.files import FAILED, FINISHED, write_whole
+from textcls.files import BEST, FAILED, FINISHED, write_whole
 
 FIXED_KEYS = "hydra.job.config.override_dirname.exclude_keys"
 # Set anew whenever a sweep begins.
@@ -110,7 +110,8 @@ def record_failure(
 def record_unfinished(sweep: Path, reason: str) -> None:
     """Record those runs of the sweep as failed that have begun, and neither finished nor failed."""
     for path in sweep.glob("*/config.yaml"):
-        if not any(path.with_name(name).exists() for name in (FINISHED, FAILED)):
+        ends = (FINISHED, FAILED, f"{BEST}/{FINISHED}")
+        if not any((path.parent / end).exists() for end in ends):
             record_failure(path.parent, reason, 1)
 
 

@@ -44,7 +44,7 @@ from textcls import run
 from textcls.config import Config, flatten, is_auto, parse, read_config
 from textcls.defaults import resolve
 from textcls.errors import InputError, Interrupted, TakenError, TextclsError
-from textcls.files import SEARCH, write_whole
+from textcls.files import BEST, FAILED, FINISHED, SEARCH, write_whole
 from textcls.fitting import refits
 from textcls.pooling import Pooling
 from textcls.program import train_command
@@ -109,6 +109,19 @@ def resume(folder: Path) -> None:
     """
     tuning, fixed = _read_settings(folder)
     start(read_config(folder), tuning, folder, fixed)
+
+
+def go_on(config: Config, tuning: TuneConfig, folder: Path, fixed: Sequence[str]) -> None:
+    """Do one search of a sweep, or what is left of it; one with a finished run is left as it is.
+
+    Raises:
+        Whatever :func:`start` raises.
+    """
+    if (folder / BEST / FINISHED).exists():
+        Console().print(Text(f"{folder} is finished"), soft_wrap=True)
+        return
+    (folder / FAILED).unlink(missing_ok=True)
+    start(config, tuning, folder, fixed)
 
 
 def _claim(
@@ -488,7 +501,7 @@ class _Search:
             Whatever :func:`textcls.run.start` raises.
         """
         with FileLock(self.folder / ".best.lock"):  # another process may be at it
-            folder = self.folder / "best"
+            folder = self.folder / BEST
             config = configure(self.config, self._settings(self._ranked()[0].params))
             if not Pooling.parse(config.model.mode).is_linear:
                 config = configure(config, {"trainer.ensemble": 1})

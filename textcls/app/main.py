@@ -106,13 +106,15 @@ def _rest_of_run(cfg: DictConfig, beside_others: bool) -> None:
     """Do what is left of this run; a failure is printed, and recorded in its folder."""
     if cfg.resume is not None:
         raise InputError("resume= goes on with a run or sweep by itself: leave out -m")
-    if cfg.get("tune") is not None:
-        raise InputError("tune= is no part of a sweep: leave out -m and experiments that sweep")
     swept = swept_values()
     folder = run_folder(swept)
     try:
         config = to_config(cfg)
-        _imported("textcls.run").go_on(config, folder, swept)
+        if cfg.get("tune") is None:
+            _imported("textcls.run").go_on(config, folder, swept)
+        else:
+            tuning, fixed = to_tuning(cfg, list(HydraConfig.get().overrides.task))
+            _import_tune().go_on(config, tuning, folder, fixed)
     except BusyError as error:
         print(f"{error}: left to it")
     except TakenError:  # the others have the wrong place as well

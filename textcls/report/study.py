@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 
 from textcls.config import CIRCUMSTANCES, Config, flatten, is_auto, read_config
 from textcls.errors import InputError
-from textcls.files import FAILED, FINISHED, read_epochs
+from textcls.files import BEST, FAILED, FINISHED, read_epochs
 from textcls.pooling import MODES
 
 Int32 = npt.NDArray[np.int32]
@@ -169,7 +169,8 @@ def _below(top: Path) -> list[Path]:
     runs = []
     for folder, inner, files in os.walk(top):
         if {"config.yaml", FINISHED, FAILED} & set(files):
-            runs.append(Path(folder))
+            best = Path(folder, BEST)  # of a search
+            runs.append(best if (best / FINISHED).exists() else Path(folder))
             inner.clear()
         # What is being written has a hidden name.
         inner[:] = sorted(name for name in inner if name[0] != "." and name != COMPARISON)
