@@ -14,15 +14,16 @@ from benchmarks.peers import scores, timed
 
 
 def plain(overrides: list[str], seed: int) -> dict[str, Any]:
-    """Train on textcls's bags with its settings: ``nn.EmbeddingBag``, plain backward, Adagrad.
+    """Train on textcls's bags as its ``experiment=plain`` does: ``nn.EmbeddingBag``, Adagrad.
 
-    Neither validation nor checkpoints: the training seconds are those of the epochs alone.
+    The backward pass is torch's own. Neither validation nor checkpoints: the training seconds are
+    those of the epochs alone.
     """
     from benchmarks.peers.ours import configure, prepared
     from textcls.data.batches import batches
 
     times: dict[str, Any] = {"threads": torch.get_num_threads()}
-    config = configure(overrides)
+    config = configure(["experiment=plain", *overrides])
     with timed(times, "prepare_seconds"):
         corpus = prepared(config)
     train, test = corpus.train, corpus.test
