@@ -85,7 +85,7 @@ def configuration(
         )
     except ValidationError as error:
         raise InputError(describe_all(error)) from None
-    return data, TokenizerConfig("basic_english", min_freq=1, max_size=None, max_tokens=None)
+    return data, TokenizerConfig("basic", min_freq=1, max_size=None, max_tokens=None)
 
 
 def read(

@@ -148,7 +148,7 @@ def _example() -> _Model:
         token_weights=None,
         linear=np.array(list(_EXAMPLE_LINEAR.values()), np.float32),
         bias=np.zeros(2, np.float32),
-        tokenizer=TokenizerConfig("basic_english", min_freq=1, max_size=None, max_tokens=None),
+        tokenizer=TokenizerConfig("basic", min_freq=1, max_size=None, max_tokens=None),
     )
 
 
