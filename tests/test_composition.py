@@ -147,7 +147,7 @@ def test_the_loop_trains_and_measures_composed_words(rows: str, tmp_path: Path) 
     before = model.embedding.weight.detach().clone()
     tracker = Recorder()
     config = make_config(
-        "trainer.epochs=2", f"optimizer.rows={rows}", "optimizer=adagrad",
+        "trainer.epochs=2", f"optimizer.rows={rows}",
         "optimizer.initial_accumulator_value=1e-4",
     )  # fmt: skip
     kept = []

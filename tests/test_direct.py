@@ -46,7 +46,7 @@ def trained(
     bags = make_bags()
     model = EmbeddingBagClassifier(WORDS + CHARS, DIM, CLASSES, mode)
     model.composition, model.embedding.sparse = composition, True
-    options = make_config("optimizer=adagrad", "optimizer.initial_accumulator_value=1e-4").optimizer
+    options = make_config("optimizer.initial_accumulator_value=1e-4").optimizer
     optimizer = Optimizer(options, model.named_parameters())
     objective = Objective(label_smoothing=0.1)
     assert is_direct(model, bags, objective)

@@ -248,7 +248,7 @@ def assert_same_training(mode: Mode, config: Config, sparse: bool, objective: Ob
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("mode", KERNEL_MODES)
 def test_captured_steps_train_as_the_plain_ones_do(mode: Mode, sparse: bool) -> None:
-    config = make_config("optimizer=adagrad")
+    config = make_config()
     assert_same_training(mode, config, sparse, Objective())
 
 
@@ -269,14 +269,14 @@ def test_every_optimizer_is_torchs_on_touched_rows(name: str) -> None:
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("values", [(0.5, 2.0, 1.0), (0.0, 0.0, 0.0)])
 def test_every_objective_is_torchs(values: tuple[float, ...], sparse: bool) -> None:
-    config = make_config("optimizer=adagrad")
+    config = make_config()
     weights = torch.tensor(values, device=DEVICE)
     objective = Objective(weights, label_smoothing=0.1, clip_norm=0.05)
     assert_same_training("weighted_sum", config, sparse, objective)
 
 
 def test_how_much_memory_is_free_changes_no_bit() -> None:
-    config = make_config("optimizer=adagrad")
+    config = make_config()
     whole, _, heard = train_steps(CapturedSteps, "mean+max", config, True, Objective())
     streamed, _, again = train_steps(CapturedSteps, "mean+max", config, True, Objective(), 0)
     assert again == heard
@@ -441,7 +441,7 @@ def test_the_refusal_refuses() -> None:
 
 @pytest.mark.skipif(not HAS_GPU, reason="needs a GPU: the host waits for nothing in an epoch")
 def test_nothing_in_an_epoch_waits_for_the_device() -> None:
-    config = make_config("optimizer=adagrad")
+    config = make_config()
     torch.manual_seed(0)
     model = EmbeddingBagClassifier(32, 8, 3, "mean+max", padding_id=1, dropout=0.5).to(DEVICE)
     model.embedding.sparse = True

@@ -298,7 +298,9 @@ def test_a_run_with_ngrams_is_served_as_it_was_tested(
 
 def test_buckets_without_ngrams_end_in_one_line(run_train: Run, tmp_path: Path) -> None:
     train = write_csv(tmp_path / "train.csv", 40)
-    result = run_train("data=local", f"data.train={train}", "tokenizer.ngrams=1", "tokenizer.buckets=4096")
+    result = run_train(
+        "data=local", f"data.train={train}", "tokenizer.ngrams=1", "tokenizer.buckets=4096"
+    )
     assert result.returncode == 2
     assert "set tokenizer.ngrams=2 or more" in one_line(result)
 

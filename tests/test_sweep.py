@@ -330,7 +330,12 @@ def test_an_experiment_is_a_sweep_by_itself_and_the_command_line_narrows_it(
 def test_out_of_memory_is_a_failure_with_a_reason(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:
-    huge = ["experiment=plain", "tokenizer.ngrams=2", "tokenizer.buckets=null,1000000000", "model.dim=4096"]
+    huge = [
+        "experiment=plain",
+        "tokenizer.ngrams=2",
+        "tokenizer.buckets=null,1000000000",
+        "model.dim=4096",
+    ]
     result = run_train("-m", *files, *huge, "trainer.epochs=1", "run_dir=sweep")
     assert result.returncode == 1
     assert "buckets=1000000000: out of memory: lower model.dim" in one_line(result)
