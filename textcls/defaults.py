@@ -16,8 +16,8 @@ from textcls.data.scripts import SCRIPTS
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
 VERSION = 3
-# Adagrad's learning rate for many documents.
-LEARNING_RATE = 0.1
+# About the middle of the learning rates below: a search looks around it.
+LEARNING_RATE = 0.2
 # Shortest and longest character n-gram.
 CHAR_NGRAMS = (2, 5)
 # Words are counted in so many texts, evenly spaced.
@@ -65,7 +65,7 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
     in_parts = documents * facts.mean_words < 1_000_000 and facts.median_words < 50
     # A class of a few texts is learned slowly.
     epochs = 10 if by_class < 250 else 6 if is_small or by_class < 1_000 else 3
-    rate = LEARNING_RATE if not is_small else 0.4 if classes > 10 else 0.3
+    rate = 0.4 if classes > 10 and by_class < 1_000 else 0.3 if is_small else 0.1
     return {
         # Pairs of words tell what single ones do not ("not good"). Where a word is a character, a
         # real word is up to four of them.
@@ -78,7 +78,7 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
         "model.dim": 16 if classes <= 10 else 32,
         # Smoothed labels do what dropout would.
         "model.dropout": 0.0,
-        # Few documents of many classes need long steps, many documents have enough of short ones.
+        # Few documents of each class need long steps, many documents have enough of short ones.
         "optimizer.lr": rate,
         "trainer.epochs": epochs,
         # Small corpora need many steps.
