@@ -276,7 +276,9 @@ def steps(sparse: bool, make: Any, mode: Mode = "weighted_sum") -> dict[str, Ten
 
 
 def ours(*overrides: str) -> Any:
-    config = make_config(*overrides).optimizer
+    config = make_config(
+        *(one.replace("=adagrad", "=plain_adagrad") for one in overrides)
+    ).optimizer
 
     def make(model: nn.Module) -> Any:
         return Optimizer(config, model.named_parameters()).step
