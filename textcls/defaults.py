@@ -15,7 +15,7 @@ from textcls.config import Config, flatten, is_auto
 from textcls.data.scripts import SCRIPTS
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
-VERSION = 3
+VERSION = 4
 # About the middle of the learning rates below: a search looks around it.
 LEARNING_RATE = 0.2
 # Shortest and longest character n-gram.
@@ -58,8 +58,8 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
     unspaced = facts.unspaced > 0.3
     is_small = documents < 20_000
     # How much more often one class has a word than the rest says more than how rare the word is,
-    # as long as "the rest" is not many different classes.
-    few_classes = classes <= 4
+    # as long as "the rest" is not many different classes, and a text has more than a few words.
+    by_ratio = classes <= 4 and facts.median_words >= 12
     # Parts of words stand for words that are rare or new. Long texts and large corpora have enough
     # words without, and would take several times as long.
     in_parts = documents * facts.mean_words < 1_000_000 and facts.median_words < 50
@@ -73,8 +73,8 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
         # What a large corpus has once says little, and is most of its n-grams.
         "tokenizer.ngram_min_freq": 2 if unspaced or documents * facts.mean_words > 1e7 else 1,
         "tokenizer.char_ngrams": CHAR_NGRAMS if in_parts else None,
-        "tokenizer.counts": "binary" if few_classes else "log",
-        "tokenizer.token_weights": "idf_log_count_ratio" if few_classes else "idf",
+        "tokenizer.counts": "binary" if by_ratio else "log",
+        "tokenizer.token_weights": "idf_log_count_ratio" if by_ratio else "idf",
         "model.dim": 16 if classes <= 10 else 32,
         # Smoothed labels do what dropout would.
         "model.dropout": 0.0,
