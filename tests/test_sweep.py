@@ -67,7 +67,7 @@ def wait_until_finished(sweep: Path, runs: int, child: subprocess.Popen[str]) ->
 # --- started again -------------------------------------------------------------------------------
 
 
-SLOW = ["model.mode=mean,max", "seed=1,2", "trainer.epochs=30", "trainer.batch_size=4"]
+SLOW = ["model.mode=mean,max", "seed=1,2", "trainer.epochs=12", "trainer.batch_size=4"]
 
 
 @pytest.fixture(scope="module")

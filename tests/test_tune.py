@@ -433,7 +433,7 @@ def test_trials_are_compared_by_what_a_run_keeps(
         ),
         ("tune.space.model.dim=[[8,16]]", "tune.space.model.dim: [8, 16]: input should be"),
         ("tune.space.model.dim=[{a: 1}]", "a choice is a value or a list of numbers"),
-        ("tune.space.optimizer.lr.low=2", "low=2 is not below high=0.9"),
+        ("tune.space.optimizer.lr.low=2", "low=2 is not below high=0.6"),
         ("+tune.space.model.dropout={low: 0, high: 1}", "model.dropout: 1: input should be less"),
         ("tune.space.trainer.epochs.low=1.5", "tune.space.trainer.epochs: 1.5: input should be"),
         ("+tune.space.trainer.epochs.step=0.5", "trainer.epochs takes whole numbers"),
