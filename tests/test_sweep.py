@@ -78,7 +78,9 @@ def uncut(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     return tmp / "sweep"
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "signum", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_a_sweep_killed_in_the_middle_finishes_only_what_was_missing(
     signum: signal.Signals,
     files: list[str],

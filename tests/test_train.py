@@ -192,7 +192,11 @@ def test_a_run_imports_nothing_slow(files: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("signum", "mode"),
-    [(signal.SIGINT, "mean+max"), (signal.SIGTERM, "weighted_sum"), (signal.SIGKILL, "mean")],
+    [
+        pytest.param(signal.SIGINT, "mean+max", marks=pytest.mark.slow),
+        (signal.SIGTERM, "weighted_sum"),
+        pytest.param(signal.SIGKILL, "mean", marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_run_goes_on_to_the_same_weights(
     signum: signal.Signals,
