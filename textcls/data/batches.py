@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ GROUP = 16
 # Most tokens of such a group, if it is of several batches: three groups are held at once, and what
 # is made ahead must not grow with the batch size.
 GROUP_TOKENS = 1 << 20
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def batches(
     transposed: bool = True,
     composition: Composition | None = None,
 ) -> Iterator[Batch]:
-    """Yield ``bags.select(rows)`` for the rows of each batch of ``order``.
+    """Return ``bags.select(rows)`` for the rows of each batch of ``order``.
 
     Where a core is free beside those that torch computes with, a thread makes them ahead.
 
@@ -86,13 +89,28 @@ def batches(
             made.append(Batch(group[start:stop], batch, turned, items))
         return made
 
-    parts = groups(bags, order[skip * batch_size :], batch_size)
+    return made_in_groups(make, bags, order, batch_size, skip)
+
+
+def made_in_groups(
+    make: Callable[[Tensor], list[_T]], bags: Bags, order: Tensor, batch_size: int, skip: int
+) -> Iterator[_T]:
+    """Yield what ``make`` returns for groups of whole batches of ``order``, ahead where it can.
+
+    Args:
+        make: of a group's bag numbers, something for each of its batches.
+        bags: the whole split.
+        order: int64 ``[n]`` bag numbers, on the bags' device.
+        batch_size: bags a batch; the last one may be smaller.
+        skip: so many batches are left out at the beginning.
+    """
+    parts = _groups(bags, order[skip * batch_size :], batch_size)
     is_free = bags.device.type != "cpu" or usable_cpus() > torch.get_num_threads()
     for group in made_ahead(make, parts) if is_free else map(make, parts):
         yield from group
 
 
-def groups(bags: Bags, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+def _groups(bags: Bags, order: Tensor, batch_size: int) -> Iterator[Tensor]:
     """Cut an order of bags into groups of whole batches, as many as are made at a time."""
     starts = range(0, len(order), batch_size)
     if not starts:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of, strings
 from textcls.corpus.splits import bytes_of
 from textcls.data.counting import KeyCounter, UInt64, runs_of
+from textcls.data.hashing import MULTIPLIER, buckets_of
 
 # Characters of words that are worked on at one go: they bound the memory that is needed beside.
 PIECE = 1 << 17
@@ -27,10 +28,8 @@ PIECE = 1 << 17
 FEW = 4_000
 
 _BEGIN, _END = ord("<"), ord(">")
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # as of word n-grams
 _MIX = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
-_HALF = np.uint64(32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +121,7 @@ class CharNgrams:
     def _keys(self, hashes: UInt64) -> UInt64:
         if self.buckets is None:
             return hashes
-        return ((hashes >> _HALF) * np.uint64(self.buckets)) >> _HALF
+        return buckets_of(hashes, self.buckets).view(np.uint64)
 
     def _positions(self, keys: UInt64) -> Int64:
         """Return where keys stand among those with a row, int64; -1 for none."""
@@ -184,7 +183,7 @@ def _hashes(words: pa.Array, lengths: Int64, low: int, high: int) -> tuple[UInt6
     rolling, hashes, of_word = mixed, [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
     for length in range(1, high + 1):
         if length > 1:
-            rolling = rolling[:-1] * _MULTIPLIER + mixed[length - 1 :]
+            rolling = rolling[:-1] * MULTIPLIER + mixed[length - 1 :]
         if length >= low:
             whole = left[: len(rolling)] >= length
             hashes.append(_mix(rolling[whole]))

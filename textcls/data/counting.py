@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,10 +26,17 @@ def runs_of(values: npt.NDArray[_Number]) -> tuple[npt.NDArray[_Number], Int64]:
     return values[starts], np.diff(starts, append=len(values))
 
 
-def starts_of(values: npt.NDArray[_Number]) -> Int64:
-    """Return where each different one of sorted values begins, int64."""
+def starts_of(values: npt.NDArray[Any], bounds: Int64 | None = None) -> Int64:
+    """Return where each different one of sorted values begins, int64.
+
+    Args:
+        values: ``[n]``, equal ones side by side.
+        bounds: places, from 0 to n, where one begins in any case: values are sorted between these.
+    """
     begins = np.ones(len(values), np.bool_)
     np.not_equal(values[1:], values[:-1], out=begins[1:])
+    if bounds is not None:
+        begins[bounds[bounds < len(values)]] = True
     return np.flatnonzero(begins)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textcls.arrow import Int32, Int64, offsets_of
-from textcls.data.counting import runs_of
+from textcls.data.counting import runs_of, starts_of
 from textcls.data.token_weights import Float32
 
 # Features that are sorted at one go.
@@ -90,10 +90,7 @@ def count_features(ids: Int32, ends: Int64, num_words: Int64, limit: int) -> Fea
     bounds = ends[cuts]
     for start, stop in pairwise(bounds.tolist()):
         keys[start:stop].sort()
-    begins = np.ones(len(keys), np.bool_)
-    np.not_equal(keys[1:], keys[:-1], out=begins[1:])
-    begins[bounds[:-1][bounds[:-1] < len(keys)]] = True
-    starts = np.flatnonzero(begins)
+    starts = starts_of(keys, bounds)
     distinct = (keys[starts] & unsigned((1 << bits) - 1)).astype(np.int32)
     counts = np.diff(starts, append=len(keys)).astype(np.int32)
     return Features(distinct, counts, np.searchsorted(starts, ends), num_words)

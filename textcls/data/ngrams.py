@@ -18,6 +18,7 @@ import xxhash
 from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of, strings
 from textcls.config import TokenizerConfig
 from textcls.data.counting import UInt64, runs_of
+from textcls.data.hashing import MULTIPLIER, buckets_of
 from textcls.data.tokens import Index, Tokens
 from textcls.data.vocabulary import Vocabulary
 
@@ -37,8 +38,6 @@ FEW_KEYS, MANY_PASSES = 1 << 20, 6
 # where there are more.
 WATCHED_NGRAMS = 1 << 22
 
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, of bits without a pattern: 2**64 / golden ratio
-_HALF = np.uint64(32)
 _SPACE = strings([" "])[0]  # pyarrow would import pandas to make a scalar of a Python string
 
 
@@ -178,7 +177,7 @@ class NgramIds:
 
         def find(codes: Int32, follows: Bools) -> Iterator[Int32]:
             for hashes, whole in _hashes(word_hashes[codes], follows, self.ngrams):
-                numbers = _rows(hashes, buckets)
+                numbers = buckets_of(hashes, buckets)
                 if kept is None:
                     rows = numbers.astype(np.int32)
                 else:
@@ -351,21 +350,9 @@ def _hashes(word_hashes: UInt64, follows: Bools, longest: int) -> Iterator[tuple
     hashes, whole = word_hashes, np.ones(len(word_hashes), np.bool_)
     for length in range(2, min(longest, len(word_hashes)) + 1):
         count = len(word_hashes) - length + 1
-        hashes = hashes[:count] * _MULTIPLIER + word_hashes[length - 1 :]
+        hashes = hashes[:count] * MULTIPLIER + word_hashes[length - 1 :]
         whole = whole[:count] & follows[length - 2 : length - 2 + count]
         yield hashes, whole
-
-
-def _rows(hashes: UInt64, buckets: int) -> Int64:
-    """Return the bucket of each hash, int64.
-
-    It is the upper half of the hash, as a fraction of 1, times ``buckets``: as even as a remainder,
-    without a division, and of the upper bits, which every bit of every word's hash moves.
-    """
-    rows = hashes >> _HALF
-    rows *= np.uint64(buckets)
-    rows >>= _HALF
-    return rows.view(np.int64)
 
 
 def describe_load(tokens: Tokens, longest: int, buckets: int) -> str:
@@ -377,9 +364,9 @@ def describe_load(tokens: Tokens, longest: int, buckets: int) -> str:
     seen = [np.zeros(0, np.uint64)]
     for codes, follows, _ in _pieces(tokens):
         for hashes, whole in _hashes(word_hashes[codes], follows, longest):
-            seen.append(hashes[whole & (_rows(hashes, buckets) < watched)])
+            seen.append(hashes[whole & (buckets_of(hashes, buckets) < watched)])
     distinct, _ = runs_of(np.concatenate(seen))
-    _, fill = runs_of(_rows(distinct, buckets))
+    _, fill = runs_of(buckets_of(distinct, buckets))
     shared = fill[fill > 1].sum() / max(len(distinct), 1)
     number = round(len(distinct) * buckets / watched)
     return (

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from textcls.arrow import Int32, Int64, offsets_of
 from textcls.data.bags import Bags
-from textcls.data.batches import groups
+from textcls.data.batches import made_in_groups
 from textcls.data.composition import Composition
-from textcls.data.threads import made_ahead, usable_cpus
+from textcls.data.counting import starts_of
 from textcls.data.token_weights import Float32
 
 
@@ -72,7 +72,7 @@ def operands(
     skip: int = 0,
     composition: Composition | None = None,
 ) -> Iterator[Operands]:
-    """Yield the operands of each batch of ``order``; see :func:`textcls.data.batches.batches`.
+    """Return the operands of each batch of ``order``; see :func:`textcls.data.batches.batches`.
 
     Args:
         bags: the whole split, with weights, on the CPU.
@@ -86,10 +86,7 @@ def operands(
     def make(group: Tensor) -> list[Operands]:
         return _of_group(bags.select(group), batch_size, pooling, composition)
 
-    parts = groups(bags, order[skip * batch_size :], batch_size)
-    is_free = usable_cpus() > torch.get_num_threads()
-    for group in made_ahead(make, parts) if is_free else map(make, parts):
-        yield from group
+    return made_in_groups(make, bags, order, batch_size, skip)
 
 
 def _of_group(
@@ -179,16 +176,13 @@ def _factors(
     order = (keys & unsigned((1 << bits) - 1)).astype(np.int64)
     order += first_of_batch
     keys >>= unsigned(bits)
-    begins = np.ones(len(keys), np.bool_)
-    np.not_equal(keys[1:], keys[:-1], out=begins[1:])
-    begins[starts[:-1][sizes > 0]] = True
-    firsts = np.flatnonzero(begins)
+    firsts = starts_of(keys, starts)
     row_cuts = np.searchsorted(firsts, starts)
-    numbers = np.cumsum(begins, dtype=np.int32)
-    numbers -= (np.repeat(row_cuts[:-1], sizes) + 1).astype(np.int32)
+    ends = np.append(firsts, len(ids))
+    numbers = np.repeat(np.arange(len(firsts), dtype=np.int32), np.diff(ends))
+    numbers -= np.repeat(row_cuts[:-1], sizes).astype(np.int32)
     columns = np.empty(len(ids), np.int32)
     columns[order] = numbers
-    ends = np.append(firsts, len(ids))
     parts = [
         torch.from_numpy(values).split_with_sizes(sizes.tolist())
         for values in (columns, weights, of_bag[order], weights[order])

@@ -47,11 +47,7 @@ class DirectSteps(Steps):
     @torch.no_grad()
     def epoch(self, number: int, order: Tensor, begun: Progress) -> Iterator[int]:
         """See :meth:`Steps.epoch`."""
-        self.model.train()
-        self.loss_sum.fill_(begun.loss_sum)
-        if begun.step:
-            self._predictions.copy_(begun.predictions)
-        step, start = number * self.num_steps + begun.step, begun.step * self.batch_size
+        step, start = self._begin(number, begun), begun.step * self.batch_size
         (part,) = self.model.embedding.pooling.parts
         for batch in operands(
             self.train, order, self.batch_size, part, begun.step, self._composition

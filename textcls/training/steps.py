@@ -123,11 +123,7 @@ class Steps:
             begun: how far the epoch has come: its step, sum of losses and predictions.
         """
         model, objective = self.model, self.objective
-        model.train()
-        self.loss_sum.fill_(begun.loss_sum)
-        if begun.step:
-            self._predictions.copy_(begun.predictions)
-        step = number * self.num_steps + begun.step
+        step = self._begin(number, begun)
         transposed = model.embedding.pooling.has_linear
         order = order.to(self.train.device)
         for made in batches(
@@ -149,6 +145,14 @@ class Steps:
                 self._predictions[made.rows] = logits.argmax(1)
             step += 1
             yield batch.num_tokens
+
+    def _begin(self, number: int, begun: Progress) -> int:
+        """Take up an epoch where it has come to; return its next step in the whole training."""
+        self.model.train()
+        self.loss_sum.fill_(begun.loss_sum)
+        if begun.step:
+            self._predictions.copy_(begun.predictions)
+        return number * self.num_steps + begun.step
 
     @property
     def predictions(self) -> Tensor:
