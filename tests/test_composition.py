@@ -31,9 +31,17 @@ def flat(lists: Lists) -> tuple[Tensor, Tensor]:
     return indices, torch.tensor([0] + [len(row) for row in lists]).cumsum(0)
 
 
-def make_composition(chars: Lists, char_weight: float = CHAR_WEIGHT) -> Composition:
-    indices, offsets = flat(chars)
-    return Composition(offsets, indices, char_weight)
+def make_composition(chars: Lists, rows: int = ROWS) -> Composition:
+    """Return words of their own row and of n-grams that weigh ``CHAR_WEIGHT`` together."""
+    entries = [
+        {row: 1.0} | dict.fromkeys(chars[row], CHAR_WEIGHT / len(chars[row]) ** 0.5)
+        if row < len(chars) and chars[row]
+        else {row: 1.0}
+        for row in range(rows)
+    ]
+    indices, offsets = flat([list(of_row) for of_row in entries])
+    weights = torch.tensor([weight for of_row in entries for weight in of_row.values()])
+    return Composition(Bags(indices, offsets, torch.zeros(rows).long(), rows, weights))
 
 
 def make_model(mode: Mode, rows: int = ROWS, classes: int = 2) -> EmbeddingBagClassifier:
@@ -112,15 +120,13 @@ def test_two_bags_in_a_row_are_one_product_of_matrices(
 
 
 def test_what_no_composition_is() -> None:
-    with pytest.raises(ValueError, match="ids of 2 on"):
-        make_composition([[2], [1]])
-    with pytest.raises(ValueError, match="never fall"):
-        Composition(torch.tensor([0, 2, 1]), torch.tensor([5], dtype=torch.int32))
+    with pytest.raises(ValueError, match="has weights"):
+        Composition(Bags(*flat([[0], [1]]), torch.zeros(2).long()))
 
 
 def test_words_touch_the_rows_of_their_ngrams() -> None:
     bags = Bags(*flat([[1]]), torch.tensor([0]))
-    many = make_composition([[], list(range(10, 30))])
+    many = make_composition([[], list(range(10, 30))], 100)
     assert touches_few(bags, torch.tensor([0]), 100)
     assert not touches_few(bags, torch.tensor([0]), 100, many)
 
@@ -143,7 +149,7 @@ def test_the_loop_trains_and_measures_composed_words(rows: str, tmp_path: Path) 
     chars = [[num_words + word % 7, num_words + 7 + word % 3] for word in range(num_words)]
     model = make_model("sqrtn", num_words + 10, len(NAMES))
     torch.nn.init.zeros_(model.embedding.weight[:num_words])
-    model.composition = make_composition(chars, 1.0)
+    model.composition = make_composition(chars, num_words + 10)
     before = model.embedding.weight.detach().clone()
     tracker = Recorder()
     config = make_config(

@@ -45,7 +45,7 @@ WEIGHTED: dict[str, dict[str, Any]] = {
     "counted": {"counts": "log", "ngrams": 2, "ngram_weight": 0.5, "token_weights": "idf"},
     "all": {
         "counts": "log", "ngrams": 2, "buckets": 400, "ngram_weight": 0.5, "char_weight": 0.7,
-        "token_weights": "bm25", "char_ngrams": (2, 4),
+        "token_weights": "bm25", "char_ngrams": (2, 4), "char_token_weights": "idf",
     },
 }  # fmt: skip
 DIM = 8

@@ -48,8 +48,8 @@ def test_every_config_begins_with_what_it_is(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [CONFIGS / "data/base.yaml"]
-    + [p for g in ("model", "optimizer", "schedule", "tokenizer", "trainer")
+    [CONFIGS / "data/base.yaml", CONFIGS / "tokenizer/base.yaml"]
+    + [p for g in ("model", "optimizer", "schedule", "trainer")
        for p in sorted((CONFIGS / g).glob("*.yaml"))],
     ids=lambda path: f"{path.parent.name}-{path.stem}",
 )  # fmt: skip

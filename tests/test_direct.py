@@ -33,10 +33,18 @@ def make_bags() -> Bags:
 
 
 def make_composition() -> Composition:
+    """Return words of their own row and up to four others, with weights."""
     rng = np.random.default_rng(2)
-    offsets = np.append(0, rng.integers(0, 5, WORDS).cumsum())
-    indices = rng.integers(WORDS, WORDS + CHARS, offsets[-1], dtype=np.int32)
-    return Composition(torch.from_numpy(offsets), torch.from_numpy(indices), 0.7)
+    rows, lengths = WORDS + CHARS, np.ones(WORDS + CHARS, np.int64)
+    lengths[:WORDS] += rng.integers(0, 5, WORDS)
+    offsets = np.append(0, lengths.cumsum())
+    indices = rng.integers(WORDS, rows, offsets[-1], dtype=np.int32)
+    indices[offsets[:-1]] = np.arange(rows)
+    weights = torch.from_numpy(rng.random(len(indices), dtype=np.float32))
+    labels = torch.zeros(rows, dtype=torch.int64)
+    return Composition(
+        Bags(torch.from_numpy(indices), torch.from_numpy(offsets), labels, rows, weights)
+    )
 
 
 def trained(

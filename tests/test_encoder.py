@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
+from textcls import Classifier
 from textcls.config import TokenizerConfig
 from textcls.data import char_ngrams as char_module
 from textcls.data import ngrams as ngrams_module
@@ -23,7 +24,9 @@ from textcls.data.char_ngrams import CharNgrams
 from textcls.data.encoder import TextEncoder
 from textcls.errors import InputError
 from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.export import export_numpy
 from textcls.model.folder import ModelParts, load_model, save_model
+from textcls.model.numpy_predictor import Predictor
 
 TRAIN = [
     "a film, a good film", "not a good film at all", "dull dull dull", "", "good and not dull",
@@ -189,44 +192,80 @@ def test_hashes_of_character_ngrams_stay() -> None:
 HASHES = [1_022_044_914_475_229_815, 17_426_747_648_192_372_251]
 
 
+def chars_of(encoder: TextEncoder, word: str) -> np.ndarray:
+    """Return the rows of a word's character n-grams, as places behind the other features."""
+    assert encoder.chars is not None
+    return encoder.chars.of_words(pa.array([word]))[1]
+
+
+@pytest.mark.parametrize("learn", ["idf", "idf_log_count_ratio"])
+def test_weights_of_character_ngrams_are_those_of_the_texts_that_have_them(learn: Any) -> None:
+    """As if each n-gram of the words of a text were a word of it."""
+    how = config(char_ngrams=(2, 4), char_min_freq=1, counts="log")
+    plain = TextEncoder.fit(arrow(TRAIN), how)
+    texts = []
+    for words in plain.tokenizer(arrow(TRAIN)).to_lists():
+        places = sorted({int(place) for word in words for place in chars_of(plain, word)})
+        texts.append(" ".join(f"g{place:04d}" for place in places))
+    as_words = TextEncoder.fit(arrow(texts), config(counts="log", token_weights=learn), LABELS)
+    assert as_words.token_weights is not None
+    names = as_words.vocabulary.tokens.to_pylist()
+    expected = dict(zip(names, as_words.token_weights, strict=True))
+
+    weighed = replace(how, char_token_weights=learn, char_weight=0.5)
+    encoder = TextEncoder.fit(arrow(TRAIN), weighed, LABELS)
+    assert encoder.char_weights is not None
+    assert len(encoder.char_weights) == len(names) - 2
+    np.testing.assert_allclose(
+        encoder.char_weights,
+        [0.5 * expected[f"g{place:04d}"] for place in range(len(names) - 2)],
+        rtol=1e-6,
+    )
+
+
 @pytest.mark.parametrize("counts", [None, "log"])
 @pytest.mark.parametrize("buckets", [None, 40])
-def test_an_unknown_word_is_its_character_ngrams(counts: Any, buckets: int | None) -> None:
+def test_a_bag_of_words_is_a_bag_of_their_character_ngrams(
+    counts: Any, buckets: int | None
+) -> None:
     how = config(
-        ngrams=2, char_ngrams=(2, 4), counts=counts, char_buckets=buckets, char_weight=2.0,
+        ngrams=2, char_ngrams=(2, 4), counts=counts, char_buckets=buckets, char_weight=0.7,
         token_weights=counts and "idf", ngram_weight=1 if counts is None else 0.7,
+        char_token_weights="idf",
     )  # fmt: skip
     encoder = TextEncoder.fit(arrow(TRAIN), how, LABELS)
+    without = TextEncoder.fit(arrow(TRAIN), replace(how, char_ngrams=None, char_buckets=None))
     assert encoder.chars is not None
-    assert encoder.num_features + len(encoder.chars) == (encoder.num_embeddings)
-    text = "good goodness dull goodness"
-    bags = encoder.encode([pa.array([text])])
-    assert bags.weights is not None
-    ids, weights = bags.indices.numpy(), bags.weights.numpy()
-    _, chars = encoder.chars.of_words(pa.array(["goodness"]))
-    chars = chars + encoder.num_features
-    times = 1 if counts else 2
-    assert sorted(ids[ids >= encoder.num_features]) == sorted([*chars] * times)
-    unknown = 1 + np.log(2) if counts else 1
-    if encoder.token_weights is not None:
-        unknown *= encoder.token_weights[0]
-        assert encoder.token_weights[0] == np.float32(np.log(1 + len(TRAIN)) + 1)
-    np.testing.assert_allclose(
-        weights[ids >= encoder.num_features], unknown * 2 / np.sqrt(len(chars)), rtol=1e-6
-    )
-    # A text alone, and among others with other unknown words, is the same bag.
-    among = encoder.encode([pa.array(["zoodness film zoodness", text, *OTHER, "film goodne"])])
-    assert among.slice(1, 2) == bags
-    # A known word's n-grams are in the composition, and not in the bag.
-    composition = encoder.composition()
+    assert encoder.char_weights is not None
+    assert without.num_features == encoder.num_features
+    rows = encoder.num_features + len(encoder.chars)
+    assert encoder.num_embeddings == rows
+    # The features of the words and word n-grams, and those of the n-grams of each word.
+    texts = [*TRAIN, *OTHER, "good goodness dull goodness"]
+    expected = np.zeros((len(texts), rows))
+    if counts:
+        expected[:, : without.num_features] = dense(without, texts)
+    for text, words in enumerate(encoder.tokenizer(arrow(texts)).to_lists()):
+        for word, count in Counter(words).items():
+            amount = count if counts is None else 1 + np.log(count)
+            chars = chars_of(encoder, word)
+            expected[text, chars + encoder.num_features] += amount * encoder.char_weights[chars]
+    if not counts:
+        bags = without.encode(arrow(texts).chunks)
+        text_of = np.repeat(np.arange(len(texts)), bags.lengths.numpy())
+        np.add.at(expected, (text_of, bags.indices.numpy()), 1)
+    # The row of an unknown word is learned by none of these.
+    found, composition = dense(encoder, texts), encoder.composition()
     assert composition is not None
-    assert composition.char_weight == 2
-    names = encoder.vocabulary.tokens.to_pylist()
-    for i, name in enumerate(names):
-        own = composition.indices[composition.offsets[i] : composition.offsets[i + 1]]
-        _, chars = encoder.chars.of_words(pa.array([name]))
-        expected = [] if i < 2 or " " in name else (chars + encoder.num_features).tolist()
-        assert own.tolist() == expected
+    assert composition.bags.weights is not None
+    matrix = np.zeros((rows, rows))
+    own = np.repeat(np.arange(rows), composition.bags.lengths.numpy())
+    matrix[own, composition.bags.indices.numpy()] = composition.bags.weights.numpy()
+    np.testing.assert_allclose((matrix**2).sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose((found @ matrix)[:, 1:], expected[:, 1:], rtol=1e-4, atol=1e-6)
+    # A text alone, and among others with other unknown words, is the same bag.
+    among = encoder.encode([pa.array(["zoodness film zoodness", texts[-1], "film goodne"])])
+    assert among.slice(1, 2) == encoder.encode([pa.array(texts[-1:])])
 
 
 def test_a_word_without_a_character_ngram_is_unknown_or_left_out() -> None:
@@ -239,8 +278,9 @@ def test_a_word_without_a_character_ngram_is_unknown_or_left_out() -> None:
 # --- kept ------------------------------------------------------------------------------------
 
 EVERYTHING = config(
-    ngrams=2, buckets=30, counts="log", token_weights="bm25", char_ngrams=(2, 3), ngram_weight=0.5
-)
+    ngrams=2, buckets=30, counts="log", token_weights="bm25", char_ngrams=(2, 3), ngram_weight=0.5,
+    char_token_weights="idf_log_count_ratio",
+)  # fmt: skip
 
 
 def test_an_encoder_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -288,8 +328,39 @@ def test_model_folders_keep_the_encoder_and_older_ones_stay_readable(tmp_path: P
     for name, wrong in (
         ("encoder.char_keys", tensors["encoder.char_keys"].flip(0)),
         ("encoder.token_weights", -tensors["encoder.token_weights"]),
+        ("encoder.char_weights", -tensors["encoder.char_weights"]),
         ("encoder.mean_length", tensors["encoder.mean_length"] * float("nan")),
     ):
         save_file(tensors | {name: wrong}, path)
         with pytest.raises(InputError, match=name):
             load_model(tmp_path / "0")
+
+
+def test_a_model_of_format_3_has_unknown_words_as_before(tmp_path: Path) -> None:
+    """Their character n-grams share the weight of a word, as trained models of it expect."""
+    how = config(char_ngrams=(2, 3), counts="log", token_weights="idf", char_weight=0.7)
+    encoder = TextEncoder.fit(arrow(TRAIN), how, LABELS)
+    model = EmbeddingBagClassifier(encoder.num_embeddings, 4, 3, "sum").eval()
+    folder = tmp_path / "model"
+    save_model(ModelParts(model, encoder, ("a", "b", "c")), folder)
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["encoder.char_weights"]
+    save_file(tensors, path)
+    path = folder / "config.json"
+    written = json.loads(path.read_text()) | {"format": 3}
+    del written["tokenizer"]["char_token_weights"]
+    path.write_text(json.dumps(written))
+
+    old = load_model(folder)
+    assert old.encoder.token_weights is not None
+    bags = old.encoder.encode([pa.array(["goodness goodness"])])
+    assert bags.weights is not None
+    count = len(chars_of(encoder, "goodness"))
+    share = (1 + np.log(2)) * old.encoder.token_weights[0] * 0.7 / np.sqrt(count)
+    np.testing.assert_allclose(bags.weights, [share] * count, rtol=1e-6)
+    export_numpy(old, tmp_path / "numpy")
+    texts = ["goodness goodness", "a dullish film"]
+    expected = Classifier(old).predict_proba(texts)
+    found = Predictor(tmp_path / "numpy").predict_proba(texts)
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -349,7 +349,8 @@ def test_words_with_spaces_are_part_of_no_ngram(
 @pytest.mark.parametrize("mode", ["mean", "sqrtn", "weighted_sum", "sum+max"])
 @pytest.mark.parametrize("options", [
     {"counts": "log", "token_weights": "idf", "ngrams": 2, "ngram_weight": 0.5},
-    {"counts": "count", "token_weights": "bm25", "char_ngrams": (2, 4), "ngrams": 2},
+    {"counts": "count", "token_weights": "bm25", "char_ngrams": (2, 4), "ngrams": 2,
+     "char_token_weights": "idf"},
     {"char_ngrams": (2, 3), "char_buckets": 40, "char_weight": 2.0, "min_freq": 4},
     {"counts": "binary", "ngrams": 2, "buckets": 90, "ngram_weight": 0.5, "char_ngrams": (1, 3)},
 ])  # fmt: skip

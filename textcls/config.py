@@ -37,6 +37,7 @@ Quoting = Literal["double", "backslash", "none"]
 Monitor = Literal["loss", "accuracy", "macro_f1"]
 # What a feature weighs by its count in a document, and beside other features.
 Counts = Literal["count", "log", "binary", "auto"]
+CharTokenWeights = Literal["idf", "log_count_ratio", "idf_log_count_ratio"]
 TokenWeights = Literal["idf", "log_count_ratio", "idf_log_count_ratio", "bm25", "auto"]
 # What of a configuration does not change what a run comes to.
 CIRCUMSTANCES = (
@@ -184,6 +185,7 @@ class TokenizerConfig:
     char_min_freq: PositiveInt = 2
     char_buckets: Annotated[int, Field(ge=1, le=2**30)] | None = None
     char_weight: Weight = 1.0
+    char_token_weights: CharTokenWeights | None = None
     counts: Counts | None = None
     token_weights: TokenWeights | None = None
     ngram_weight: Weight = 1.0

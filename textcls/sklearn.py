@@ -41,6 +41,7 @@ except ImportError as error:
 
 from textcls.arrow import Int64
 from textcls.config import (
+    CharTokenWeights,
     Counts,
     Mode,
     ModelConfig,
@@ -66,7 +67,7 @@ from textcls.training.tracking import Listener
 TokenizerName = Literal["basic", "basic_english", "jieba", "split", "bpe", "wordpiece"]
 _OF_TOKENIZER = (
     "min_freq", "max_tokens", "ngrams", "ngram_min_freq", "buckets", "char_ngrams", "char_weight",
-    "counts", "token_weights", "ngram_weight",
+    "char_token_weights", "counts", "token_weights", "ngram_weight",
 )  # fmt: skip
 
 # torch's random state and number of threads are the process's: of fits in several threads, one
@@ -99,7 +100,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         buckets: rows for all n-grams of 2 words and more, hashed; None: one row each.
         char_ngrams: shortest and longest character n-gram of each word, such as ``(2, 5)``; None,
             and ``"auto"`` for ``bpe`` and ``wordpiece``: words have vectors of their own alone.
-        char_weight: what a word's character n-grams weigh together, beside its own vector.
+        char_weight: what a character n-gram weighs beside a word.
+        char_token_weights: fixed weights of character n-grams from ``X``: ``idf``,
+            ``log_count_ratio``, or both multiplied (``idf_log_count_ratio``); None: all weigh 1.
         counts: ``count``, ``log`` or ``binary``: each distinct token of a text counts once, by its
             count, 1 + log(count), or 1; None: as often as it stands there.
         token_weights: fixed weights of tokens and n-grams from ``X``: ``idf``, ``log_count_ratio``,
@@ -142,7 +145,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ngram_min_freq: int | Literal["auto"] = "auto",
         buckets: int | None = None,
         char_ngrams: tuple[int, int] | Literal["auto"] | None = "auto",
-        char_weight: float = 1.0,
+        char_weight: float = 0.5,
+        char_token_weights: CharTokenWeights | None = "idf_log_count_ratio",
         counts: Counts | None = "auto",
         token_weights: TokenWeights | None = "auto",
         ngram_weight: float = 1.0,
@@ -165,6 +169,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.buckets = buckets
         self.char_ngrams = char_ngrams
         self.char_weight = char_weight
+        self.char_token_weights = char_token_weights
         self.counts = counts
         self.token_weights = token_weights
         self.ngram_weight = ngram_weight

@@ -22,7 +22,15 @@ from textcls.config import TokenizerConfig
 from textcls.data.bags import Bags
 from textcls.data.char_ngrams import CharNgrams
 from textcls.data.composition import Composition
-from textcls.data.features import Encoded, Features, Unknown, amounts, count_features, flattened
+from textcls.data.features import (
+    Encoded,
+    Features,
+    Unknown,
+    amounts,
+    count_features,
+    flattened,
+    parts_of,
+)
 from textcls.data.ngrams import NgramIds, build_vocabulary
 from textcls.data.token_weights import Float32, learned, saturated
 from textcls.data.tokenizer import Tokenizer
@@ -36,7 +44,8 @@ VOCABULARY, TOKENIZER, TENSORS = "vocabulary.json", "tokenizer.json", "encoder.s
 TOKEN_WEIGHTS = "encoder.token_weights"
 MEAN_LENGTH = "encoder.mean_length"
 CHAR_KEYS = "encoder.char_keys"
-ENCODER_TENSORS = (TOKEN_WEIGHTS, MEAN_LENGTH, CHAR_KEYS)
+CHAR_WEIGHTS = "encoder.char_weights"
+ENCODER_TENSORS = (TOKEN_WEIGHTS, MEAN_LENGTH, CHAR_KEYS, CHAR_WEIGHTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,17 +59,22 @@ class TextEncoder:
 
         f(count) · token_weights[id] · (1, or ngram_weight for a word n-gram)
 
-    with f the count, 1 + log(count), or 1. A word that is not in the vocabulary has no row: with
-    character n-grams its place take those n of its own that have a row, each with the word's weight
-    (by ``token_weights[0]``) times ``char_weight / √n``; else it is left out. Where features are
-    not counted, each occurrence is an entry, and an unknown word without a character n-gram has the
-    id 0.
+    with f the count, 1 + log(count), or 1. Where they are not, each occurrence is an entry. The
+    weight of a word that has character n-grams is the root of the sum of the squares of its own
+    weight and of theirs: see :meth:`composition`.
+
+    A word that is not in the vocabulary has no row. Its place take those of its character n-grams
+    that have one, each with the weight ``f(count) · char_weights[n-gram]``. Without these it is
+    left out where features are counted, and has the id 0 elsewhere.
 
     Attributes:
         tokenizer: splits texts; ``max_tokens`` included.
         vocabulary: of the words and exact n-grams, whose ids are the first rows of the embedding.
         kept_buckets: the buckets of hashed n-grams that have a row, ascending, int32; None: all.
         token_weights: float32 ``[len(vocabulary) + buckets]``, not negative; None: all weigh 1.
+        char_weights: of the character n-grams, float32 ``[len(chars)]``, not negative. None with
+            character n-grams is what models of formats before 4 have: the n of an unknown word
+            weigh ``token_weights[0] · char_weight / √n`` each.
         mean_length: words per text of train, where ``bm25`` needs it.
         chars: the character n-grams that have a row; None: there are none.
         notes: sentences for the user on what was learned; empty where it was read.
@@ -70,6 +84,7 @@ class TextEncoder:
     vocabulary: Vocabulary
     kept_buckets: Int32 | None = None
     token_weights: Float32 | None = None
+    char_weights: Float32 | None = None
     mean_length: float | None = None
     chars: CharNgrams | None = None
     notes: tuple[str, ...] = ()
@@ -128,9 +143,10 @@ class TextEncoder:
             what = "distinct in train" if config.char_buckets is None else "buckets used by train"
             notes.append(f"character n-grams: {len(chars):,} kept of {distinct:,} {what}")
             made = dataclasses.replace(made, chars=chars)
-        if config.token_weights is not None:
+        if config.token_weights is not None or (made.chars and config.char_token_weights):
             words, _ = made.numbered(tokens.dictionary)
             features = deque(made._features(tokens, words))
+        if config.token_weights is not None and features is not None:
             made = dataclasses.replace(
                 made,
                 token_weights=learned(
@@ -145,7 +161,34 @@ class TextEncoder:
                 if config.token_weights == "bm25"
                 else None,
             )
+        if made.chars is not None:
+            made = made._weigh_chars(features, len(tokens.offsets) - 1, labels)
         return dataclasses.replace(made, notes=tuple(notes)), features
+
+    def _weigh_chars(
+        self, features: deque[Features] | None, num_texts: int, labels: Int64 | None
+    ) -> TextEncoder:
+        """Return the encoder with weights of character n-grams, and of words with these.
+
+        Args:
+            features: of the texts of train, where the weights are learned from them.
+            num_texts: of train.
+            labels: int64 ``[num_texts]``, for the weights that go by them.
+        """
+        assert self.chars is not None
+        offsets, chars = self.chars_of_vocabulary()
+        how, each = self.config.char_token_weights, np.ones(len(self.chars), np.float32)
+        if how is not None and features is not None:
+            # An n-gram is in a text where a word that has it is.
+            of_texts = parts_of(features, offsets, chars, len(each))
+            each = learned(how, of_texts, len(each), 0, num_texts, labels)
+        each = each * np.float32(self.config.char_weight)
+        weights = np.ones(self.num_features, np.float32)
+        if self.token_weights is not None:
+            weights = self.token_weights.copy()
+        words = weights[: len(self.vocabulary)]
+        words[:] = np.sqrt(words.astype(np.float64) ** 2 + _sums(each[chars] ** 2, offsets))
+        return dataclasses.replace(self, token_weights=weights, char_weights=each)
 
     @property
     def config(self) -> TokenizerConfig:
@@ -244,7 +287,7 @@ class TextEncoder:
         if unknown is not None:
             more = np.zeros(len(words), np.int64)
             named = words >= self.num_embeddings
-            more[named] = unknown.lengths[words[named] - self.num_embeddings]
+            more[named] = np.diff(unknown.offsets)[words[named] - self.num_embeddings]
             most += int(more @ tokens.counts())
         indices, weights = np.empty(most, np.int32), np.empty(most, np.float32)
         lengths, end = [np.zeros(0, np.int64)], 0
@@ -258,21 +301,61 @@ class TextEncoder:
         return Encoded(indices[:end], offsets_of(np.concatenate(lengths)), weights[:end])
 
     def composition(self) -> Composition | None:
-        """Return the character n-grams of each word of the vocabulary; None: there are none."""
+        """Return what each id is composed of; None where there are no character n-grams.
+
+        The weights of a word's own row and of those of its character n-grams, in the vector of the
+        word, are in the ratio of ``W`` and ``char_weights``, and the sum of their squares is 1,
+        with ``W`` the token weight that the word has by itself. Times the word's weight in a bag,
+        it is as if these features stood in the bag themselves.
+        """
         if self.chars is None:
             return None
+        assert self.char_weights is not None
+        assert self.token_weights is not None
+        offsets, chars = self.chars_of_vocabulary()
+        lengths = np.diff(offsets)
+        shares = self.char_weights[chars] / np.repeat(self.token_weights[: len(lengths)], lengths)
+        rows = self.num_embeddings
+        count = np.ones(rows, np.int64)
+        count[: len(lengths)] += lengths
+        own = offsets_of(count)
+        is_own = np.zeros(own[-1], np.bool_)
+        is_own[own[:-1]] = True
+        indices, weights = np.empty(len(is_own), np.int32), np.ones(len(is_own), np.float32)
+        indices[is_own] = np.arange(rows)
+        indices[~is_own], weights[~is_own] = chars + np.int32(self.num_features), shares
+        left = 1 - _sums(shares.astype(np.float64) ** 2, offsets)
+        weights[own[: len(lengths)]] = np.sqrt(left.clip(min=0))
+        return Composition(self.bags(Encoded(indices, own, weights), torch.zeros(rows).long()))
+
+    def chars_of_vocabulary(self) -> tuple[Int64, Int32]:
+        """Return the character n-grams of each id of the vocabulary: none of what is no word.
+
+        Returns:
+            Offsets, int64 ``[len(vocabulary) + 1]``, and places in ``chars``, int32.
+        """
+        assert self.chars is not None
         names = self.vocabulary.tokens
         is_word = ~self.is_ngram
         is_word[: len(self.vocabulary.specials)] = False
         places = np.flatnonzero(is_word)
-        offsets, indices = self.chars.of_words(names.take(integers(places)))
+        offsets, chars = self.chars.of_words(names.take(integers(places)))
         lengths = np.zeros(len(names), np.int64)
         lengths[places] = np.diff(offsets)
-        return Composition(
-            torch.from_numpy(offsets_of(lengths)),
-            torch.from_numpy(indices + np.int32(self.num_features)),
-            self.config.char_weight,
-        )
+        return offsets_of(lengths), chars
+
+    def weights_of_chars(self, chars: Int32, lengths: Int64) -> Float32:
+        """Return what the character n-grams of words weigh in a bag that has these words once.
+
+        Args:
+            chars: places in ``chars`` of those of each word in turn, int32 ``[n]``.
+            lengths: how many each word has, int64 ``[num_words]``.
+        """
+        if self.char_weights is not None:
+            return self.char_weights[chars]
+        unknown = 1.0 if self.token_weights is None else float(self.token_weights[0])
+        share = unknown * self.config.char_weight / np.sqrt(lengths.clip(min=1))
+        return np.repeat(share, lengths).astype(np.float32)
 
     def numbered(self, dictionary: pa.Array) -> tuple[Int32, Unknown | None]:
         """Return an id for each word, int32: of unknown ones -1, 0, or a number past all rows.
@@ -292,7 +375,8 @@ class TextEncoder:
         lengths = np.diff(offsets)
         numbers = np.arange(len(places)) + self.num_embeddings
         words[places[as_numpy(order)]] = np.where(lengths > 0, numbers, lost)
-        return words, Unknown(offsets, chars + np.int32(self.num_features), lengths)
+        weights = self.weights_of_chars(chars, lengths)
+        return words, Unknown(offsets, chars + np.int32(self.num_features), weights)
 
     def _features(self, tokens: Tokens, words: Int32) -> Iterator[Features]:
         """Yield the features of pieces of the texts, by an id for each word of the dictionary."""
@@ -312,10 +396,10 @@ class TextEncoder:
             weights = saturated(weights, lengths, self.mean_length)
         known = ids < self.num_embeddings
         if self._weights is not None:
-            weights = weights * self._weights[np.where(known, ids, self.vocabulary.unknown_id)]
+            weights[known] *= self._weights[ids[known]]
         if unknown is None or known.all():
             return ids, weights, ends
-        return flattened(features, weights, unknown, self.num_embeddings, self.config.char_weight)
+        return flattened(features, weights, unknown, self.num_embeddings)
 
     # --- keeping -----------------------------------------------------------------------------
 
@@ -328,6 +412,8 @@ class TextEncoder:
             found[MEAN_LENGTH] = np.array([self.mean_length], np.float32)
         if self.chars is not None:
             found[CHAR_KEYS] = self.chars.keys.view(np.int64)
+        if self.char_weights is not None:
+            found[CHAR_WEIGHTS] = self.char_weights
         return found
 
     @classmethod
@@ -346,6 +432,7 @@ class TextEncoder:
             vocabulary,
             kept_buckets,
             tensors.get(TOKEN_WEIGHTS),
+            tensors.get(CHAR_WEIGHTS),
             None if mean_length is None else float(mean_length[0]),
             None
             if keys is None or config.char_ngrams is None
@@ -383,6 +470,12 @@ class TextEncoder:
         text = (folder / VOCABULARY).read_text(encoding="utf-8")
         tensors = safetensors.numpy.load_file(folder / TENSORS)
         return cls.assemble(Tokenizer(config, json=json), Vocabulary.from_json(text), tensors)
+
+
+def _sums(values: Array, offsets: Int64) -> Array:
+    """Return the sums of the runs that offsets cut values into, float64."""
+    run = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    return np.bincount(run, values, len(offsets) - 1)
 
 
 def _drained(items: deque[Features]) -> Iterator[Features]:

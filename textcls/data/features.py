@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -47,11 +48,17 @@ class Features(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """The character n-grams of unknown words: ids ``indices[offsets[w]:offsets[w + 1]]``."""
+    """The character n-grams of unknown words: ids ``indices[offsets[w]:offsets[w + 1]]``.
+
+    Attributes:
+        offsets: int64 ``[num_words + 1]``.
+        indices: int32 ``[n]``, rows.
+        weights: float32 ``[n]``, of these in a bag that has the word once.
+    """
 
     offsets: Int64
     indices: Int32
-    lengths: Int64
+    weights: Float32
 
 
 def amounts(counts: Int32, how: str | None) -> Float32:
@@ -107,32 +114,29 @@ def _blocks(ends: Int64, most_texts: int) -> Int64:
 
 
 def flattened(
-    features: Features, weights: Float32, unknown: Unknown, num_rows: int, char_weight: float
+    features: Features, weights: Float32, unknown: Unknown, num_rows: int
 ) -> tuple[Int32, Float32, Int64]:
     """Put character n-grams in the place of unknown words.
 
     Args:
         features: of texts; ids of ``num_rows`` and on stand for unknown words.
-        weights: of the features.
+        weights: of the features; of unknown words, what their count weighs.
         unknown: the n-grams of the words.
         num_rows: of the embedding.
-        char_weight: what the n-grams of a word weigh together.
 
     Returns:
         Ids and weights of entries, and the offsets of the texts in them.
     """
     ids, _, ends, _ = features
     places = np.flatnonzero(ids >= num_rows)
-    word = ids[places] - num_rows
-    per_word = unknown.lengths[word]
     starts = offsets_of(num_entries(ids, unknown, num_rows))
     flat, flat_weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
     flat[starts[:-1]], flat_weights[starts[:-1]] = ids, weights
-    # Of the unknown words alone: where their n-grams stand in the bags, and in what is known.
-    within = np.arange(per_word.sum()) - np.repeat(np.cumsum(per_word) - per_word, per_word)
-    at = np.repeat(starts[places], per_word) + within
-    flat[at] = unknown.indices[np.repeat(unknown.offsets[word], per_word) + within]
-    flat_weights[at] = np.repeat(weights[places] * char_weight / np.sqrt(per_word), per_word)
+    # Of the unknown words alone: where their n-grams stand in what is known, and in the bags.
+    taken, per_word = places_of(unknown.offsets, ids[places] - num_rows)
+    at, _ = places_of(starts, places)
+    flat[at] = unknown.indices[taken]
+    flat_weights[at] = unknown.weights[taken] * np.repeat(weights[places], per_word)
     return flat, flat_weights, starts[ends]
 
 
@@ -140,5 +144,37 @@ def num_entries(ids: Int32, unknown: Unknown, num_rows: int) -> Int64:
     """Return how many entries each feature comes to, int64 ``[len(ids)]``."""
     places = np.flatnonzero(ids >= num_rows)
     entries = np.ones(len(ids), np.int64)
-    entries[places] = unknown.lengths[ids[places] - num_rows]
+    entries[places] = np.diff(unknown.offsets)[ids[places] - num_rows]
     return entries
+
+
+def parts_of(
+    features: Iterable[Features], offsets: Int64, parts: Int32, num_parts: int
+) -> Iterator[Features]:
+    """Yield the distinct parts of the features of texts, and how many of the features have each.
+
+    Args:
+        features: of the texts.
+        offsets: those of id ``v`` are ``parts[offsets[v]:offsets[v + 1]]``; ids past these have
+            none.
+        parts: int32, below ``num_parts``.
+        num_parts: different ones.
+    """
+    for ids, _, ends, num_words in features:
+        has_parts = ids < len(offsets) - 1
+        places, _ = places_of(offsets, ids[has_parts])
+        per_feature = np.zeros(len(ids), np.int64)
+        per_feature[has_parts] = np.diff(offsets)[ids[has_parts]]
+        yield count_features(parts[places], offsets_of(per_feature)[ends], num_words, num_parts)
+
+
+def places_of(offsets: Int64, runs: npt.NDArray[np.integer]) -> tuple[Int64, Int64]:
+    """Return the places of the values of some runs, one run after another, and how many each has.
+
+    Args:
+        offsets: run ``r`` is ``values[offsets[r]:offsets[r + 1]]``.
+        runs: numbers of runs, ``[n]``.
+    """
+    lengths = offsets[runs + 1] - offsets[runs]
+    shift = offsets[runs] - offsets_of(lengths)[:-1]
+    return np.arange(lengths.sum()) + np.repeat(shift, lengths), lengths

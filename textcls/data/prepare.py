@@ -28,7 +28,7 @@ from textcls.defaults import VERSION, CorpusFacts, measure, resolve_group
 from textcls.errors import InputError
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 7
+FORMAT = 8
 COMPOSITION = "composition.safetensors"
 
 
@@ -51,7 +51,7 @@ class Prepared:
         facts: what was read, ready for JSON: ``columns`` (``text``, ``label``, ``left``), ``files``
             by split, ``splits`` (what :class:`textcls.data.facts.FactCounter` counted),
             ``vocabulary`` (its size) and ``notes`` (sentences on what was decided or changed).
-        composition: the character n-grams of the words of the vocabulary; None: there are none.
+        composition: what words are composed of; None: there are no character n-grams.
     """
 
     train: Bags
@@ -191,7 +191,11 @@ def write_bags(
     composition = encoder.composition()
     if composition is not None:
         safetensors.torch.save_file(
-            {"offsets": composition.offsets, "indices": composition.indices}, folder / COMPOSITION
+            {
+                name: getattr(composition.bags, name)
+                for name in ("indices", "offsets", "labels", "weights")
+            },
+            folder / COMPOSITION,
         )
     write_json(folder / "labels.json", corpus.label_names)
     facts = {
@@ -243,7 +247,7 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
     composition = None
     if (entry / COMPOSITION).exists():
         tensors = safetensors.torch.load_file(entry / COMPOSITION)
-        composition = Composition(**tensors, char_weight=config.char_weight)
+        composition = Composition(Bags(**tensors, num_embeddings=encoder.num_embeddings))
     columns = manifest["facts"]["columns"]
     return Prepared(
         **bags,

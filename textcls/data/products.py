@@ -99,7 +99,11 @@ def _of_group(
     rows, row_cuts, outer = _factors(bags.indices.numpy(), lengths, weights, cuts)
     factors = [[factor] for factor in outer]
     if composition is not None:
-        rows, row_cuts, inner = _factors(*_words(rows, composition), row_cuts)
+        parts = composition.bags.select(torch.from_numpy(rows))
+        assert parts.weights is not None
+        rows, row_cuts, inner = _factors(
+            parts.indices.numpy(), parts.lengths.numpy(), parts.weights.numpy(), row_cuts
+        )
         factors = [[first, *rest] for first, rest in zip(inner, factors, strict=True)]
     of_batch = torch.from_numpy(rows).split_with_sizes(np.diff(row_cuts).tolist())
     labels = bags.labels.split_with_sizes(np.diff(cuts).tolist())
@@ -123,31 +127,13 @@ def _normalised(weights: Float32, lengths: Int64, pooling: str) -> Float32:
     return normalised
 
 
-def _words(rows: Int64, composition: Composition) -> tuple[Int64, Int64, Float32]:
-    """Return what items are composed of, their own row first: rows, how many, and weights."""
-    is_word = rows < len(composition.offsets) - 1
-    chars = composition.bags.select(torch.from_numpy(rows[is_word]))
-    count = np.zeros(len(rows), np.int64)
-    count[is_word] = chars.lengths.numpy()
-    own = offsets_of(count + 1)[:-1]
-    is_own = np.zeros(len(rows) + chars.num_tokens, np.bool_)
-    is_own[own] = True
-    ids = np.empty(len(is_own), np.int64)
-    ids[own] = rows
-    ids[~is_own] = chars.indices.numpy()
-    scales = composition.scales_of(torch.from_numpy(count)).numpy()
-    weights = np.repeat(scales, count + 1)
-    weights[own] = 1
-    return ids, count + 1, weights
-
-
 def _factors(
-    ids: Int32 | Int64, lengths: Int64, weights: Float32, cuts: Int64
+    ids: Int32, lengths: Int64, weights: Float32, cuts: Int64
 ) -> tuple[Int64, Int64, list[Factor]]:
     """Return the distinct ids of each batch, ascending, and its bags as matrices over these.
 
     Args:
-        ids: of the entries of all bags, integers ``[n]``.
+        ids: of the entries of all bags, int32 ``[n]``.
         lengths: of the bags, ``[num_bags]``.
         weights: of the entries.
         cuts: the bags that each batch begins with, and how many there are, ``[num_batches + 1]``.

@@ -38,25 +38,29 @@ def learned(
 
     Args:
         how: the option ``tokenizer.token_weights``.
-        features: of the texts of train, in pieces; ids of ``num_rows`` and on are left aside.
+        features: of the texts of train, in pieces, read once; ids of ``num_rows`` and on are left
+            aside.
         num_rows: features.
         num_specials: so many rows at the beginning are no features.
         num_texts: of train.
         labels: int64 ``[num_texts]``, for log-count ratios.
     """
-    weights = np.ones(num_rows, np.float32)
-    if how != "log_count_ratio":
-        documents = np.zeros(num_rows, np.int64)
-        for ids, *_ in features:
-            documents += np.bincount(ids, minlength=num_rows)[:num_rows]
-        weights *= idf(documents, num_texts)
     if how.endswith("log_count_ratio"):
         if labels is None:
             raise ValueError("log_count_ratio learns from the labels of the train split")
         num_classes = int(labels.max(initial=0)) + 1
         pairs = _count_pairs(features, num_rows, labels, num_classes)
-        weights *= log_count_ratio(pairs, num_rows, num_classes, num_specials)
-    return weights
+        weights = log_count_ratio(pairs, num_rows, num_classes, num_specials)
+        if how == "log_count_ratio":
+            return weights
+        keys, counts = pairs.total()
+        rows = keys.view(np.int64) // num_classes
+        documents = np.bincount(rows, counts, num_rows).astype(np.int64)
+        return weights * idf(documents, num_texts)
+    documents = np.zeros(num_rows, np.int64)
+    for ids, *_ in features:
+        documents += np.bincount(ids, minlength=num_rows)[:num_rows]
+    return idf(documents, num_texts)
 
 
 def _count_pairs(

@@ -21,7 +21,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from textcls.config import Fraction, Mode, PositiveInt, Reading, TokenizerConfig
-from textcls.data.encoder import CHAR_KEYS, ENCODER_TENSORS, MEAN_LENGTH, TOKEN_WEIGHTS, TextEncoder
+from textcls.data.encoder import (
+    CHAR_KEYS,
+    CHAR_WEIGHTS,
+    ENCODER_TENSORS,
+    MEAN_LENGTH,
+    TOKEN_WEIGHTS,
+    TextEncoder,
+)
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, TextclsError, first_line
@@ -42,7 +49,7 @@ from textcls.model.table import (
 )
 from textcls.pooling import Pooling
 
-FORMAT = 3
+FORMAT = 4
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 # All that a model folder may hold.
@@ -333,7 +340,7 @@ def _read_weights(path: Path, config: _Config, vocabulary: Vocabulary) -> dict[s
         if ((buckets < 0) | (buckets >= limit)).any() or (buckets[1:] <= buckets[:-1]).any():
             raise ValueError(f"{path.name}: {BUCKETS} must ascend, from 0 to below {limit}")
     # A token that all classes have alike has a log-count ratio of 0.
-    for name, least in ((TOKEN_WEIGHTS, 0.0), (MEAN_LENGTH, 1e-9)):
+    for name, least in ((TOKEN_WEIGHTS, 0.0), (CHAR_WEIGHTS, 0.0), (MEAN_LENGTH, 1e-9)):
         found_here = tensors.get(name, torch.ones(1))
         if not ((found_here >= least) & (found_here <= LARGEST_WEIGHT)).all():
             raise ValueError(f"{path.name}: {name} must be finite and not below {least:g}")
@@ -381,7 +388,9 @@ def _kinds(found: Mapping[str, _Kind], config: _Config, vocabulary: Vocabulary) 
     if config.tokenizer.char_ngrams is not None:
         features -= found.get(CHAR_KEYS, ("", [0]))[1][0]
         kinds[CHAR_KEYS] = ("I64", [rows - features])
-    if config.tokenizer.token_weights is not None:
+    if CHAR_WEIGHTS in found:  # not in formats before 4
+        kinds[CHAR_WEIGHTS] = ("F32", [rows - features])
+    if config.tokenizer.token_weights is not None or CHAR_WEIGHTS in found:
         kinds[TOKEN_WEIGHTS] = ("F32", [features])
     if config.tokenizer.token_weights == "bm25":
         kinds[MEAN_LENGTH] = ("F32", [1])

@@ -24,7 +24,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Split = Callable[[Sequence[str]], list[list[str]]]
 
-FORMAT = 3
+FORMAT = 4
 TOKENIZERS = ("basic_english", "basic", "split", "bpe", "wordpiece", "file")
 # Texts that are worked on at one go: they bound the memory that is needed beside the model.
 BLOCK_TEXTS = 1_000
@@ -117,6 +117,7 @@ class Predictor:
         self.char_ngrams: tuple[int, int] = options["char_ngrams"]
         self.char_buckets: int | None = options["char_buckets"]
         self.char_weight: float = options["char_weight"]
+        self.char_weights = tensors.get("encoder.char_weights")  # not in formats before 4
         keys = tensors.get("encoder.char_keys")
         self.char_keys = None if keys is None else keys.view("<u8")
         mean_length = tensors.get("encoder.mean_length")
@@ -189,15 +190,17 @@ class Predictor:
             weights = np.ones(len(ids))
             if self.counts is not None:
                 ids, weights = self._counted(ids, len(row))
+            known = ids < len(self.token_weights)
+            weights[known] *= self.token_weights[ids[known]]
             yield flattened(ids, weights, chars, len(self.table))
 
-    def _numbered(self, words: list[str]) -> tuple[dict[str, int], list[tuple[Array, float]]]:
+    def _numbered(self, words: list[str]) -> tuple[dict[str, int], list[tuple[Array, Array]]]:
         """Return the id of each word, and what ids past the table's stand for.
 
         These are unknown words: the rows of their character n-grams, and how much each weighs.
         """
         numbers: dict[str, int] = {}
-        chars: list[tuple[Array, float]] = []
+        chars: list[tuple[Array, Array]] = []
         for word in words:
             if word not in numbers:
                 numbers[word] = self.ids.get(word, UNKNOWN_ID)
@@ -205,7 +208,7 @@ class Predictor:
                     rows = self._chars(word)
                     if len(rows):
                         numbers[word] = len(self.table) + len(chars)
-                        chars.append((rows, self.char_weight / len(rows) ** 0.5))
+                        chars.append((rows, self._weights_of_chars(rows)))
                     elif self.counts is not None:
                         numbers[word] = -1
         return numbers, chars
@@ -224,8 +227,16 @@ class Predictor:
         rows: Array = place[there] + len(self.token_weights)
         return rows
 
+    def _weights_of_chars(self, rows: Array) -> Array:
+        """Return what the character n-grams of a word weigh, of which these are the rows."""
+        if self.char_weights is not None:
+            weights: Array = self.char_weights[rows - len(self.token_weights)].astype(np.float64)
+            return weights
+        share = self.token_weights[UNKNOWN_ID] * self.char_weight / len(rows) ** 0.5
+        return np.full(len(rows), share)
+
     def _counted(self, ids: Array, num_words: int) -> tuple[Array, Array]:
-        """Return the distinct ids of a text, and what each weighs by its count."""
+        """Return the distinct ids of a text, and what the count of each weighs."""
         ids, counts = np.unique(ids, return_counts=True)
         weights = counts.astype(np.float64)
         if self.counts == "log":
@@ -235,8 +246,7 @@ class Predictor:
         if self.mean_length is not None:
             bound = K1 * (1 - B + B * num_words / self.mean_length)
             weights = weights * (K1 + 1) / (weights + bound)
-        known = np.where(ids < len(self.token_weights), ids, UNKNOWN_ID)
-        return ids, weights * self.token_weights[known]
+        return ids, weights
 
     def _exact(self, words: list[str]) -> Iterator[Array]:
         """Yield the ids of the 2-grams that begin at each word, of the 3-grams, …; -1 for none."""
@@ -277,7 +287,7 @@ def blocks_of(texts: Iterable[str | None]) -> Iterator[list[str]]:
 
 
 def flattened(
-    ids: Array, weights: Array, chars: list[tuple[Array, float]], num_rows: int
+    ids: Array, weights: Array, chars: list[tuple[Array, Array]], num_rows: int
 ) -> tuple[Array, Array]:
     """Put the rows of character n-grams in the place of ids that stand for unknown words."""
     known = ids < num_rows
@@ -285,7 +295,7 @@ def flattened(
     for i, weight in zip(ids[~known], weights[~known], strict=True):
         own, share = chars[i - num_rows]
         rows.append(own)
-        parts.append(np.full(len(own), weight * share))
+        parts.append(weight * share)
     return np.concatenate(rows), np.concatenate(parts)
 
 

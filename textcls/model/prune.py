@@ -103,6 +103,7 @@ def prune(parts: ModelParts, rows: Tensor) -> tuple[ModelParts, Bags]:
         vocabulary=Vocabulary(vocabulary.tokens.take(integers(tokens)), counts[tokens]),
         kept_buckets=None if all_buckets else buckets,
         token_weights=None if weights is None else weights[of_features],
+        char_weights=None if encoder.char_weights is None else encoder.char_weights[of_chars],
         chars=None if chars is None else dataclasses.replace(chars, keys=chars.keys[of_chars]),
     )
     return dataclasses.replace(pruned, encoder=encoder), places
@@ -119,18 +120,22 @@ def _places_of(encoder: TextEncoder, rows: Tensor) -> Bags:
     new_ids = torch.full((encoder.num_embeddings,), -1, dtype=torch.int32)
     new_ids[rows] = torch.arange(len(rows), dtype=torch.int32)
     is_lost = (new_ids[:size] < 0) & torch.from_numpy(~encoder.is_ngram)
-    numbers, composition = torch.zeros(size, dtype=torch.int64), encoder.composition()
-    chars, weights = new_ids[:0], torch.ones(0)
-    if composition is not None:
-        word = torch.repeat_interleave(composition.bags.lengths)
-        chars = new_ids[composition.indices]
+    numbers, chars, weights = torch.zeros(size, dtype=torch.int64), new_ids[:0], torch.ones(0)
+    word = numbers[:0]
+    if encoder.chars is not None:
+        ends, at = encoder.chars_of_vocabulary()
+        word = torch.repeat_interleave(torch.from_numpy(np.diff(ends)))
+        chars = new_ids[torch.from_numpy(at).long() + encoder.num_features]
         stays = is_lost[word] & (chars >= 0)
         chars, word = chars[stays], word[stays]
         numbers = torch.bincount(word, minlength=size)
-        weights = composition.scales_of(numbers)[word]
-        if encoder.token_weights is not None:  # that of unknown words
-            of_words = torch.from_numpy(encoder.token_weights[:size])
-            weights = weights * of_words[unknown_id] / of_words[word]
+        weights = torch.from_numpy(encoder.weights_of_chars(at[stays.numpy()], numbers.numpy()))
+    own = torch.ones(encoder.num_embeddings)
+    if encoder.token_weights is not None:
+        # A bag has the weights of its words: what takes the place of one has its own.
+        of_words = torch.from_numpy(encoder.token_weights[:size])
+        weights = weights / of_words[word]
+        own[:size][is_lost] = of_words[unknown_id] / of_words[is_lost]
     if encoder.config.counts is None:
         new_ids[:size][is_lost & (numbers == 0)] = unknown_id
     lengths = (new_ids >= 0).long()
@@ -142,7 +147,7 @@ def _places_of(encoder: TextEncoder, rows: Tensor) -> Bags:
     indices = torch.empty(len(is_char), dtype=torch.int32)
     indices[~is_char], indices[is_char] = new_ids[new_ids >= 0], chars
     of_entries = torch.ones(len(is_char))
-    of_entries[is_char] = weights
+    of_entries[is_char], of_entries[~is_char] = weights, own[new_ids >= 0]
     labels = torch.zeros(len(lengths), dtype=torch.int64)
     return Bags(indices, offsets, labels, len(rows), of_entries if encoder.has_weights else None)
 
@@ -150,9 +155,9 @@ def _places_of(encoder: TextEncoder, rows: Tensor) -> Bags:
 def renumber(bags: Bags, places: Bags) -> Bags:
     """Return the bags as they are after pruning, with no text read again.
 
-    One thing is not: which character n-grams are of one word that the encoder did not know before.
-    Where some of them are pruned, the others keep their weights, where a text that is read again
-    has larger ones.
+    One thing is not, of a model of a format before 4: which character n-grams are of one word that
+    the encoder did not know before. Where some of them are pruned, the others keep their weights,
+    where a text that is read again has larger ones.
 
     Args:
         bags: over the table before.

@@ -45,9 +45,8 @@ def touches_few(
     tokens = torch.cat([bags.indices[:0], *(bags.indices[start:stop] for start, stop in bounds)])
     touched = torch.unique(tokens)
     if composition is not None:
-        words = touched[touched < len(composition.bags)].to(composition.indices.device)
-        chars = torch.unique(composition.bags.select(words.long()).indices).to(touched.device)
-        touched = torch.unique(torch.cat([touched, chars]))
+        parts = composition.bags
+        touched = torch.unique(parts.select(touched.long().to(parts.device)).indices)
     return bool(touched.numel() < TOUCHED_SHARE * num_embeddings)
 
 
