@@ -84,11 +84,11 @@ class Benchmark:
         if peer.kind == "textcls":
             options = [*corpus.overrides(), *peer.options, f"seed={seed}", cache]
             record = self.note(key, train, options, scratch / "run")
-            default = not peer.options
-            if "error" not in record and (default or seed == self.seeds[0]):
+            is_main = key["peer"] == "textcls"
+            if "error" not in record and (is_main or seed == self.seeds[0]):
                 arguments = {"run": str(scratch / "run"), "test": files["test"]}
                 self.note(key | {"what": "predict"}, measure_peer, "ours.predict", arguments)
-                if default and first:
+                if is_main and first:
                     self.note(key | {"what": "warm"}, train, options, scratch / "again")
         elif peer.kind == "plain":
             settings = {"overrides": [*corpus.overrides(), cache], "seed": seed}
@@ -136,7 +136,8 @@ class Benchmark:
                 made = repeat(corpus.train, file, {"times": size})
                 repeat(corpus.test, test, {"rows": SIZE_TEST_ROWS})
                 repeated = Corpus(corpus.name, corpus.title, file, test)
-                options = [*repeated.overrides(), f"seed={seed}", f"cache_dir={folder}/cache"]
+                options = [*repeated.overrides(), *PEERS["textcls"].options, f"seed={seed}",
+                           f"cache_dir={folder}/cache"]  # fmt: skip
                 files = {"train": str(file), "test": str(test)}
                 key = {"what": "size", "corpus": corpus.name, "size": size}
                 if "textcls" in self.peers:

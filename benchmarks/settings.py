@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-# textcls with other than default settings, as options of train.py.
+# textcls with other than default settings, as options of train.py. What is compared with loops over
+# nn.EmbeddingBag and with fastText without n-grams has their features: words, all alike.
+PLAIN = ["experiment=plain"]
 QUICK = ["experiment=quick"]
 ONE_EPOCH = [*QUICK, "trainer.epochs=1"]
 BIGRAMS = ["tokenizer.ngrams=2", "tokenizer.min_freq=2"]
@@ -50,10 +52,11 @@ class Peer:
 
 
 PEERS = {
-    "textcls": Peer("textcls", "textcls"),
+    "textcls": Peer("textcls plain", "textcls", PLAIN),
+    "textcls-default": Peer("textcls", "textcls"),
     "textcls-quick": Peer("textcls quick", "textcls", QUICK),
     "textcls-one-epoch": Peer("textcls quick, one epoch", "textcls", ONE_EPOCH),
-    "textcls-bigrams": Peer("textcls bigrams", "textcls", BIGRAMS),
+    "textcls-bigrams": Peer("textcls plain bigrams", "textcls", PLAIN + BIGRAMS),
     "textcls-quick-bigrams": Peer("textcls quick bigrams", "textcls", QUICK + BIGRAMS),
     "textcls-quick-hashed": Peer("textcls quick hashed bigrams", "textcls", QUICK + HASHED_BIGRAMS),
     "plain": Peer("plain EmbeddingBag", "plain"),

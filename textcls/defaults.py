@@ -15,7 +15,7 @@ from textcls.config import Config, flatten, is_auto
 from textcls.data.scripts import SCRIPTS
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
-VERSION = 4
+VERSION = 5
 # About the middle of the learning rates below: a search looks around it.
 LEARNING_RATE = 0.2
 # Shortest and longest character n-gram.
@@ -60,12 +60,16 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
     # How much more often one class has a word than the rest says more than how rare the word is,
     # as long as "the rest" is not many different classes, and a text has more than a few words.
     by_ratio = classes <= 4 and facts.median_words >= 12
-    # Parts of words stand for words that are rare or new. Long texts and large corpora have enough
-    # words without, and would take several times as long.
-    in_parts = documents * facts.mean_words < 1_000_000 and facts.median_words < 50
+    # Parts of words stand for words that are rare or new. Large corpora have enough words without,
+    # and would take several times as long.
+    in_parts = documents * facts.mean_words < 1_000_000
     # A class of a few texts is learned slowly.
     epochs = 10 if by_class < 250 else 6 if is_small or by_class < 1_000 else 3
-    rate = 0.4 if classes > 10 and by_class < 1_000 else 0.3 if is_small else 0.1
+    # Few documents of each class need long steps, many documents have enough of short ones.
+    rate = 0.4 if classes > 10 and by_class < 1_000 else 0.2 if is_small else 0.1
+    if unspaced:
+        # Each character is part of up to ten n-grams, which learn it together.
+        epochs, rate = max(epochs // 2, 2), min(rate, 0.1)
     return {
         # Pairs of words tell what single ones do not ("not good"). Where a word is a character, a
         # real word is up to four of them.
@@ -78,7 +82,6 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
         "model.dim": 16 if classes <= 10 else 32,
         # Smoothed labels do what dropout would.
         "model.dropout": 0.0,
-        # Few documents of each class need long steps, many documents have enough of short ones.
         "optimizer.lr": rate,
         "trainer.epochs": epochs,
         # Small corpora need many steps.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,7 +249,8 @@ def choose_epochs(monitor: Monitor, progress: Progress, logits: Tensor, labels: 
     The last epoch of a schedule that ends at zero is mostly the best one, and which epoch a small
     validation split finds best is partly chance: so the whole schedule is kept, unless the best
     epoch is better by more than two standard errors: it is the best of several, each measured with
-    an error.
+    an error. Then the schedule ends at that epoch, but not before half of its length: small steps
+    at its end undo much of what an epoch of large ones spoiled.
 
     Args:
         monitor: the metric that decides.
@@ -259,7 +261,8 @@ def choose_epochs(monitor: Monitor, progress: Progress, logits: Tensor, labels: 
     last = metrics_of_logits(logits, labels, tuple(map(str, range(logits.shape[1]))))[monitor]
     best = last if progress.best_value is None else progress.best_value
     error = standard_error(monitor, last, logits, labels)
-    chosen = progress.best_epoch if abs(best - last) > 2 * error else progress.epoch
+    shortened = max(progress.best_epoch, math.ceil(progress.epoch / 2))
+    chosen = shortened if abs(best - last) > 2 * error else progress.epoch
     log.info(
         "trained on train in %.2f s; validation %s %.4f in the last epoch, %.4f in epoch %d, "
         "standard error %.4f: %d epochs",
@@ -290,7 +293,7 @@ def score(
     if not refits(config):
         return progress.best_value
     logits = logits_of(model.composed(), held)
-    if choose_epochs(monitor, progress, logits, held.labels) == progress.best_epoch:
+    if choose_epochs(monitor, progress, logits, held.labels) < progress.epoch:
         return progress.best_value
     value: float = metrics_of_logits(logits, held.labels, prepared.label_names)[monitor]
     return value
