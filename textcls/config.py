@@ -37,8 +37,12 @@ Quoting = Literal["double", "backslash", "none"]
 Monitor = Literal["loss", "accuracy", "macro_f1"]
 # What a feature weighs by its count in a document, and beside other features.
 Counts = Literal["count", "log", "binary", "auto"]
-CharTokenWeights = Literal["idf", "log_count_ratio", "idf_log_count_ratio"]
-TokenWeights = Literal["idf", "log_count_ratio", "idf_log_count_ratio", "bm25", "auto"]
+CharTokenWeights = Literal[
+    "idf", "log_count_ratio", "idf_log_count_ratio", "idf_sqrt_log_count_ratio"
+]
+TokenWeights = Literal[
+    "idf", "log_count_ratio", "idf_log_count_ratio", "idf_sqrt_log_count_ratio", "bm25", "auto"
+]
 # What of a configuration does not change what a run comes to.
 CIRCUMSTANCES = (
     "cache_dir", "cache_size", "trainer.device", "trainer.num_threads", "trainer.profile",

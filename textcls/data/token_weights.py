@@ -53,6 +53,8 @@ def learned(
         weights = log_count_ratio(pairs, num_rows, num_classes, num_specials)
         if how == "log_count_ratio":
             return weights
+        if how == "idf_sqrt_log_count_ratio":
+            weights = np.sqrt(weights)
         keys, counts = pairs.total()
         rows = keys.view(np.int64) // num_classes
         documents = np.bincount(rows, counts, num_rows).astype(np.int64)
