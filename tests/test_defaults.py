@@ -10,12 +10,13 @@ import pyarrow as pa
 import pytest
 
 from tests.conftest import make_config, with_options, write_files
-from textcls import defaults, run, tune
+from textcls import defaults, run
 from textcls.config import Config, flatten, read_config
 from textcls.defaults import CorpusFacts, choose, measure
 from textcls.errors import InputError
 from textcls.model.folder import load_model
-from textcls.search_space import Range, TuneConfig
+from textcls.tuning import search
+from textcls.tuning.space import Range, TuneConfig
 
 AUTO = [
     "tokenizer.ngrams=auto", "model.dim=auto", "model.dropout=auto", "optimizer.lr=auto",
@@ -102,7 +103,7 @@ def test_what_is_given_goes_before_what_is_chosen(facts: CorpusFacts) -> None:
 def test_a_search_begins_with_the_chosen_values(config: Config, tmp_path: Path) -> None:
     space: dict[str, Any] = {"model.dim": (8, 16, 32), "optimizer.lr": Range(0.05, 0.5)}
     config = with_options(config, "trainer", refit=True, epochs=2)
-    tune.start(config, TuneConfig(60, 2, space), tmp_path / "search", [])
+    search.start(config, TuneConfig(60, 2, space), tmp_path / "search", [])
     folder = tmp_path / "search"
     first = read_config(folder / "trials" / "0000")
     wanted = choose(FACTS)

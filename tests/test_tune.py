@@ -33,13 +33,14 @@ from tests.conftest import (
     wait_for_epochs,
     write_files,
 )
-from textcls import fitting, run, tune
+from textcls import fitting, run
 from textcls import result as results
 from textcls.config import Config, parse, read_config
 from textcls.defaults import resolve
 from textcls.errors import InputError, TakenError, TextclsError
 from textcls.model.embedding_bag import logits_of
-from textcls.search_space import Range, TuneConfig, parse_tuning
+from textcls.tuning import search
+from textcls.tuning.space import Range, TuneConfig, parse_tuning
 
 TINY = [
     "tune=default", "~tune.space.tokenizer", "trainer.epochs=3", "tune.space.trainer.epochs.high=4",
@@ -127,7 +128,7 @@ def test_the_test_split_is_looked_at_once(
 
     monkeypatch.setattr(results, "logits_of", watched)
     config = make_config("data=headlines", f"cache_dir={cache_dir}")
-    tune.start(config, tiny_space(), tmp_path / "search", [])
+    search.start(config, tiny_space(), tmp_path / "search", [])
     assert len(seen) == 1  # the one call of a run is that of its test
 
 
@@ -166,7 +167,7 @@ def test_time_ends_a_search_in_the_middle_of_a_trial(tmp_path: Path, cache_dir: 
     # One epoch for the configuration as given, and for others more than there is time for.
     space = {"model.dim": (8, 16, 32), "trainer.epochs": Range(1, 10**9)}
     tuning = tiny_space(seconds=5, trials=None, space=space)
-    tune.start(config, tuning, tmp_path / "search", [])
+    search.start(config, tuning, tmp_path / "search", [])
     rows = rows_of(tmp_path / "search")
     assert rows[0]["end"] == "done"
     assert rows[-1]["end"] == "cut"
@@ -179,11 +180,11 @@ def test_where_no_trial_is_done_the_best_so_far_counts(
 ) -> None:
     def step(self: Any, *_: Any) -> None:
         if self.ended_epochs:
-            raise tune._OutOfTimeError
+            raise search._OutOfTimeError
 
-    monkeypatch.setattr(tune._TrialTracker, "step", step)
+    monkeypatch.setattr(search._TrialTracker, "step", step)
     config = make_config("data=headlines", "trainer.epochs=2", f"cache_dir={cache_dir}")
-    tune.start(config, tiny_space(trials=1), tmp_path / "search", [])
+    search.start(config, tiny_space(trials=1), tmp_path / "search", [])
     (row,) = rows_of(tmp_path / "search")
     assert (row["end"], row["epochs"]) == ("cut", "1")
     metrics = json.loads((tmp_path / "search" / "best" / "metrics.json").read_text())
@@ -242,13 +243,13 @@ def test_a_search_goes_on_with_what_it_began_with_only(searched: Search, run_tra
     settings = yaml.safe_load((folder / "tune.yaml").read_text())["tune"]
     tuning = parse_tuning(settings)
     with pytest.raises(TakenError, match="seed is 1 there, 7 now"):
-        tune.start(dataclasses.replace(config, seed=7), tuning, folder, [])
+        search.start(dataclasses.replace(config, seed=7), tuning, folder, [])
     for space in ({**tuning.space, "model.dim": (8,)}, {"model.mode": tuning.space["model.mode"]}):
         changed = dataclasses.replace(tuning, space=space)
         with pytest.raises(TakenError, match=r"holds a search of another tune\.space\.model\.d"):
-            tune.start(config, changed, folder, [])
+            search.start(config, changed, folder, [])
     with pytest.raises(TakenError, match=r"holds a run already \(metrics\.json\)"):
-        tune.start(config, tuning, folder / "best", [])
+        search.start(config, tuning, folder / "best", [])
     with pytest.raises(TakenError, match=r"holds a run already \(tune\.yaml\)"):
         run.start(config, folder)
     assert (folder / "trials.csv").read_bytes() == before
@@ -288,7 +289,7 @@ def test_bad_trials_are_pruned(
     monkeypatch.setattr(optuna.samplers.TPESampler, "sample_independent", drawn)
     monkeypatch.setattr(optuna.samplers.TPESampler, "sample_relative", lambda *_: {})
     next(rates)  # the first is the configuration as given
-    tune.start(config, tiny_space(space=space, trials=7), tmp_path / "search", [])
+    search.start(config, tiny_space(space=space, trials=7), tmp_path / "search", [])
     rows = rows_of(tmp_path / "search")
     assert [row["end"] for row in rows] == ["done"] * 5 + ["pruned", "done"]
     assert rows[5]["epochs"] == "2"  # four tenths; the first epoch's end is spared
@@ -303,7 +304,7 @@ def test_a_failed_trial_is_recorded_and_the_search_goes_on(
     space = {"optimizer.lr": (1.0, 1e30), "tokenizer.ngrams": (1, 2),
              "tokenizer.buckets": (None, 100)}  # fmt: skip
     tuning = tiny_space(space=space, trials=None)
-    tune.start(config, tuning, tmp_path / "search", ["data=headlines", "optimizer=sgd"])
+    search.start(config, tuning, tmp_path / "search", ["data=headlines", "optimizer=sgd"])
     rows = [row for row in rows_of(tmp_path / "search") if row["end"] != "copy"]
     assert len(rows) == 8
     assert len({tuple(row.values())[6:] for row in rows}) == 8
@@ -331,7 +332,7 @@ def test_a_trial_without_memory_is_recorded(
     real = fitting.build
     monkeypatch.setattr(run, "build", build)
     config = make_config("data=headlines", "trainer.epochs=1", f"cache_dir={cache_dir}")
-    tune.start(config, tiny_space(space={"model.dim": (8, 32)}), tmp_path / "search", [])
+    search.start(config, tiny_space(space={"model.dim": (8, 32)}), tmp_path / "search", [])
     rows = {row["model.dim"]: row for row in rows_of(tmp_path / "search") if row["end"] != "copy"}
     assert rows["32"]["end"] == "done"
     assert rows["8"]["end"] == "failed"
@@ -344,19 +345,19 @@ def test_a_damaged_search_is_told(searched: Search, tmp_path: Path) -> None:
         shutil.copytree(searched[0], folder)
         (folder / name).write_text("damaged")
         with pytest.raises(InputError, match=rf"{name}:? is damaged"):
-            tune.resume(folder)
+            search.resume(folder)
 
 
 def test_where_all_trials_fail_there_is_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Path
 ) -> None:
-    monkeypatch.setattr(tune, "MAX_FAILURES", 3)
+    monkeypatch.setattr(search, "MAX_FAILURES", 3)
     config = make_config(
         "data=headlines", "optimizer=sgd", "optimizer.lr=1e30", f"cache_dir={cache_dir}"
     )
     space = {"model.dropout": Range(0.0, 0.5)}
     with pytest.raises(TextclsError, match="all 3 trials failed, the last: the loss is") as caught:
-        tune.start(config, tiny_space(space=space, trials=None), tmp_path / "search", [])
+        search.start(config, tiny_space(space=space, trials=None), tmp_path / "search", [])
     assert caught.value.exit_status == 1
 
 
@@ -390,7 +391,7 @@ def test_the_first_trial_is_what_fits_the_corpus(tmp_path: Path, cache_dir: Path
         f"data.train={tmp_path / 'train.csv'}",
         f"cache_dir={cache_dir}",
     )
-    tune.start(config, parse_tuning(values), tmp_path / "search", [])
+    search.start(config, parse_tuning(values), tmp_path / "search", [])
     found = resolve(config, run.corpus(config).about)
     assert (found.tokenizer.ngrams, found.tokenizer.char_ngrams) == (4, (2, 5))
     row, *_ = rows_of(tmp_path / "search")
@@ -398,7 +399,7 @@ def test_the_first_trial_is_what_fits_the_corpus(tmp_path: Path, cache_dir: Path
     assert row["tokenizer.char_ngrams"] == "[2,5]"
     first = read_config(tmp_path / "search" / "trials" / "0000")
     assert first == found
-    tune.resume(tmp_path / "search")  # lists of lists are read again
+    search.resume(tmp_path / "search")  # lists of lists are read again
     assert len(rows_of(tmp_path / "search")) == 4
 
 
@@ -411,7 +412,7 @@ def test_trials_are_compared_by_what_a_run_keeps(
         "schedule=constant", f"cache_dir={cache_dir}",
     )  # fmt: skip
     space: dict[str, Any] = {"model.dim": (8,)}
-    tune.start(config, tiny_space(space=space, trials=1), tmp_path / "search", [])
+    search.start(config, tiny_space(space=space, trials=1), tmp_path / "search", [])
     (row,) = rows_of(tmp_path / "search")
     kept = json.loads((tmp_path / "search" / "best" / "metrics.json").read_text())
     assert float(row["accuracy"]) == kept["validation"]["accuracy"]
@@ -472,7 +473,7 @@ def test_a_bad_search_is_refused_before_any_work(
     result = run_train("tune.seconds=60")
     assert "tune.seconds=60 is for a search: add tune=default" in one_line(result)
     with pytest.raises(InputError, match=r"gone\.csv: there is no such file"):
-        tune.start(
+        search.start(
             make_config("data=local", "data.train=gone.csv"), tiny_space(), tmp_path / "search", []
         )
 

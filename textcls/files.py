@@ -17,7 +17,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 # A run folder has the first once its run is finished: its result, written last. The second says
-# why a run of a sweep failed. The third makes a folder that of a search (see textcls/tune.py).
+# why a run of a sweep failed. The third makes a folder that of a search (see textcls/tuning/).
 FINISHED = "metrics.json"
 FAILED = "failed.json"
 SEARCH = "tune.yaml"

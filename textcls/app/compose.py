@@ -14,7 +14,7 @@ from textcls.config import Config, is_auto, parse
 from textcls.corpus.paths import name_of_files
 from textcls.errors import InputError
 from textcls.program import ROOT, train_command
-from textcls.search_space import TuneConfig, parse_tuning
+from textcls.tuning.space import TuneConfig, parse_tuning
 
 OmegaConf.register_new_resolver("textcls.project", lambda path: str(ROOT / path), replace=True)
 OmegaConf.register_new_resolver("textcls.command", train_command, replace=True)

@@ -73,13 +73,13 @@ def job(cfg: DictConfig) -> None:
                     f"leave out {' '.join(typed)}"
                 )
             folder = _folder(str(cfg.resume))
-            work = _import_tune() if (folder / SEARCH).exists() else _imported("textcls.run")
+            work = _import_search() if (folder / SEARCH).exists() else _imported("textcls.run")
             work.resume(folder)
         elif cfg.get("tune") is not None:
             config = to_config(cfg)
             tuning, fixed = to_tuning(cfg, list(HydraConfig.get().overrides.task))
-            tune = _import_tune()
-            tune.start(config, tuning, _folder_of_one(cfg, config, "tune"), fixed)
+            search = _import_search()
+            search.start(config, tuning, _folder_of_one(cfg, config, "tune"), fixed)
         else:
             config = to_config(cfg)
             run = _imported("textcls.run")  # torch: only now that there is something to do
@@ -114,7 +114,7 @@ def _rest_of_run(cfg: DictConfig, beside_others: bool) -> None:
             _imported("textcls.run").go_on(config, folder, swept)
         else:
             tuning, fixed = to_tuning(cfg, list(HydraConfig.get().overrides.task))
-            _import_tune().go_on(config, tuning, folder, fixed)
+            _import_search().go_on(config, tuning, folder, fixed)
     except BusyError as error:
         print(f"{error}: left to it")
     except TakenError:  # the others have the wrong place as well
@@ -139,10 +139,10 @@ def _imported(name: str) -> ModuleType:
     return module
 
 
-def _import_tune() -> ModuleType:
+def _import_search() -> ModuleType:
     if importlib.util.find_spec("optuna") is None:
         raise InputError("tune= needs Optuna: pip install 'textcls[tune]'")
-    return _imported("textcls.tune")
+    return _imported("textcls.tuning.search")
 
 
 def _folder_of_one(cfg: DictConfig, config: Config, kind: str) -> Path:

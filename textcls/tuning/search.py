@@ -50,10 +50,10 @@ from textcls.pooling import Pooling
 from textcls.program import train_command
 from textcls.run_folder import RUN_FILES, check_same, check_unchanged, write_settings
 from textcls.run_log import log_to
-from textcls.search_space import Choices, Range, TuneConfig, parse_tuning
 from textcls.training.checkpoint import Progress
 from textcls.training.signals import deferred, raising
 from textcls.training.tracking import Tracker, add_hparams
+from textcls.tuning.space import Choices, Range, TuneConfig, parse_tuning
 
 log = logging.getLogger("textcls")
 

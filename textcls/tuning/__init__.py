@@ -1,0 +1,1 @@
+"""A search for settings: trials within a budget of time, then one run of what did best."""
