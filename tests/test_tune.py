@@ -41,6 +41,7 @@ from textcls.errors import InputError, TakenError, TextclsError
 from textcls.model.embedding_bag import logits_of
 from textcls.tuning import search
 from textcls.tuning.space import Range, TuneConfig, parse_tuning
+from textcls.tuning.trial import OutOfTimeError, TrialTracker
 
 TINY = [
     "tune=default", "~tune.space.tokenizer", "trainer.epochs=3", "tune.space.trainer.epochs.high=4",
@@ -180,9 +181,9 @@ def test_where_no_trial_is_done_the_best_so_far_counts(
 ) -> None:
     def step(self: Any, *_: Any) -> None:
         if self.ended_epochs:
-            raise search._OutOfTimeError
+            raise OutOfTimeError
 
-    monkeypatch.setattr(search._TrialTracker, "step", step)
+    monkeypatch.setattr(TrialTracker, "step", step)
     config = make_config("data=headlines", "trainer.epochs=2", f"cache_dir={cache_dir}")
     search.start(config, tiny_space(trials=1), tmp_path / "search", [])
     (row,) = rows_of(tmp_path / "search")
