@@ -1,8 +1,7 @@
 """The model folder: everything that prediction needs, as data (safetensors, JSON), never code.
 
 Whatever a folder holds is doubted until it is checked: that each file is of the type it should be,
-and that all of them are of one model. Nothing is allocated because a file says so: a tensor's shape
-is compared with what the file's length and the other files have room for before it is read.
+and that all of them are of one model.
 """
 
 from __future__ import annotations
@@ -15,39 +14,20 @@ from typing import Annotated, Any, TypeVar
 
 import safetensors.torch
 import torch
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
-from textcls.config import Fraction, Mode, PositiveInt, Reading, TokenizerConfig
-from textcls.data.encoder import (
-    CHAR_KEYS,
-    CHAR_WEIGHTS,
-    ENCODER_TENSORS,
-    MEAN_LENGTH,
-    TOKEN_WEIGHTS,
-    TextEncoder,
-)
+from textcls.config import Reading, TokenizerConfig
+from textcls.data.encoder import ENCODER_TENSORS, TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, TextclsError, first_line
 from textcls.files import filled_folder, whole_file
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.table import (
-    BUCKETS,
-    CENTROIDS,
-    CODEBOOKS,
-    CODES,
-    INT8,
-    LARGEST_WEIGHT,
-    QUANTIZED,
-    SCALE,
-    TABLE,
-    beyond_measure,
-    dequantize,
-)
-from textcls.pooling import Pooling
+from textcls.model.table import BUCKETS, LARGEST_WEIGHT, QUANTIZED, TABLE, beyond_measure
+from textcls.model.tensors import EXACT, Shape, read_tensors
 
 FORMAT = 4
 WEIGHTS = "model.safetensors"
@@ -56,7 +36,6 @@ CARD = "README.md"
 FILES = ("config.json", "labels.json", "vocabulary.json", "tokenizer.json", WEIGHTS, CARD)
 
 _T = TypeVar("_T")
-_strict = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,28 +132,16 @@ def _dump(path: Path, value: Any) -> None:
 # --- reading ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, config=_strict)
-class _Shape:
-    """The arguments of :class:`EmbeddingBagClassifier`."""
-
-    num_embeddings: PositiveInt
-    embedding_dim: Annotated[int, Field(ge=1, le=2**16)]
-    num_classes: PositiveInt
-    mode: Mode
-    padding_id: Annotated[int, Field(ge=0)] | None
-    dropout: Fraction
-
-
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=EXACT)
 class _Config:
     format: Annotated[int, Field(ge=1)]
-    model: _Shape
+    model: Shape
     tokenizer: TokenizerConfig
     reading: Reading | None = None
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
-@dataclass(frozen=True, config=_strict)
+@dataclass(frozen=True, config=EXACT)
 class _Words:
     tokens: list[str]
     counts: list[Annotated[int, Field(ge=0, lt=2**63)]]
@@ -215,7 +182,7 @@ def load_model(folder: Path) -> ModelParts:
                 f"labels.json: {len(label_names)} labels for {config.model.num_classes} classes"
             )
         tokenizer = _read_tokenizer(folder / "tokenizer.json", config.tokenizer)
-        tensors = _read_weights(folder / WEIGHTS, config, vocabulary)
+        tensors = read_tensors(folder / WEIGHTS, config.model, config.tokenizer, vocabulary)
         card = folder / CARD
         text = _read_text(card) if card.exists() else None
     except (OSError, ValueError, RuntimeError, MemoryError, SafetensorError) as error:
@@ -311,100 +278,6 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ValueError(f"{path.name}: is no UTF-8 text") from None
-
-
-def _read_weights(path: Path, config: _Config, vocabulary: Vocabulary) -> dict[str, Tensor]:
-    """Return the tensors of the file, and the table where the file has a quantized one.
-
-    Raises:
-        OSError, SafetensorError: there is no such file, or it is damaged.
-        ValueError: it is of another model.
-    """
-    # safetensors is data by its format; torch.load is never called.
-    with safe_open(path, framework="pt") as file:
-        found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        kinds = {name: (one.get_dtype(), one.get_shape()) for name, one in found.items()}
-        for name, kind in _kinds(kinds, config, vocabulary).items():
-            if kinds.pop(name, None) != kind:
-                raise ValueError(f"{path.name}: {name} is missing, or is not {_in_words(kind)}")
-        if kinds:
-            raise ValueError(f"{path.name}: holds what this model has not: {min(kinds)!r:.40}")
-        # Copied: what is mapped would change with the file.
-        tensors = {name: file.get_tensor(name).clone() for name in found}
-    tensors[TABLE] = dequantize(tensors)
-    wrong = beyond_measure(tensors)
-    if wrong is not None:
-        raise ValueError(f"{path.name}: {wrong} is not finite, or beyond all measure")
-    if BUCKETS in tensors:
-        buckets, limit = tensors[BUCKETS], config.tokenizer.buckets or 0
-        if ((buckets < 0) | (buckets >= limit)).any() or (buckets[1:] <= buckets[:-1]).any():
-            raise ValueError(f"{path.name}: {BUCKETS} must ascend, from 0 to below {limit}")
-    # A token that all classes have alike has a log-count ratio of 0.
-    for name, least in ((TOKEN_WEIGHTS, 0.0), (CHAR_WEIGHTS, 0.0), (MEAN_LENGTH, 1e-9)):
-        found_here = tensors.get(name, torch.ones(1))
-        if not ((found_here >= least) & (found_here <= LARGEST_WEIGHT)).all():
-            raise ValueError(f"{path.name}: {name} must be finite and not below {least:g}")
-    if CHAR_KEYS in tensors:
-        keys, most = tensors[CHAR_KEYS].numpy().view("u8"), config.tokenizer.char_buckets
-        if (keys[1:] <= keys[:-1]).any() or (most is not None and (keys >= most).any()):
-            raise ValueError(f"{path.name}: {CHAR_KEYS} must ascend, and lie below char_buckets")
-    return tensors
-
-
-_Kind = tuple[str, list[int]]  # dtype as safetensors names it, shape
-
-
-def _kinds(found: Mapping[str, _Kind], config: _Config, vocabulary: Vocabulary) -> dict[str, _Kind]:
-    """Return dtype and shape of each tensor that the other files call for.
-
-    Args:
-        found: those that there are: they say how the table is stored.
-        config: of the model.
-        vocabulary: of the model.
-
-    Raises:
-        ValueError: the other files do not match each other.
-    """
-    shape = config.model
-    rows, dim = shape.num_embeddings, shape.embedding_dim
-    pooling = Pooling.parse(shape.mode)
-    kinds = {
-        "linear.weight": ("F32", [shape.num_classes, pooling.width(dim)]),
-        "linear.bias": ("F32", [shape.num_classes]),
-    }
-    if pooling.learned:
-        kinds["embedding.weighing"] = ("F32", [rows, 1])
-    if INT8 in found:
-        kinds |= {INT8: ("I8", [rows, dim]), SCALE: ("F32", [dim])}
-    elif CODES in found:
-        parts = max([1, *found[CODES][1][1:]])
-        kinds |= {
-            CODES: ("U8", [rows, parts]),
-            CODEBOOKS: ("F32", [parts, CENTROIDS, dim // parts]),
-        }
-    else:
-        kinds[TABLE] = ("F32", [rows, dim])
-    features = rows
-    if config.tokenizer.char_ngrams is not None:
-        features -= found.get(CHAR_KEYS, ("", [0]))[1][0]
-        kinds[CHAR_KEYS] = ("I64", [rows - features])
-    if CHAR_WEIGHTS in found:  # not in formats before 4
-        kinds[CHAR_WEIGHTS] = ("F32", [rows - features])
-    if config.tokenizer.token_weights is not None or CHAR_WEIGHTS in found:
-        kinds[TOKEN_WEIGHTS] = ("F32", [features])
-    if config.tokenizer.token_weights == "bm25":
-        kinds[MEAN_LENGTH] = ("F32", [1])
-    if BUCKETS in found:
-        kinds[BUCKETS] = ("I32", [features - len(vocabulary)])
-    elif features != (known := len(vocabulary) + (config.tokenizer.buckets or 0)):
-        raise ValueError(f"vocabulary.json: is of {known} rows, the table in config.json of {rows}")
-    if shape.padding_id is not None and shape.padding_id >= rows:
-        raise ValueError(f"config.json: no padding_id {shape.padding_id} among {rows} rows")
-    return kinds
-
-
-def _in_words(kind: _Kind) -> str:
-    return f"{kind[0]} {kind[1]}"
 
 
 def _reason(error: Exception) -> str:
