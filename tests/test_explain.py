@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,30 +10,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from torch import nn
 
 from tests.conftest import MODES
-from tests.test_tokens import RULES, config, tokenize
+from tests.test_tokens import config, tokenize
 from textcls import Classifier
 from textcls.config import Mode
 from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
-from textcls.errors import InputError, visible
+from textcls.errors import InputError
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import ModelParts
 from textcls.model.pooling import WEIGHT_SCALE
-from textcls.report.explain import (
-    Explanation,
-    align,
-    bag_of,
-    contributions_of,
-    explain,
-    lead,
-    terminal,
-    whole,
-)
+from textcls.report.contributions import contributions_of
+from textcls.report.explain import bag_of, explain, lead
 
 TRAIN = [
     "A good film, not dull at all!",
@@ -241,172 +231,6 @@ def test_the_label_is_the_most_probable_or_the_one_asked_for() -> None:
         e.margin("posh")
     only = explain(make_classifier(labels=["all"]), "good film")
     np.testing.assert_array_equal(only.margin(), only.contributions[:, 0])
-
-
-# --- where the tokens stand ------------------------------------------------------------------
-
-
-@given(
-    text=st.lists(
-        st.one_of(RULES, st.sampled_from(["br", "/>", 'b"r', "<br", ";;"]), st.characters()),
-        max_size=14,
-    ).map("".join)
-)
-def test_the_words_of_basic_english_stand_where_they_were(text: str) -> None:
-    text = whole(text)
-    words = tokenize([text]).to_lists()[0]
-    spans = align(text, words, Tokenizer(config()))
-    end = 0
-    for word, span in zip(words, spans, strict=True):
-        assert span is not None
-        assert end <= span[0] < span[1] <= len(text)
-        end = span[1]
-        here = text[span[0] : end].lower().replace('"', "").replace("ς", "σ")
-        assert here == word.replace("ς", "σ")
-
-
-@pytest.mark.parametrize("name", ["basic", "jieba"])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "我爱Python 3，我 爱 Ｐython！🎄🎄漢字\u3000かな",
-        '今日は「良い」天気 — \ud83dÅΣ\U00020bb7で"す"。ｶﾞｶﾞ',
-        "ภาษาไทยที่ 100฿ นี่ดี🎄. It's ที่ GOOD<br />นี่",
-    ],
-)
-def test_characters_of_unspaced_scripts_stand_where_they_were(name: str, text: str) -> None:
-    pytest.importorskip("jieba") if name == "jieba" else None
-    text = whole(text)
-    tokenizer = Tokenizer(config(name))
-    words = tokenize([text], tokenizer).to_lists()[0]
-    spans = align(text, words, tokenizer)
-    end = 0
-    for word, span in zip(words, spans, strict=True):
-        assert span is not None
-        assert not text[end : span[0]].replace("<br />", "").strip(' "\u3000')
-        end = span[1]
-        here = text[span[0] : end].lower()
-        assert here.replace("ς", "σ") == word.replace("ς", "σ")
-    assert end == len(text.rstrip('"'))
-
-
-def test_a_line_break_is_no_place_of_a_word() -> None:
-    text = 'İ<BR />br <br" />/;b"R:' + ";" * 99 + "Σ"
-    words = tokenize([text]).to_lists()[0]
-    assert words == ["i̇", "br", "/", "br", "σ"]
-    spans = [span for span in align(text, words, Tokenizer(config())) if span]
-    assert spans == [(0, 1), (7, 9), (17, 18), (19, 22), (122, 123)]
-    assert [text[a:b] for a, b in spans] == ["İ", "br", "/", 'b"R', "Σ"]
-
-
-@pytest.mark.parametrize("name", ["bpe", "wordpiece", "split", "toktok"])
-def test_pieces_of_other_tokenizers_are_found(name: str) -> None:
-    classifier = make_classifier(name=name, vocab_size=50, train=[*TRAIN, "ﬁlm ÅΣ dulls"])
-    text = "Not\n dulls, a  GOOD ﬁlm: notably 'good' ΑΣ\u2003dull " + "x" * 50 + " film"
-    bag = bag_of(classifier, text)
-    e = explain(classifier, text)
-    found = [
-        (word, text[span[0] : span[1]])
-        for word, span in zip(bag.words, e.word_spans, strict=True)
-        if span
-    ]
-    assert len(found) >= 8
-    for word, here in found:
-        bare, here = (
-            s.lower().replace("ﬁ", "fi").replace("ς", "σ") for s in (word.removeprefix("##"), here)
-        )
-        assert here == bare
-    missing = [w for w, span in zip(bag.words, e.word_spans, strict=True) if span is None]
-    assert set(missing) <= {"<unk>"}
-
-
-def test_a_token_that_stands_nowhere_moves_no_other() -> None:
-    tokenizer = Tokenizer(config("split"))
-    text = "a b " + "c " * 40 + "z"
-    spans = align(text, ["a", "<unk>", "z", "b"], tokenizer)
-    assert spans == ((0, 1), None, None, (2, 3))
-
-
-# --- on the terminal -------------------------------------------------------------------------
-
-
-def printed(explanation: Explanation, width: int = 80, colour: bool = False) -> str:
-    out = io.StringIO()
-    console = Console(
-        file=out, width=width, force_terminal=colour, color_system="truecolor" if colour else None
-    )
-    console.print(terminal(explanation, width))
-    return out.getvalue()
-
-
-def test_the_terminal_shows_numbers_that_add_up() -> None:
-    classifier = make_classifier("sum", ngrams=2)
-    e = explain(classifier, "Not good at all, a film " + "zebra " * 3)
-    text = printed(e)
-    assert all(len(line) <= 80 for line in text.splitlines())
-    k = e.index()
-    total = e.contributions[:, k].sum()
-    line = f"contributions {total:+.3f} + bias {e.bias[k]:+.3f} = score {e.logits[k]:+.3f}"
-    assert line.replace("-", "−") in text
-    cells = [line.replace("−", "-").split() for line in text.splitlines() if line.endswith("% ")]
-    assert sum(int(row[-4]) for row in cells) == len(e.tokens)
-    assert sum(float(row[-3]) for row in cells) == pytest.approx(total, abs=0.001 * len(cells))
-    leads = [float(row[-2]) for row in cells]
-    assert sum(leads) == pytest.approx(e.margin().sum(), abs=0.001 * len(cells))
-    assert leads == sorted(leads, reverse=True)
-    assert sum(float(row[-1].rstrip("%")) for row in cells) == pytest.approx(100, abs=1)
-    assert next(row for row in cells if row[:2] == ["zebra", "(unknown)"])[-4] == "3"
-    assert f"{e.probabilities[k]:.3f}" in text
-
-
-def test_the_terminal_obeys_no_text() -> None:
-    names = ("[red]a[/red]", "b\x1b]0;x\x07", "c\u202e")
-    classifier = make_classifier(labels=names)
-    text = "\x1b[31mfilm\x00 [bold]good[/bold] [/] \u202egood\x9b1m\r\nbad\ud800 \x7f"
-    for label in names:
-        shown = printed(explain(classifier, text, label))
-        assert not set(shown) & {"\x1b", "\x00", "\x07", "\u202e", "\x9b", "\r", "\x7f", "\ud800"}
-        assert "␛[31mfilm" in shown
-        assert "[bold]good" in shown
-        assert "[/bold]" in shown
-        assert "[red]a[/red]" in shown
-    assert visible("a\tb\u2028c\u3000d") == "a b c d"
-    coloured = printed(explain(classifier, text), colour=True)
-    assert "\x1b[31mfilm" not in coloured
-    assert "48;2;" in coloured
-
-
-@pytest.mark.parametrize("words", [0, 1, 5000])
-def test_a_long_text_is_cut_around_what_counts(words: int) -> None:
-    classifier = make_classifier("sum", labels=("neg", "pos"))
-    model = classifier.parts.model
-    names = classifier.parts.encoder.vocabulary.tokens.to_pylist()
-    with torch.no_grad():
-        model.embedding.weight.zero_()
-        model.embedding.weight[names.index("dull")] = 1.0
-        model.linear.weight[0] = 1.0
-        model.linear.weight[1] = -1.0
-    text = "film " * words + "so very dull indeed " + "film " * words
-    e = explain(classifier, text, "neg")
-    shown = printed(e)
-    assert "very dull⁺⁺ indeed" in shown
-    assert len(shown.splitlines()) < 30
-    assert ("…" in shown) == (words > 1)
-    assert len(printed(explain(classifier, "film " * words)).splitlines()) < 30
-
-
-def test_an_ngrams_share_is_split_over_its_words() -> None:
-    classifier = make_classifier("sum", ngrams=2, labels=("neg", "pos"))
-    model, names = classifier.parts.model, classifier.parts.encoder.vocabulary.tokens.to_pylist()
-    with torch.no_grad():
-        model.embedding.weight.zero_()
-        model.embedding.weight[names.index("not good")] = 1.0
-        model.embedding.weight[names.index("film")] = 1.5
-        model.linear.weight[0] = 1.0
-        model.linear.weight[1] = -1.0
-    e = explain(classifier, "film not good at", "neg")
-    assert "film⁺⁺ not⁺ good⁺ at" in printed(e)
-    assert "film⁻⁻ not⁻ good⁻ at" in printed(dataclasses.replace(e, label="pos"))
 
 
 # --- bags with weights -----------------------------------------------------------------------

@@ -20,7 +20,8 @@ from textcls import Classifier
 from textcls.data.bags import Bags
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.report import steps
-from textcls.report.explain import Float64, bag_of, explain, lead
+from textcls.report.contributions import Float64
+from textcls.report.explain import bag_of, explain, lead
 from textcls.report.steps import render_steps
 
 TEXTS = ["Not a GOOD film <br /> zebra; not at all!", "dull film", "</script><b>dull</b>"]

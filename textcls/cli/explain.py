@@ -38,7 +38,7 @@ def explain(
 
     from textcls.files import write_whole
     from textcls.report.explain import explain as explained
-    from textcls.report.explain import terminal
+    from textcls.report.explain_terminal import terminal
     from textcls.report.steps import render_steps
 
     loaded = [(str(model), load(model, "cpu")) for model in models]

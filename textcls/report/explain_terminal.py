@@ -1,0 +1,204 @@
+"""An explanation on the terminal: the text in colours, the classes, and the tokens that count."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from textcls.errors import visible
+from textcls.report.contributions import Float64
+from textcls.report.explain import Explanation, lead
+from textcls.report.spans import Span
+
+TEXT_LINES = 10  # of a long text, that are shown
+TOP_TOKENS = 8  # for the label, and as many against it
+TOP_CLASSES = 5
+CONTEXT = 36  # characters on either side of a word that counts, in a long text
+# Of the largest share of any word: from where on a word is marked, and marked twice.
+_MARKED, _MARKED_TWICE = 0.15, 0.5
+_STYLES = {
+    2: "bold #0b2b1c on #7fd0a4",
+    1: "#0b2b1c on #c9ecd9",
+    -1: "#3b0d0d on #f8d3cf",
+    -2: "bold #3b0d0d on #ee9c94",
+}
+_MARKS = {2: "⁺⁺", 1: "⁺", 0: "", -1: "⁻", -2: "⁻⁻"}
+
+
+def terminal(explanation: Explanation, width: int) -> RenderableType:
+    """Return an explanation for a terminal of so many columns.
+
+    The text with its words coloured by their margin (an n-gram's is split evenly over its words),
+    the classes, and the tokens that count most, whose numbers add up to the score. Signs and
+    numbers say what colours say.
+    """
+    e = explanation
+    shown = Text(" ").join(_coloured(e, width))
+    other = e.label_names[int(e.probabilities.argmax())]
+    aside = "" if other == e.label else f" (the prediction is {visible(other)})"
+    legend = Text(f"⁺ speaks for {visible(e.label)}, ⁻ against it{aside}", style="dim")
+    return Group(shown, legend, Text(), _bars(e), _table(e), *_sums(e))
+
+
+def _word_margins(e: Explanation) -> Float64:
+    """Return the margin of each word, its part of the n-grams' included, ``[num_words]``."""
+    margins = np.zeros(len(e.word_spans))
+    for (start, stop), margin in zip(e.runs.tolist(), e.margin().tolist(), strict=True):
+        margins[start:stop] += margin / (stop - start)
+    return margins
+
+
+def _coloured(e: Explanation, width: int) -> Iterator[Text]:
+    """Yield the pieces of the text that are shown: one, or several of a long text."""
+    margins = _word_margins(e)
+    top = float(np.abs(margins).max(initial=0.0)) or 1.0
+    names = {start: name for (start, stop), name in zip(e.runs.tolist(), e.tokens, strict=True)
+             if stop == start + 1}  # fmt: skip
+    room = TEXT_LINES * width
+    whole = len(e.text) <= room
+    windows = [(0, len(e.text))] if whole else _windows(e, np.abs(margins), room)
+    for start, stop in windows:
+        piece = Text("… " if start == windows[0][0] > 0 else "")
+        at = start
+        for i, (span, margin) in enumerate(zip(e.word_spans, margins.tolist(), strict=True)):
+            level = _level(margin / top)
+            if span is None:
+                if start < at < stop or (at == start == 0):  # among the words of this piece
+                    piece.append(f" ‹{visible(names[i])}›{_MARKS[level]}", _STYLES.get(level, ""))
+            elif at <= span[0] and span[1] <= stop:
+                piece.append(_squeezed(e.text[at : span[0]]))
+                word = visible(e.text[span[0] : span[1]])
+                piece.append(word + _MARKS[level], _STYLES.get(level, ""))
+                at = span[1]
+        piece.append(_squeezed(e.text[at:stop]))
+        piece.append(" …" if stop < len(e.text) else "")
+        yield piece
+
+
+def _level(share: float) -> int:
+    size = (abs(share) >= _MARKED) + (abs(share) >= _MARKED_TWICE)
+    return size if share > 0 else -size
+
+
+def _squeezed(text: str) -> str:
+    """Return what stands between two words, with one space for any number of them."""
+    shown = visible(text)
+    while "  " in shown:
+        shown = shown.replace("  ", " ")
+    return shown
+
+
+def _windows(e: Explanation, sizes: Float64, room: int) -> list[Span]:
+    """Choose what is shown of a long text: where the words that count most stand."""
+    text = e.text
+    kept = np.zeros(len(text), np.bool_)
+    for i in np.argsort(-sizes, kind="stable"):
+        span = e.word_spans[i]
+        if span is None:
+            continue
+        start, stop = max(span[0] - CONTEXT, 0), min(span[1] + CONTEXT, len(text))
+        # Cut between words, not within them.
+        while 0 < start < span[0] and not text[start - 1].isspace():
+            start += 1
+        while len(text) > stop > span[1] and not text[stop].isspace():
+            stop -= 1
+        if kept.sum() + (~kept[start:stop]).sum() > room:
+            break
+        kept[start:stop] = True
+    if not kept.any():
+        return [(0, room)]
+    edges = np.flatnonzero(np.diff(kept.view(np.int8), prepend=0, append=0))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+def _bars(e: Explanation) -> RenderableType:
+    """Return the most probable classes, each with a bar."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=30)
+    grid.add_column(justify="right")
+    grid.add_column(no_wrap=True)
+    order = np.argsort(-e.probabilities, kind="stable")
+    shown = order[:TOP_CLASSES].tolist()
+    if e.index() not in shown:
+        shown.append(e.index())
+    for i in shown:
+        probability = float(e.probabilities[i])
+        grid.add_row(
+            Text(visible(e.label_names[i])),
+            f"{probability:.3f}",
+            Text("█" * round(24 * probability)),
+            style="bold" if i == e.index() else "",
+        )
+    left = len(order) - len(shown)
+    return Group(grid, *([Text(f"and {left} more classes", style="dim")] if left else []))
+
+
+def _table(e: Explanation) -> RenderableType:
+    """Return the tokens that count most for the label and against it, down to the score."""
+    times: dict[str, int] = defaultdict(int)
+    scores: dict[str, float] = defaultdict(float)
+    leads: dict[str, float] = defaultdict(float)
+    score = e.contributions[:, e.index()]
+    for name, unknown, own, margin in zip(
+        e.tokens, e.unknown.tolist(), score.tolist(), e.margin().tolist(), strict=True
+    ):
+        name = f"{visible(name)} (unknown)" if unknown else visible(name)
+        times[name] += 1
+        scores[name] += own
+        leads[name] += margin
+    ranked = sorted(leads, key=lambda name: -leads[name])
+    for_it = [name for name in ranked if leads[name] > 0][:TOP_TOKENS]
+    against = [name for name in ranked if leads[name] < 0][-TOP_TOKENS:]
+    rest = [name for name in ranked if name not in {*for_it, *against}]
+    total = sum(map(abs, leads.values())) or 1.0
+
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table.add_column("token", no_wrap=True, overflow="ellipsis", max_width=34)
+    for head in ("times", "score", "lead", "share"):
+        table.add_column(head, justify="right", no_wrap=True)
+
+    def add(name: str, of: Sequence[str], style: str = "") -> None:
+        share = sum(abs(leads[n]) for n in of) / total
+        table.add_row(
+            Text(name), f"{sum(times[n] for n in of):,}", signed(sum(scores[n] for n in of)),
+            signed(sum(leads[n] for n in of)), f"{share:.1%}", style=style,
+        )  # fmt: skip
+
+    for name in for_it:
+        add(name, [name], "green")
+    for name in against:
+        add(name, [name], "red")
+    if rest:
+        add(f"{len(rest):,} other token{'s' if len(rest) > 1 else ''}", rest)
+    bias, ahead = float(e.bias[e.index()]), float(lead(e.bias, e.index()))
+    table.add_row("bias", "", signed(bias), signed(ahead), "")
+    return table
+
+
+def _sums(e: Explanation) -> Iterator[Text]:
+    """Yield how the contributions add up, and what the columns mean."""
+    k, name = e.index(), visible(e.label)
+    others = [visible(other) for i, other in enumerate(e.label_names) if i != k]
+    yield Text(
+        f"{name}: contributions {signed(e.contributions[:, k].sum())} "
+        f"+ bias {signed(e.bias[k])} = score {signed(e.logits[k])}"
+    )
+    if others:
+        against = f"that of {others[0]}" if len(others) == 1 else "the mean of the others'"
+        yield Text(
+            f"lead: the score less {against}; "
+            f"{signed(e.margin().sum())} + bias {signed(float(lead(e.bias, k)))} "
+            f"= {signed(float(lead(e.logits, k)))}"
+        )
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and three decimals, as it is summed."""
+    text = f"{value:+.3f}"
+    return "0.000" if float(text) == 0 else text.replace("-", "−")
