@@ -223,6 +223,21 @@ def test_weights_of_character_ngrams_are_those_of_the_texts_that_have_them(learn
     )
 
 
+def test_a_word_that_weighs_nothing_is_its_own_row() -> None:
+    how = config(char_ngrams=(2, 3), char_min_freq=1, counts="binary",
+                 token_weights="log_count_ratio", char_token_weights="log_count_ratio")  # fmt: skip
+    encoder = TextEncoder.fit(arrow(["good film", "good plot"]), how, np.array([0, 1]))
+    (good,) = np.flatnonzero(np.array(encoder.vocabulary.tokens.to_pylist()) == "good")
+    assert encoder.token_weights is not None
+    assert encoder.token_weights[good] == 0
+    composition = encoder.composition()
+    assert composition is not None
+    parts = composition.bags.slice(int(good), int(good) + 1)
+    assert parts.weights is not None
+    assert parts.indices[parts.weights > 0].tolist() == [good]
+    assert parts.weights.sum() == 1
+
+
 @pytest.mark.parametrize("counts", [None, "log"])
 @pytest.mark.parametrize("buckets", [None, 40])
 def test_a_bag_of_words_is_a_bag_of_their_character_ngrams(

@@ -310,11 +310,9 @@ class TextEncoder:
         """
         if self.chars is None:
             return None
-        assert self.char_weights is not None
-        assert self.token_weights is not None
         offsets, chars = self.chars_of_vocabulary()
         lengths = np.diff(offsets)
-        shares = self.char_weights[chars] / np.repeat(self.token_weights[: len(lengths)], lengths)
+        shares = self.shares_of_chars(np.repeat(np.arange(len(lengths)), lengths), chars)
         rows = self.num_embeddings
         count = np.ones(rows, np.int64)
         count[: len(lengths)] += lengths
@@ -327,6 +325,21 @@ class TextEncoder:
         left = 1 - _sums(shares.astype(np.float64) ** 2, offsets)
         weights[own[: len(lengths)]] = np.sqrt(left.clip(min=0))
         return Composition(self.bags(Encoded(indices, own, weights), torch.zeros(rows).long()))
+
+    def shares_of_chars(self, words: npt.NDArray[np.integer], chars: Int32) -> Float32:
+        """Return what the rows of character n-grams weigh in the vectors of words, float32 ``[n]``.
+
+        Args:
+            words: ids of words of the vocabulary, ``[n]``.
+            chars: for each a place in ``chars``, ``[n]``.
+        """
+        assert self.char_weights is not None
+        assert self.token_weights is not None
+        whole = self.token_weights[words]
+        # A word weighs nothing where neither it nor any of its n-grams does.
+        shares: Float32 = np.zeros_like(whole)
+        np.divide(self.char_weights[chars], whole, shares, where=whole > 0)
+        return shares
 
     def chars_of_vocabulary(self) -> tuple[Int64, Int32]:
         """Return the character n-grams of each id of the vocabulary: none of what is no word.
