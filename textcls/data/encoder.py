@@ -227,6 +227,13 @@ class TextEncoder:
         spaced: npt.NDArray[np.bool_] = as_numpy(pc.match_substring(self.vocabulary.tokens, " "))
         return spaced
 
+    @cached_property
+    def is_word(self) -> npt.NDArray[np.bool_]:
+        """Which of the vocabulary are words, bool ``[len(vocabulary)]``: not the specials."""
+        is_word = ~self.is_ngram
+        is_word[: len(self.vocabulary.specials)] = False
+        return is_word
+
     def count_ngrams(self, ids: Int32) -> int:
         """Return how many of the ids are word n-grams'."""
         is_ngram = np.zeros(self.num_embeddings, np.bool_)
@@ -349,9 +356,7 @@ class TextEncoder:
         """
         assert self.chars is not None
         names = self.vocabulary.tokens
-        is_word = ~self.is_ngram
-        is_word[: len(self.vocabulary.specials)] = False
-        places = np.flatnonzero(is_word)
+        places = np.flatnonzero(self.is_word)
         offsets, chars = self.chars.of_words(names.take(integers(places)))
         lengths = np.zeros(len(names), np.int64)
         lengths[places] = np.diff(offsets)

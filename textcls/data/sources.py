@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from textcls.arrow import Int32, Int64
 from textcls.data.encoder import TextEncoder
@@ -50,6 +51,58 @@ class Entries(NamedTuple):
     runs: Int32
 
 
+class CharParts(NamedTuple):
+    """The character n-grams that are part of the entries of a bag, entry by entry.
+
+    Of a known word, whose vector was composed after training, they are those that it was composed
+    of. An entry of an unknown word is an n-gram, and its only part.
+
+    Attributes:
+        names: their texts, ends of words marked.
+        entries: int64 ``[num_parts]``, ascending: the entry that each is part of.
+        ids: int32 ``[num_parts]``, embedding rows.
+        shares: float64 ``[num_parts]``: what its row is multiplied by in the vector of the entry.
+    """
+
+    names: tuple[str, ...]
+    entries: Int64
+    ids: Int32
+    shares: npt.NDArray[np.float64]
+
+
+def char_parts_of(
+    encoder: TextEncoder, sources: Sources, named: Entries, of_known: bool = True
+) -> CharParts:
+    """Return the character n-grams of a single text's bag; none for models of formats before 4.
+
+    Args:
+        encoder: that made the bag.
+        sources: of the bag.
+        named: the entries of the bag.
+        of_known: whether to divide known words as well.
+    """
+    chars, indices = encoder.chars, sources.encoded.indices
+    names: list[str] = []
+    places: list[int] = []
+    entries: list[int] = []
+    if chars is not None and encoder.char_weights is not None:
+        for entry, (i, name) in enumerate(zip(indices.tolist(), named.names, strict=True)):
+            found: dict[int, str] = {}
+            if i >= encoder.num_features:
+                found = {i - encoder.num_features: name}
+            elif of_known and i < len(encoder.is_word) and encoder.is_word[i]:
+                found = chars.names(name)
+            places += found
+            names += found.values()
+            entries += [entry] * len(found)
+    at, ids = np.array(entries, np.int64), np.array(places, np.int32)
+    shares = np.ones(len(ids))
+    known = indices[at] < encoder.num_features
+    if known.any():
+        shares[known] = encoder.shares_of_chars(indices[at[known]], ids[known])
+    return CharParts(tuple(names), at, ids + np.int32(encoder.num_features), shares)
+
+
 def entries_of(encoder: TextEncoder, words: Sequence[str], sources: Sources) -> Entries:
     """Return the entries of a single text's bag by name, each where its feature first stands.
 
@@ -61,9 +114,12 @@ def entries_of(encoder: TextEncoder, words: Sequence[str], sources: Sources) -> 
     _, first = np.unique(sources.feature, return_index=True)
     runs = sources.runs[first[sources.feature_of_entry]]
     names, chars = [], encoder.chars
+    known: dict[int, dict[int, str]] = {}
     for i, (start, stop) in zip(sources.encoded.indices.tolist(), runs.tolist(), strict=True):
         if chars is not None and i >= encoder.num_features:
-            names.append(chars.names(words[start])[i - encoder.num_features])
+            if start not in known:
+                known[start] = chars.names(words[start])
+            names.append(known[start][i - encoder.num_features])
         else:
             names.append(" ".join(words[start:stop]))
     return Entries(tuple(names), runs)

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from textcls.arrow import Int32
-from textcls.data.sources import Sources, sources_of
+from textcls.arrow import Int32, Int64
+from textcls.data.encoder import TextEncoder
+from textcls.data.features import places_of
+from textcls.data.sources import Sources, char_parts_of, entries_of, sources_of
 from textcls.errors import InputError
 from textcls.model.classifier import Classifier
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
-from textcls.report.contributions import Float64, contributions_of
+from textcls.report.contributions import Float64, contributions_of, contributions_of_chars
 from textcls.report.spans import Span, align, joined
 
 Bools = npt.NDArray[np.bool_]
@@ -65,6 +67,22 @@ def bag_of(classifier: Classifier, text: str) -> Bag:
 
 
 @dataclass(frozen=True)
+class Chars:
+    """What character n-grams add as parts of the tokens of an explanation.
+
+    Attributes:
+        names: their texts, ends of words marked; those that share an embedding row are named
+            together.
+        tokens: int64 ``[num_parts]``, ascending: the token that each is part of.
+        contributions: float64 ``[num_parts, num_classes]``.
+    """
+
+    names: tuple[str, ...]
+    tokens: Int64
+    contributions: Float64
+
+
+@dataclass(frozen=True)
 class Explanation:
     """The scores of one text, taken apart by token.
 
@@ -80,6 +98,8 @@ class Explanation:
         unknown: bool ``[num_tokens]``: not in the vocabulary: the row of ``<unk>`` counts, or those
             of character n-grams, or nothing.
         contributions: float64 ``[num_tokens, num_classes]``.
+        chars: what character n-grams have of these; the rest of a token (:meth:`own`) is its own.
+            It is empty for models of formats before 4.
         bias: float64 ``[num_classes]``.
         logits: float64 ``[num_classes]``, the model's own scores.
         probabilities: float64 ``[num_classes]``.
@@ -97,6 +117,7 @@ class Explanation:
     ids: Int32
     unknown: Bools
     contributions: Float64
+    chars: Chars
     bias: Float64
     logits: Float64
     probabilities: Float64
@@ -114,6 +135,17 @@ class Explanation:
             InputError: the model has no such label.
         """
         return _index(self.label_names, self.label if label is None else label)
+
+    def own(self) -> Float64:
+        """Return what each token adds without its character n-grams, as ``contributions``.
+
+        Of a known word it is what its own embedding row adds, with what cannot be divided: its
+        maxima under max pooling, and n-grams that ``textcls compress`` has pruned. Of an unknown
+        word it is zero, up to float rounding.
+        """
+        own = self.contributions.copy()
+        np.subtract.at(own, self.chars.tokens, self.chars.contributions)
+        return own
 
     def margin(self, label: str | None = None) -> Float64:
         """Return what each token adds to a label's lead, float64 ``[num_tokens]``.
@@ -155,7 +187,9 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
 
     Where features are counted and weighed, the sums above are over distinct features, with their
     weights; the tokens that are one feature share its part evenly. What an unknown word adds is the
-    sum over its character n-grams. Padding contributes nothing and has no part in the length.
+    sum over its character n-grams. The vector of a known word with character n-grams is a weighted
+    sum of their rows and its own, and so is what it adds, but under max. Padding contributes
+    nothing and has no part in the length.
 
     Args:
         classifier: whose prediction it is.
@@ -171,15 +205,17 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
     bag = bag_of(classifier, text)
     logits = logits_of(classifier.parts.model, classifier.bags([text]))[0].double()
     probabilities = logits.softmax(0).numpy()
-    encoder = classifier.parts.encoder
+    encoder, model = classifier.parts.encoder, classifier.parts.model
+    contributions, chars = _by_token(model, encoder, bag)
     words = align(bag.text, bag.words, encoder.tokenizer)
     return Explanation(
         text=text,
         tokens=bag.tokens,
         ids=bag.ids,
         unknown=bag.ids == encoder.vocabulary.unknown_id,
-        contributions=_by_token(classifier.parts.model, bag.sources),
-        bias=classifier.parts.model.linear.bias.detach().double().cpu().numpy(),
+        contributions=contributions,
+        chars=chars,
+        bias=model.linear.bias.detach().double().cpu().numpy(),
         logits=logits.numpy(),
         probabilities=probabilities,
         label_names=names,
@@ -187,24 +223,38 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
         spans=tuple(joined(words[start:stop]) for start, stop in bag.runs),
         word_spans=words,
         runs=bag.runs,
-        mode=classifier.parts.model.embedding.mode,
+        mode=model.embedding.mode,
     )
 
 
-def _by_token(model: EmbeddingBagClassifier, sources: Sources) -> Float64:
-    """Return what each token adds to each class's score, float64 ``[num_tokens, num_classes]``.
+def _by_token(
+    model: EmbeddingBagClassifier, encoder: TextEncoder, bag: Bag
+) -> tuple[Float64, Chars]:
+    """Return what each token adds, and what the character n-grams have of it.
 
     Tokens that have entries in common share what these add, evenly. Character n-grams of an unknown
     word add up to what the word adds.
     """
-    encoded, feature = sources.encoded, sources.feature
+    encoded, feature = bag.sources.encoded, bag.sources.feature
     entries = contributions_of(model, encoded.indices, encoded.weights)
-    if encoded.weights is None:
-        return entries
-    by_feature = np.zeros((sources.num_features + 1, entries.shape[1]))
-    np.add.at(by_feature, sources.feature_of_entry, entries)
-    by_feature /= np.maximum(np.bincount(feature, minlength=len(by_feature)), 1)[:, None]
-    return by_feature[feature]
+    named = entries_of(encoder, bag.words, bag.sources)
+    parts = char_parts_of(encoder, bag.sources, named, model.embedding.pooling.has_linear)
+    divided = contributions_of_chars(model, encoded.indices, encoded.weights, parts)
+    is_entry = parts.ids == encoded.indices[parts.entries]
+    divided[is_entry] = entries[parts.entries[is_entry]]
+    # From entries to features, and from features to their tokens.
+    feature_of_entry, num_features = bag.sources.feature_of_entry, bag.sources.num_features
+    times = np.maximum(np.bincount(feature, minlength=num_features + 1), 1)
+    by_feature = np.zeros((num_features + 1, entries.shape[1]))
+    np.add.at(by_feature, feature_of_entry, entries)
+    of_parts = feature_of_entry[parts.entries]
+    taken, lengths = places_of(np.searchsorted(of_parts, np.arange(num_features + 2)), feature)
+    chars = Chars(
+        tuple(parts.names[part] for part in taken.tolist()),
+        np.repeat(np.arange(len(feature)), lengths),
+        divided[taken] / times[of_parts[taken], None],
+    )
+    return by_feature[feature] / times[feature, None], chars
 
 
 def _index(names: Sequence[str], label: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -18,6 +19,8 @@ from textcls.report.spans import Span
 
 TEXT_LINES = 10  # of a long text, that are shown
 TOP_TOKENS = 8  # for the label, and as many against it
+TOP_WORDS = 5  # that are divided, and so many character n-grams of each
+TOP_CHARS = 3
 TOP_CLASSES = 5
 CONTEXT = 36  # characters on either side of a word that counts, in a long text
 # Of the largest share of any word: from where on a word is marked, and marked twice.
@@ -43,7 +46,7 @@ def terminal(explanation: Explanation, width: int) -> RenderableType:
     other = e.label_names[int(e.probabilities.argmax())]
     aside = "" if other == e.label else f" (the prediction is {visible(other)})"
     legend = Text(f"⁺ speaks for {visible(e.label)}, ⁻ against it{aside}", style="dim")
-    return Group(shown, legend, Text(), _bars(e), _table(e), *_sums(e))
+    return Group(shown, legend, Text(), _bars(e), *_tables(e), *_sums(e))
 
 
 def _word_margins(e: Explanation) -> Float64:
@@ -139,46 +142,94 @@ def _bars(e: Explanation) -> RenderableType:
     return Group(grid, *([Text(f"and {left} more classes", style="dim")] if left else []))
 
 
-def _table(e: Explanation) -> RenderableType:
-    """Return the tokens that count most for the label and against it, down to the score."""
-    times: dict[str, int] = defaultdict(int)
-    scores: dict[str, float] = defaultdict(float)
-    leads: dict[str, float] = defaultdict(float)
+@dataclass
+class _Tally:
+    """What all the tokens of one name add; of character n-grams, to the lead alone."""
+
+    name: str
+    times: int = 0
+    score: float = 0.0
+    lead: float = 0.0
+    chars: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+
+def _tallies(e: Explanation) -> list[_Tally]:
+    """Return the tokens by name, those that speak for the label first."""
+    found: dict[str, _Tally] = {}
+    of_tokens: list[_Tally] = []
     score = e.contributions[:, e.index()]
     for name, unknown, own, margin in zip(
         e.tokens, e.unknown.tolist(), score.tolist(), e.margin().tolist(), strict=True
     ):
         name = f"{visible(name)} (unknown)" if unknown else visible(name)
-        times[name] += 1
-        scores[name] += own
-        leads[name] += margin
-    ranked = sorted(leads, key=lambda name: -leads[name])
-    for_it = [name for name in ranked if leads[name] > 0][:TOP_TOKENS]
-    against = [name for name in ranked if leads[name] < 0][-TOP_TOKENS:]
-    rest = [name for name in ranked if name not in {*for_it, *against}]
-    total = sum(map(abs, leads.values())) or 1.0
+        tally = found.setdefault(name, _Tally(name))
+        tally.times += 1
+        tally.score += own
+        tally.lead += margin
+        of_tokens.append(tally)
+    leads = lead(e.chars.contributions, e.index())
+    for name, token, margin in zip(
+        e.chars.names, e.chars.tokens.tolist(), leads.tolist(), strict=True
+    ):
+        of_tokens[token].chars[visible(name)] += margin
+    return sorted(found.values(), key=lambda tally: -tally.lead)
 
+
+def _tables(e: Explanation) -> Iterator[RenderableType]:
+    """Yield the tokens that count most, and what the words among them consist of."""
+    ranked = _tallies(e)
+    for_it = [tally for tally in ranked if tally.lead > 0][:TOP_TOKENS]
+    against = [tally for tally in ranked if tally.lead < 0][-TOP_TOKENS:]
+    shown = for_it + against
+    yield _table(e, shown, [tally for tally in ranked if tally not in shown])
+    divided = sorted((tally for tally in shown if tally.chars), key=lambda tally: -abs(tally.lead))
+    if divided:
+        yield _chars_table(divided[:TOP_WORDS])
+
+
+def _table(e: Explanation, shown: Sequence[_Tally], rest: Sequence[_Tally]) -> RenderableType:
+    """Return the tokens that count most for the label and against it, down to the score."""
+    total = sum(abs(tally.lead) for tally in [*shown, *rest]) or 1.0
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("token", no_wrap=True, overflow="ellipsis", max_width=34)
     for head in ("times", "score", "lead", "share"):
         table.add_column(head, justify="right", no_wrap=True)
 
-    def add(name: str, of: Sequence[str], style: str = "") -> None:
-        share = sum(abs(leads[n]) for n in of) / total
+    def add(name: str, of: Sequence[_Tally], style: str = "") -> None:
+        share = sum(abs(tally.lead) for tally in of) / total
         table.add_row(
-            Text(name), f"{sum(times[n] for n in of):,}", signed(sum(scores[n] for n in of)),
-            signed(sum(leads[n] for n in of)), f"{share:.1%}", style=style,
+            Text(name), f"{sum(tally.times for tally in of):,}",
+            signed(sum(tally.score for tally in of)), signed(sum(tally.lead for tally in of)),
+            f"{share:.1%}", style=style,
         )  # fmt: skip
 
-    for name in for_it:
-        add(name, [name], "green")
-    for name in against:
-        add(name, [name], "red")
+    for tally in shown:
+        add(tally.name, [tally], _style(tally))
     if rest:
         add(f"{len(rest):,} other token{'s' if len(rest) > 1 else ''}", rest)
     bias, ahead = float(e.bias[e.index()]), float(lead(e.bias, e.index()))
     table.add_row("bias", "", signed(bias), signed(ahead), "")
     return table
+
+
+def _chars_table(words: Sequence[_Tally]) -> RenderableType:
+    """Return the lead of words as a sum of their own part and that of their n-grams."""
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table.add_column("lead of", no_wrap=True, overflow="ellipsis", max_width=24)
+    for head in ("itself", "n-grams"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("the largest of these")
+    for tally in words:
+        of_chars = sum(tally.chars.values())
+        top = sorted(tally.chars.items(), key=lambda item: -abs(item[1]))[:TOP_CHARS]
+        named = ", ".join(f"{name} {signed(part)}" for name, part in top)
+        own = signed(tally.lead - of_chars)
+        table.add_row(Text(tally.name), own, signed(of_chars), Text(named), style=_style(tally))
+    return table
+
+
+def _style(tally: _Tally) -> str:
+    return "green" if tally.lead > 0 else "red"
 
 
 def _sums(e: Explanation) -> Iterator[Text]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from textcls import __version__
-from textcls.arrow import strings
+from textcls.arrow import Int32, strings
 from textcls.config import TokenizerConfig
 from textcls.data.scripts import PATTERN
-from textcls.data.sources import entries_of
+from textcls.data.sources import CharParts, Entries, char_parts_of, entries_of
 from textcls.data.tokenizer import OWN
 from textcls.data.vocabulary import Vocabulary
 from textcls.model.classifier import Classifier
@@ -94,6 +94,48 @@ class _Model:
         return None
 
 
+class _Given(NamedTuple):
+    """A text that is given to a model.
+
+    Attributes:
+        bag: of the text.
+        entries: of the bag.
+        chars: the character n-grams of the entries.
+    """
+
+    bag: Bag
+    entries: Entries
+    chars: CharParts
+
+    @classmethod
+    def of(cls, classifier: Classifier, text: str) -> _Given:
+        encoder, bag = classifier.parts.encoder, bag_of(classifier, text)
+        entries = entries_of(encoder, bag.words, bag.sources)
+        return cls(bag, entries, char_parts_of(encoder, bag.sources, entries))
+
+    @property
+    def ids(self) -> Int32:
+        """The embedding rows that the page needs for it."""
+        return np.concatenate([self.bag.sources.encoded.indices, self.chars.ids])
+
+    def described(self) -> dict[str, Any]:
+        """Return what the page's script reads of it."""
+        indices, _, weights = self.bag.sources.encoded
+        return {
+            "words": self.bag.words,
+            "ids": indices.tolist(),
+            "runs": self.entries.runs.tolist(),
+            "names": self.entries.names,
+            "weights": None if weights is None else weights.tolist(),
+            "chars": {
+                "names": self.chars.names,
+                "entries": self.chars.entries.tolist(),
+                "ids": self.chars.ids.tolist(),
+                "shares": self.chars.shares.tolist(),
+            },
+        }
+
+
 def render_steps(models: Sequence[tuple[str, Classifier]], texts: Sequence[str]) -> str:
     """Return the page of the five steps as HTML.
 
@@ -155,22 +197,19 @@ def _example() -> _Model:
 def _data(models: Sequence[_Model], texts: Sequence[str]) -> dict[str, Any]:
     """Return what the page's script reads."""
     reasons = [reason for model in models if (reason := model.why_not_typed)]
-    bags = [
-        [bag_of(model.classifier, text) for text in texts] if model.classifier else []
+    given = [
+        [_Given.of(model.classifier, text) for text in texts] if model.classifier else []
         for model in models
     ]
-    needed = [
-        np.unique(np.concatenate([bag.sources.encoded.indices for bag in row])) if row else ()
-        for row in bags
-    ]
+    needed = [np.unique(np.concatenate([text.ids for text in row])) if row else () for row in given]
     kept = [0 for _ in models] if reasons else _rows_kept(models, [len(ids) for ids in needed])
     vocabularies: list[pa.Array] = []
     described = []
-    for model, row, ids, first in zip(models, bags, needed, kept, strict=True):
+    for model, row, ids, first in zip(models, given, needed, kept, strict=True):
         more = [int(i) for i in ids if i >= first]
         described.append(_describe(model, first, more))
         if reasons:
-            described[-1]["given"] = [_given(model, bag) for bag in row]
+            described[-1]["given"] = [text.described() for text in row]
             continue
         same = [i for i, other in enumerate(vocabularies) if other.equals(model.vocabulary)]
         described[-1]["vocabulary"] = same[0] if same else len(vocabularies)
@@ -224,19 +263,6 @@ def _describe(model: _Model, first: int, more: list[int]) -> dict[str, Any]:
         "weights": None if weights is None else _base64(weights[ids]),
         "linear": _base64(model.linear),
         "bias": _base64(model.bias),
-    }
-
-
-def _given(model: _Model, bag: Bag) -> dict[str, Any]:
-    assert model.classifier is not None
-    names, runs = entries_of(model.classifier.parts.encoder, bag.words, bag.sources)
-    indices, _, weights = bag.sources.encoded
-    return {
-        "words": bag.words,
-        "ids": indices.tolist(),
-        "runs": runs.tolist(),
-        "names": names,
-        "weights": None if weights is None else weights.tolist(),
     }
 
 
