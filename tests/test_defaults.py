@@ -23,7 +23,7 @@ AUTO = [
     "trainer.epochs=auto", "trainer.batch_size=auto", "tokenizer.char_ngrams=auto",
     "tokenizer.counts=auto", "tokenizer.token_weights=auto",
 ]  # fmt: skip
-FACTS = CorpusFacts(108, 2, 7.0, 7.0, 0.0)
+FACTS = CorpusFacts(108, 2, 7.0, 0.0)
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ def config(tmp_path: Path, cache_dir: Path) -> Config:
 
 def test_facts_are_counted_over_all_chunks() -> None:
     chunks = [pa.array(["a b c", None, "  "]), pa.array([]).cast("string"), pa.array(["漢字 x"])]
-    assert measure(chunks, 2) == CorpusFacts(4, 2, (3 + 2 + 2) / 4, 1.5, 2 / 11)
+    assert measure(chunks, 2) == CorpusFacts(4, 2, (3 + 2 + 2) / 4, 2 / 11)
 
 
 def test_some_of_many_texts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(defaults, "COUNTED_TEXTS", 4)
     texts = ["a", "b b", "c c c"] * 4
     whole = measure([pa.array(texts)], 2)
-    assert whole == CorpusFacts(12, 2, 1.0, 1.0, 0.0)  # every third
+    assert whole == CorpusFacts(12, 2, 1.0, 0.0)  # every third
     assert measure([pa.array(texts[:5]), pa.array(texts[5:6]), pa.array(texts[6:])], 2) == whole
 
 
@@ -90,7 +90,7 @@ def test_what_only_adagrad_has_is_refused_elsewhere() -> None:
         make_config("optimizer=adam", "optimizer.lr=auto")
 
 
-@pytest.mark.parametrize("facts", [FACTS, CorpusFacts(10**6, 9, 300.0, 200.0, 0.0)])
+@pytest.mark.parametrize("facts", [FACTS, CorpusFacts(10**6, 9, 300.0, 0.0)])
 def test_what_is_given_goes_before_what_is_chosen(facts: CorpusFacts) -> None:
     given = make_config(*AUTO, "tokenizer.char_buckets=64", "tokenizer.buckets=64")
     found = defaults.resolve(given, facts).tokenizer

@@ -119,6 +119,13 @@ def test_log_count_ratios_are_those_of_the_formula(buckets: int | None) -> None:
     expected[:2] = expected[2:][has.sum(0) == 1].mean()  # as words of a single text weigh
     assert encoder.token_weights is not None
     np.testing.assert_allclose(encoder.token_weights, expected, rtol=1e-5)
+    idf = TextEncoder.fit(arrow(TRAIN), replace(how, token_weights="idf")).token_weights
+    assert idf is not None
+    names: dict[Any, float] = {"idf_log_count_ratio": 1, "idf_sqrt_log_count_ratio": 0.5}
+    for name, power in names.items():
+        both = TextEncoder.fit(arrow(TRAIN), replace(how, token_weights=name), LABELS).token_weights
+        assert both is not None
+        np.testing.assert_allclose(both, idf * expected**power, rtol=1e-5)
 
 
 def test_bm25_is_that_of_the_formula() -> None:

@@ -53,8 +53,8 @@ def reviews() -> tuple[Texts, npt.NDArray[Any]]:
 PLAIN: dict[str, Any] = {
     "mode": "mean", "tokenizer": "basic_english", "ngrams": 1, "ngram_min_freq": 1,
     "char_ngrams": None, "char_weight": 1.0, "char_token_weights": None, "counts": None,
-    "token_weights": None, "dim": 32, "dropout": 0.5, "lr": 0.3, "initial_accumulator_value": 0.0, "epochs": 5, "batch_size": 256,
-    "label_smoothing": 0.0,
+    "token_weights": None, "dim": 32, "dropout": 0.5, "lr": 0.3,
+    "initial_accumulator_value": 0.0, "epochs": 5, "batch_size": 256, "label_smoothing": 0.0,
 }  # fmt: skip
 TEXTS = ["a good film", "a bad film", "good and warm", "bad and cold", "so good", "so bad"] * 4
 LABELS = ["yes", "no"] * 12

@@ -37,14 +37,12 @@ class CorpusFacts:
         documents: of train.
         classes: to tell apart.
         mean_words: by document.
-        median_words: by document.
         unspaced: share of the characters that are of scripts without spaces between words.
     """
 
     documents: int
     classes: int
     mean_words: float
-    median_words: float
     unspaced: float
 
 
@@ -54,19 +52,13 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
     The values were chosen on validation splits of the corpora that docs/accuracy.md names.
     """
     documents, classes = facts.documents, facts.classes
-    by_class = documents / classes
+    words, by_class = documents * facts.mean_words, documents / classes
     unspaced = facts.unspaced > 0.3
     is_small = documents < 20_000
-    # How much more often one class has a word than the rest says more than how rare the word is,
-    # as long as "the rest" is not many different classes, and a text has more than a few words.
-    by_ratio = classes <= 4 and facts.median_words >= 12
-    # Parts of words stand for words that are rare or new. Large corpora have enough words without,
-    # and would take several times as long.
-    in_parts = documents * facts.mean_words < 1_000_000
     # A class of a few texts is learned slowly.
-    epochs = 10 if by_class < 250 else 6 if is_small or by_class < 1_000 else 3
+    epochs = 10 if by_class < 1_000 else 6 if is_small else 3
     # Few documents of each class need long steps, many documents have enough of short ones.
-    rate = 0.4 if classes > 10 and by_class < 1_000 else 0.2 if is_small else 0.1
+    rate = 0.1 if by_class >= 1_000 and not is_small else 0.4 if classes > 50 else 0.2
     if unspaced:
         # Each character is part of up to ten n-grams, which learn it together.
         epochs, rate = max(epochs // 2, 2), min(rate, 0.1)
@@ -75,10 +67,14 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
         # real word is up to four of them.
         "tokenizer.ngrams": 4 if unspaced else 2,
         # What a large corpus has once says little, and is most of its n-grams.
-        "tokenizer.ngram_min_freq": 2 if unspaced or documents * facts.mean_words > 1e7 else 1,
-        "tokenizer.char_ngrams": CHAR_NGRAMS if in_parts else None,
-        "tokenizer.counts": "binary" if by_ratio else "log",
-        "tokenizer.token_weights": "idf_log_count_ratio" if by_ratio else "idf",
+        "tokenizer.ngram_min_freq": 2 if unspaced or words > 1e7 else 1,
+        # Parts of words stand for words that are rare or new. Large corpora have enough words
+        # without, and would take several times as long.
+        "tokenizer.char_ngrams": CHAR_NGRAMS if words < 1e6 else None,
+        "tokenizer.counts": "log",
+        # How much more often one class has a word than the rest says more than how rare it is, as
+        # long as "the rest" is not many different classes.
+        "tokenizer.token_weights": "idf_sqrt_log_count_ratio" if classes <= 4 else "idf",
         "model.dim": 16 if classes <= 10 else 32,
         # Smoothed labels do what dropout would.
         "model.dropout": 0.0,
@@ -112,7 +108,6 @@ def measure(texts: Sequence[pa.Array], num_classes: int) -> CorpusFacts:
         documents=count,
         classes=num_classes,
         mean_words=float(lengths.mean()),
-        median_words=float(np.median(lengths)),
         unspaced=num_unspaced / max(num_characters, 1),
     )
 
@@ -171,7 +166,7 @@ def in_words(values: Mapping[str, Any], facts: CorpusFacts) -> str:
     """Return what was chosen, and for what corpus, as a line of the log."""
     words = [f"{option}={_word(value)}" for option, value in values.items()]
     return (
-        f"chosen for {facts.documents:,} documents of {facts.median_words:.0f} words and "
+        f"chosen for {facts.documents:,} documents of {facts.mean_words:.0f} words and "
         f"{facts.classes} classes: {' '.join(words)}"
     )
 

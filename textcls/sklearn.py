@@ -102,12 +102,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             and ``"auto"`` for ``bpe`` and ``wordpiece``: words have vectors of their own alone.
         char_weight: what a character n-gram weighs beside a word.
         char_token_weights: fixed weights of character n-grams from ``X``: ``idf``,
-            ``log_count_ratio``, or both multiplied (``idf_log_count_ratio``); None: all weigh 1.
+            ``log_count_ratio``, or both multiplied, as in ``token_weights``; None: all weigh 1.
         counts: ``count``, ``log`` or ``binary``: each distinct token of a text counts once, by its
             count, 1 + log(count), or 1; None: as often as it stands there.
         token_weights: fixed weights of tokens and n-grams from ``X``: ``idf``, ``log_count_ratio``,
-            both multiplied (``idf_log_count_ratio``) or ``bm25``, with ``counts`` only; None: all
-            weigh 1.
+            both multiplied (``idf_log_count_ratio``, or ``idf_sqrt_log_count_ratio`` with the
+            root of the ratio) or ``bm25``, with ``counts`` only; None: all weigh 1.
         ngram_weight: what an n-gram weighs beside a word, with ``counts`` only.
         dim: numbers per token.
         dropout: share of the pooled vector that is zeroed while training.

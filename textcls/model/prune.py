@@ -109,6 +109,10 @@ def prune(parts: ModelParts, rows: Tensor) -> tuple[ModelParts, Bags]:
     return dataclasses.replace(pruned, encoder=encoder), places
 
 
+# Of words; log-count ratios have smaller ones by rounding alone.
+LEAST_WEIGHT = 1e-6
+
+
 def _places_of(encoder: TextEncoder, rows: Tensor) -> Bags:
     """Return what takes the place of each id where only some rows are kept, ascending.
 
@@ -133,7 +137,8 @@ def _places_of(encoder: TextEncoder, rows: Tensor) -> Bags:
     own = torch.ones(encoder.num_embeddings)
     if encoder.token_weights is not None:
         # A bag has the weights of its words: what takes the place of one has its own.
-        of_words = torch.from_numpy(encoder.token_weights[:size])
+        # (One that weighs nothing adds nothing, whatever it is divided by.)
+        of_words = torch.from_numpy(encoder.token_weights[:size]).clamp(min=LEAST_WEIGHT)
         weights = weights / of_words[word]
         own[:size][is_lost] = of_words[unknown_id] / of_words[is_lost]
     if encoder.config.counts is None:
