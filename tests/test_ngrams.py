@@ -18,6 +18,7 @@ from tests.conftest import Run, make_config, one_line, python_calls, write_csv
 from textcls import Classifier
 from textcls.app.options import choices
 from textcls.config import TokenizerConfig
+from textcls.data import ngram_tree
 from textcls.data import ngrams as ngrams_module
 from textcls.data.ngrams import NgramIds, build_vocabulary, describe_load
 from textcls.data.prepare import prepare
@@ -75,7 +76,8 @@ def test_exact_ngrams_are_torchtexts(
     train = [*train, ["z"] * min_freq]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ngrams_module, "PIECE", piece)
-        patch.setattr(ngrams_module, "SORTED_KEYS", piece)
+        patch.setattr(ngram_tree, "PIECE", piece)
+        patch.setattr(ngram_tree, "SORTED_KEYS", piece)
         options = config(ngrams=n, min_freq=min_freq, max_size=max_size)
         vocabulary, _ = build_vocabulary(tokens_of(train), options)
         counter = Counter(gram for text in train for gram in grams(text, n))
@@ -87,9 +89,12 @@ def test_exact_ngrams_are_torchtexts(
         assert vocabulary.counts[0] == len(lost)
 
         encode = NgramIds(vocabulary, options)
+        # One that was read knows the n-grams by their names alone.
+        from_names = NgramIds(Vocabulary(vocabulary.tokens, vocabulary.counts), options)
         oracle.stoi[PADDING] = 0  # bags have no padding: the word is as unknown as any other
         for texts in (train, other):
             bags = bags_of(encode(tokens_of(texts)))
+            assert bags_of(from_names(tokens_of(texts))) == bags
             assert [Counter(bag) for bag in bags] == [
                 Counter(
                     oracle.stoi[gram]

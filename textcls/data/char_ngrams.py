@@ -19,13 +19,11 @@ import pyarrow.compute as pc
 
 from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of, strings
 from textcls.corpus.splits import bytes_of
-from textcls.data.counting import KeyCounter, UInt64, runs_of
+from textcls.data.counting import KeyCounter, UInt64, places_of_keys, runs_of
 from textcls.data.hashing import MULTIPLIER, buckets_of
 
 # Characters of words that are worked on at one go: they bound the memory that is needed beside.
 PIECE = 1 << 17
-# So many keys are looked up one by one: those of the unknown words of a text or two.
-FEW = 4_000
 
 _BEGIN, _END = ord("<"), ord(">")
 _MIX = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -92,7 +90,7 @@ class CharNgrams:
         """
         lengths, places = np.zeros(len(words), np.int64), [np.zeros(0, np.int32)]
         for start, stop, keys, word, which in self._pieces(words):
-            at = self._positions(keys)[which]
+            at = places_of_keys(self.keys, keys)[which]
             pair, _ = runs_of((word * len(self.keys) + at)[at >= 0])
             number, place = np.divmod(pair, max(len(self.keys), 1))
             lengths[start:stop] = np.bincount(number, minlength=stop - start)
@@ -113,7 +111,9 @@ class CharNgrams:
             for length in range(self.lengths[0], self.lengths[1] + 1)
             for start in range(len(marked) - length + 1)
         )
-        for text, place in zip(texts, self._positions(self._keys(hashes)).tolist(), strict=False):
+        for text, place in zip(
+            texts, places_of_keys(self.keys, self._keys(hashes)).tolist(), strict=False
+        ):
             if place >= 0 and text not in names.setdefault(place, []):
                 names[place].append(text)
         return {place: " or ".join(together) for place, together in names.items()}
@@ -122,18 +122,6 @@ class CharNgrams:
         if self.buckets is None:
             return hashes
         return buckets_of(hashes, self.buckets).view(np.uint64)
-
-    def _positions(self, keys: UInt64) -> Int64:
-        """Return where keys stand among those with a row, int64; -1 for none."""
-        if len(keys) > FEW:
-            found = pc.index_in(
-                integers(keys.view(np.int64)), value_set=integers(self.keys.view(np.int64))
-            )
-            return as_numpy(found, null=-1).astype(np.int64)
-        at = np.searchsorted(self.keys, keys)
-        there = at < len(self.keys)
-        there[there] = self.keys[at[there]] == keys[there]
-        return np.where(there, at, -1)
 
     def _pieces(self, words: pa.Array) -> Iterator[tuple[int, int, UInt64, Int64, Int64]]:
         """Yield for pieces of the words all their n-grams, repeats within a word included.

@@ -7,10 +7,14 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from textcls.arrow import Int64
+from textcls.arrow import Int32, Int64
 
 UInt64 = npt.NDArray[np.uint64]
 _Number = TypeVar("_Number", np.int32, np.int64, np.uint64)
+_Key = TypeVar("_Key", np.int64, np.uint64)
+
+# So many keys are looked up one by one: those of a text or two.
+FEW = 1_000
 
 # Distinct keys of so many pieces' worth are held apart before they are merged.
 _HELD = 1 << 21
@@ -38,6 +42,29 @@ def starts_of(values: npt.NDArray[Any], bounds: Int64 | None = None) -> Int64:
     if bounds is not None:
         begins[bounds[bounds < len(values)]] = True
     return np.flatnonzero(begins)
+
+
+def places_of_keys(keys: npt.NDArray[_Key], wanted: npt.NDArray[_Key]) -> Int32:
+    """Return where each of the wanted keys stands, int32 ``[len(wanted)]``; -1 for none.
+
+    Args:
+        keys: ascending, distinct.
+        wanted: in any order, with repeats or not.
+    """
+    if len(wanted) > FEW:  # one after another in ``keys``: several times faster
+        order = np.argsort(wanted)
+        places = np.empty(len(wanted), np.int32)
+        places[order] = _places(keys, wanted[order])
+        return places
+    return _places(keys, wanted)
+
+
+def _places(keys: npt.NDArray[_Key], wanted: npt.NDArray[_Key]) -> Int32:
+    if not len(keys):
+        return np.full(len(wanted), -1, np.int32)
+    at = np.searchsorted(keys, wanted)
+    at[at == len(keys)] = 0
+    return np.where(keys[at] == wanted, at, -1).astype(np.int32)
 
 
 class KeyCounter:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import safetensors.numpy
 import torch
 
-from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of
+from textcls.arrow import Int32, Int64, as_numpy, booleans, integers, offsets_of
 from textcls.config import TokenizerConfig
 from textcls.data.bags import Bags
 from textcls.data.char_ngrams import CharNgrams
@@ -133,9 +133,10 @@ class TextEncoder:
         vocabulary, notes = build_vocabulary(tokens, config)
         made, features = cls(tokenizer, vocabulary), None
         if config.char_ngrams is not None:
+            counts = tokens.counts()
             chars, distinct = CharNgrams.fit(
-                tokens.dictionary,
-                tokens.counts(),
+                tokens.dictionary.filter(booleans(counts > 0)),
+                counts[counts > 0],
                 config.char_ngrams,
                 config.char_min_freq,
                 config.char_buckets,
@@ -464,6 +465,9 @@ class TextEncoder:
             OSError: it cannot be written.
         """
         (folder / VOCABULARY).write_text(self.vocabulary.to_json(), encoding="utf-8")
+        self._write_tokenizer(folder)
+
+    def _write_tokenizer(self, folder: Path) -> None:
         if self.tokenizer.json is not None:
             (folder / TOKENIZER).write_text(self.tokenizer.json, encoding="utf-8")
 
@@ -473,8 +477,9 @@ class TextEncoder:
         Raises:
             OSError: it cannot be written.
         """
-        self.write_json(folder)
-        safetensors.numpy.save_file(self.tensors(), folder / TENSORS)
+        self._write_tokenizer(folder)
+        words = {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
+        safetensors.numpy.save_file(self.tensors() | words, folder / TENSORS)
 
     @classmethod
     def load(cls, folder: Path, config: TokenizerConfig) -> TextEncoder:
@@ -485,9 +490,10 @@ class TextEncoder:
         """
         path = folder / TOKENIZER
         json = path.read_text(encoding="utf-8") if path.exists() else None
-        text = (folder / VOCABULARY).read_text(encoding="utf-8")
         tensors = safetensors.numpy.load_file(folder / TENSORS)
-        return cls.assemble(Tokenizer(config, json=json), Vocabulary.from_json(text), tensors)
+        words = {name: tensors[f"vocabulary.{name}"] for name in ("tokens", "ends", "counts")}
+        vocabulary = Vocabulary.from_arrays(words)
+        return cls.assemble(Tokenizer(config, json=json), vocabulary, tensors)
 
 
 def _sums(values: Array, offsets: Int64) -> Array:

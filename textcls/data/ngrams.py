@@ -7,38 +7,26 @@ into one of ``buckets`` rows after the vocabulary. Either way n-grams never cros
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of, strings
+from textcls.arrow import Int32, Int64, offsets_of
 from textcls.config import TokenizerConfig
 from textcls.data.counting import UInt64, runs_of
 from textcls.data.hashing import MULTIPLIER, buckets_of
-from textcls.data.tokens import Index, Tokens
+from textcls.data.ngram_tree import Bools, Find, count_ngrams
+from textcls.data.tokens import Tokens
 from textcls.data.vocabulary import Vocabulary
 
-Bools = npt.NDArray[np.bool_]
-# From the words of many texts, and whether another word of the same text follows each, to the ids
-# of the 2-grams that begin at each, of the 3-grams, …; -1 for none.
-_Find = Callable[[Int32, Bools], Iterator[Int32]]
-
-# Tokens that are encoded at one go, and keys that are sorted at one go: together they bound the
-# memory that is needed beside the corpus.
+# Tokens that are encoded at one go: they bound the memory that is needed beside the corpus.
 PIECE = 1 << 18
-SORTED_KEYS = 1 << 24
-# Where there are more keys than that, they are sorted in several passes, up to so many: each pass
-# holds its share of them alone, and making the keys anew takes far less time than sorting.
-FEW_KEYS, MANY_PASSES = 1 << 20, 6
 # How full the buckets are is measured on about so many n-grams of train: on a share of the buckets
 # where there are more.
 WATCHED_NGRAMS = 1 << 22
-
-_SPACE = strings([" "])[0]  # pyarrow would import pandas to make a scalar of a Python string
 
 
 def build_vocabulary(tokens: Tokens, config: TokenizerConfig) -> tuple[Vocabulary, list[str]]:
@@ -53,11 +41,11 @@ def build_vocabulary(tokens: Tokens, config: TokenizerConfig) -> tuple[Vocabular
             return vocabulary, []
         return vocabulary, [describe_load(tokens, config.ngrams, config.buckets)]
     often = max(config.min_freq, config.ngram_min_freq)
-    names, counts, distinct = count_ngrams(tokens, config.ngrams, often)
-    vocabulary = Vocabulary.build(tokens, config.min_freq, config.max_size, more=(names, counts))
+    counted = count_ngrams(tokens, _follows(tokens.offsets), config.ngrams, often)
+    vocabulary = Vocabulary.build(tokens, config.min_freq, config.max_size, more=counted)
     kept = pc.sum(pc.match_substring(vocabulary.tokens, " ")).as_py()
     which = " (past 2 words: where their beginning is kept)" if config.ngrams > 2 else ""
-    return vocabulary, [f"n-grams: {kept:,} kept of {distinct:,} distinct in train{which}"]
+    return vocabulary, [f"n-grams: {kept:,} kept of {counted.distinct:,} distinct in train{which}"]
 
 
 class NgramIds:
@@ -84,8 +72,6 @@ class NgramIds:
         self.kept_buckets = kept_buckets
         self.ngrams = config.ngrams
         self.buckets = config.buckets
-        if self.ngrams > 1 and self.buckets is None:
-            self._words, self._levels = _levels_of(vocabulary.tokens, self.ngrams)
 
     def __call__(self, tokens: Tokens) -> tuple[Int32, Int64]:
         """Return indices, int32 ``[num_indices]``, and offsets, int64 ``[num_texts + 1]``."""
@@ -150,27 +136,14 @@ class NgramIds:
                 grid[: len(ids), column] = ids
             yield grid, offsets
 
-    def _finder(self, dictionary: pa.Array) -> _Find:
+    def _finder(self, dictionary: pa.Array) -> Find:
         if self.ngrams == 1:
             return lambda codes, follows: iter(())
         if self.buckets is None:
-            return self._find_exact(dictionary)
+            return self.vocabulary.tree(self.ngrams).finder(dictionary)
         return self._find_hashed(dictionary, self.buckets)
 
-    def _find_exact(self, dictionary: pa.Array) -> _Find:
-        numbers = self._words.positions(dictionary)
-
-        def find(codes: Int32, follows: Bools) -> Iterator[Int32]:
-            words = nodes = numbers[codes]
-            for length, (keys, ids) in enumerate(self._levels, start=2):
-                at, wanted = _keys(nodes, words, follows, length)
-                nodes = np.full(max(len(codes) - length + 1, 0), -1, np.int32)
-                nodes[at] = keys.positions(integers(wanted))
-                yield ids[nodes]  # the last of ids, which -1 finds, is -1
-
-        return find
-
-    def _find_hashed(self, dictionary: pa.Array, buckets: int) -> _Find:
+    def _find_hashed(self, dictionary: pa.Array, buckets: int) -> Find:
         word_hashes = _hash_words(dictionary)
         first = np.int32(len(self.vocabulary))
         kept = self.kept_buckets
@@ -215,121 +188,6 @@ def _follows(offsets: Int64) -> Bools:
     follows = np.ones(offsets[-1], np.bool_)
     follows[offsets[1:][np.diff(offsets) > 0] - 1] = False
     return follows
-
-
-# --- exact -----------------------------------------------------------------------------------
-# An n-gram is its beginning, one word shorter, and its last word: two numbers of 32 bits that make
-# one key of 64. Beginnings of one word are words; longer ones are numbered as they are found.
-
-
-def _keys(beginnings: Int32, words: Int32, follows: Bools, length: int) -> tuple[Int64, Int64]:
-    """Return where n-grams of so many words begin, int64 ``[m]``, and their keys, int64 ``[m]``."""
-    count = max(len(words) - length + 1, 0)
-    last = words[length - 1 :]
-    whole = (beginnings[:count] >= 0) & (last >= 0)
-    whole &= follows[length - 2 : length - 2 + count]
-    at = np.flatnonzero(whole)
-    keys = beginnings[at].astype(np.int64)
-    keys <<= 32
-    keys |= last[at]
-    return at, keys
-
-
-def count_ngrams(tokens: Tokens, longest: int, min_freq: int) -> tuple[pa.Array, Int64, int]:
-    """Count the n-grams of 2 to ``longest`` words.
-
-    A word that holds a space itself is part of no n-gram, whose name could be another's.
-
-    Returns:
-        Names and counts of those that stand ``min_freq`` times or more, and how many different
-        ones there are. (Of n-grams of 3 words and more, only those whose beginnings stand
-        ``min_freq`` times are counted: no other can.)
-    """
-    words = tokens.codes
-    spaced = pc.match_substring(tokens.dictionary, " ")
-    if pc.any(spaced).as_py():
-        numbers = np.arange(len(spaced), dtype=np.int32)
-        numbers[as_numpy(spaced)] = -1
-        words = numbers[words]
-    follows = _follows(tokens.offsets)
-    beginnings, names = words, tokens.dictionary
-    all_names, all_counts, distinct = [tokens.dictionary.slice(0, 0)], [np.zeros(0, np.int64)], 0
-    for length in range(2, longest + 1):
-        kept, counts, different = _count_keys(beginnings, words, follows, length, min_freq)
-        distinct += different
-        names = pc.binary_join_element_wise(
-            names.take(integers(kept >> 32)),
-            tokens.dictionary.take(integers(kept & 0xFFFFFFFF)),
-            _SPACE,
-        )
-        all_names.append(names)
-        all_counts.append(counts)
-        if length < longest:
-            found, index = np.full(len(words), -1, np.int32), Index(integers(kept))
-            for start, at, keys in _keys_in_pieces(beginnings, words, follows, length):
-                found[start + at] = index.positions(integers(keys))
-            beginnings = found
-    return pa.concat_arrays(all_names), np.concatenate(all_counts), distinct
-
-
-def _keys_in_pieces(
-    beginnings: Int32, words: Int32, follows: Bools, length: int
-) -> Iterator[tuple[int, Int64, Int64]]:
-    for start in range(0, len(words) - length + 1, PIECE):
-        stop = start + PIECE
-        tail = stop + length - 1  # the words of the n-grams that begin before stop
-        yield start, *_keys(beginnings[start:stop], words[start:tail], follows[start:tail], length)
-
-
-def _count_keys(
-    beginnings: Int32, words: Int32, follows: Bools, length: int, min_freq: int
-) -> tuple[Int64, Int64, int]:
-    """Return the keys that stand ``min_freq`` times, their counts, and how many keys there are."""
-    passes = max(1 + len(words) // SORTED_KEYS, min(1 + len(words) // FEW_KEYS, MANY_PASSES))
-    kept, kept_counts, distinct = [], [], 0
-    for part in range(passes):
-        # Sorting brings equal keys together; it beats a hash table, which misses every cache.
-        keys = np.concatenate(
-            [np.zeros(0, np.int64)]
-            + [
-                keys if passes == 1 else keys[(keys >> 32) % passes == part]
-                for _, _, keys in _keys_in_pieces(beginnings, words, follows, length)
-            ]
-        )
-        different, counts = runs_of(keys)
-        distinct += len(different)
-        often = counts >= min_freq
-        kept.append(different[often])
-        kept_counts.append(counts[often])
-    return np.concatenate(kept), np.concatenate(kept_counts), distinct
-
-
-def _levels_of(names: pa.Array, longest: int) -> tuple[Index, list[tuple[Index, Int32]]]:
-    """Return the words of the n-grams among ``names``, and per length their keys and ids.
-
-    It is a tree: a node a beginning, numbered by its position among the keys of its length. Where a
-    node is only the beginning of an n-gram among ``names``, its id is -1; so is one id more, at the
-    end.
-    """
-    at = np.flatnonzero(as_numpy(pc.match_substring(names, " ")))
-    split = pc.split_pattern(names.take(integers(at)), " ")
-    encoded = split.flatten().dictionary_encode()
-    words = as_numpy(encoded.indices)
-    starts = as_numpy(split.offsets).astype(np.int64)
-    lengths = np.diff(starts)
-    starts = starts[:-1]
-    nodes = words[starts]
-    levels = []
-    for length in range(2, longest + 1):
-        here = lengths >= length
-        at, starts, lengths = at[here], starts[here], lengths[here]
-        keys = nodes[here].astype(np.int64) << 32 | words[starts + length - 1]
-        numbered = integers(keys).dictionary_encode()
-        nodes = as_numpy(numbered.indices)
-        ids = np.full(len(numbered.dictionary) + 1, -1, np.int32)
-        ids[nodes[lengths == length]] = at[lengths == length]
-        levels.append((Index(numbered.dictionary), ids))
-    return Index(encoded.dictionary), levels
 
 
 # --- hashed ----------------------------------------------------------------------------------

@@ -51,6 +51,11 @@ class Tokens:
             counts += np.bincount(self.codes[start : start + step], minlength=len(counts))
         return counts
 
+    def slice(self, start: int, stop: int) -> Tokens:
+        """Return the tokens of texts ``start`` to ``stop - 1``, over the same dictionary."""
+        offsets = self.offsets[start : stop + 1]
+        return Tokens(self.codes[offsets[0] : offsets[-1]], self.dictionary, offsets - offsets[0])
+
     def to_lists(self) -> list[list[str]]:
         """Return the tokens of each text as Python lists (to look at, and in tests)."""
         words = np.asarray(self.dictionary.to_pylist(), dtype=object)
@@ -90,21 +95,29 @@ def look_up(table: Int32, codes: Int32) -> Int32:
 
 
 class Index:
-    """Says where values stand among distinct ones, fast whether many are asked for or few.
+    """Says where strings stand among distinct ones, fast whether many are asked for or few.
 
     Args:
-        among: Arrow array of strings or integers, distinct, without nulls.
+        among: Arrow strings, distinct, without nulls.
     """
 
     def __init__(self, among: pa.Array) -> None:
         self.among = among
+        self._last: tuple[pa.Array, Int32] | None = None
 
     def positions(self, values: pa.Array) -> Int32:
-        """Return the position of each value, int32 ``[len(values)]``; -1 for none.
+        """Return the position of each value, int32 ``[len(values)]``, read-only; -1 for none.
 
         Args:
-            values: of the type of ``among``, without nulls.
+            values: Arrow strings, without nulls.
         """
+        # All splits of a corpus have one dictionary, which is asked for several times.
+        last = self._last  # another thread may replace it
+        if last is None or last[0] is not values:
+            last = self._last = values, self._find(values)
+        return last[1]
+
+    def _find(self, values: pa.Array) -> Int32:
         if len(values) <= FEW:
             places = self._places
             found = [places.get(value, -1) for value in values.to_pylist()]
@@ -122,7 +135,7 @@ class Index:
         return of_distinct[codes]
 
     @cached_property
-    def _places(self) -> dict[str | int, int]:
+    def _places(self) -> dict[str, int]:
         # Arrow's look-up makes its hash table anew at each call: for the few tokens of one text,
         # that takes longer than all the rest. Made at the first such text only.
         return {value: place for place, value in enumerate(self.among.to_pylist())}

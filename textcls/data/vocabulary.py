@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.arrow import Int32, Int64, as_numpy, integers, strings
+from textcls.arrow import Int32, as_numpy, booleans, integers, strings
+from textcls.corpus.splits import bytes_of
+from textcls.data.ngram_tree import CountedNgrams, NgramTree
 from textcls.data.tokens import Index, Tokens, look_up
 
 UNKNOWN = "<unk>"
@@ -29,6 +32,7 @@ class Vocabulary:
         specials: tokens that stand for no text, ``<unk>`` first, then ``<pad>``.
         counts: how often each token stands in the train split, int64 ``[len(tokens)]``;
             the specials' own counts are 0, but for ``<unk>``: all tokens left out.
+        trusted: whether the tokens are known to be distinct: to see that takes time and memory.
 
     Raises:
         ValueError: a token that stands twice, or specials that do not come first.
@@ -42,6 +46,7 @@ class Vocabulary:
         tokens: pa.Array | Sequence[str],
         counts: npt.NDArray[np.int64] | Sequence[int],
         specials: Sequence[str] = (UNKNOWN, PADDING),
+        trusted: bool = False,
     ) -> None:
         self.tokens = tokens if isinstance(tokens, pa.Array) else strings(tokens)
         self._index = Index(self.tokens)
@@ -53,29 +58,41 @@ class Vocabulary:
             raise ValueError(f"the first tokens must be the specials {self.specials}")
         if len(self.counts) != len(self.tokens):
             raise ValueError(f"{len(self.tokens)} tokens but {len(self.counts)} counts")
-        if len(pc.unique(self.tokens)) != len(self.tokens) or self.tokens.null_count:
+        is_distinct = trusted or len(pc.unique(self.tokens)) == len(self.tokens)
+        if not is_distinct or self.tokens.null_count:
             raise ValueError("each token must stand once")
+        self._trees: dict[int, NgramTree] = {}
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def to_json(self) -> str:
-        """Return it as JSON, which :meth:`from_json` reads back."""
+        """Return it as JSON, as model folders have it."""
         return json.dumps(
             {"tokens": self.tokens.to_pylist(), "counts": self.counts.tolist()},
             ensure_ascii=False,
             separators=(",", ":"),
         )
 
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return it as arrays, which :meth:`from_arrays` reads back, many times as fast as JSON."""
+        data, ends = bytes_of(self.tokens)
+        return {
+            "tokens": np.frombuffer(data[ends[0] : ends[-1]], np.uint8),
+            "ends": (ends - ends[0]).astype(np.int32),
+            "counts": self.counts,
+        }
+
     @classmethod
-    def from_json(cls, text: str) -> Vocabulary:
-        """Read what :meth:`to_json` wrote.
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Vocabulary:
+        """Put together what :meth:`arrays` returned, without a look at the tokens.
 
         Raises:
-            ValueError, KeyError, TypeError: it is something else.
+            ValueError, KeyError: it is something else.
         """
-        values = json.loads(text)
-        return cls(values["tokens"], values["counts"])
+        ends, data = pa.py_buffer(arrays["ends"]), pa.py_buffer(arrays["tokens"])
+        tokens = pa.StringArray.from_buffers(len(arrays["ends"]) - 1, ends, data)
+        return cls(tokens, arrays["counts"], trusted=True)
 
     @classmethod
     def build(
@@ -84,7 +101,7 @@ class Vocabulary:
         min_freq: int = 1,
         max_size: int | None = None,
         specials: Sequence[str] = (UNKNOWN, PADDING),
-        more: tuple[pa.Array, Int64] | None = None,
+        more: CountedNgrams | None = None,
     ) -> Vocabulary:
         """Build from the tokens of the train split.
 
@@ -93,14 +110,17 @@ class Vocabulary:
             min_freq: leave out tokens that stand fewer times.
             max_size: keep at most so many tokens, the specials not counted (as torchtext does).
             specials: see the class.
-            more: n-grams of these tokens, as strings, and how often each stands.
+            more: n-grams of these tokens.
         """
         names, counts = tokens.dictionary, tokens.counts()
         if more is not None:
-            # A word that holds a space may be named as an n-gram is: one row for both.
-            new = pc.invert(pc.is_in(more[0], value_set=names))
-            names = pa.concat_arrays([names, more[0].filter(new)])
-            counts = np.append(counts, more[1][as_numpy(new)])
+            own, own_counts = more.names, more.counts
+            if more.keys is None:
+                # A word that holds a space may be named as an n-gram is: one row for both.
+                words = names.filter(booleans(counts > 0))
+                new = pc.invert(pc.is_in(own, value_set=words))
+                own, own_counts = own.filter(new), own_counts[as_numpy(new)]
+            names, counts = pa.concat_arrays([names, own]), np.append(counts, own_counts)
         is_special = pc.is_in(names, value_set=strings(specials))
         wanted = (counts >= max(min_freq, 1)) & ~as_numpy(is_special)
         candidates = np.flatnonzero(wanted)
@@ -118,11 +138,24 @@ class Vocabulary:
         words = chosen[chosen < len(tokens.dictionary)]  # an n-gram left out is no unknown token
         special_counts = np.zeros(len(specials), np.int64)
         special_counts[cls.unknown_id] = len(tokens.codes) - counts[words].sum()
-        return cls(
+        vocabulary = cls(
             pa.concat_arrays([strings(specials), kept]),
             np.concatenate([special_counts, counts[chosen]]),
             specials,
+            trusted=True,
         )
+        if more is not None and more.keys is not None:
+            ids = np.full(len(names), -1, np.int32)
+            ids[chosen] = np.arange(len(specials), len(vocabulary))
+            tree = NgramTree.of_counted(tokens.dictionary, more.keys, ids[len(tokens.dictionary) :])
+            vocabulary._trees[len(more.keys) + 1] = tree
+        return vocabulary
+
+    def tree(self, longest: int) -> NgramTree:
+        """Return what finds the n-grams of 2 to ``longest`` words that have an id."""
+        if longest not in self._trees:
+            self._trees[longest] = NgramTree.of_names(self.tokens, longest)
+        return self._trees[longest]
 
     def ids(self, words: pa.Array) -> Int32:
         """Return the ids of Arrow strings, int32; unknown ones get ``unknown_id``."""
