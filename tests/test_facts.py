@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from textcls.config import TokenizerConfig
 from textcls.data.checks import find_mistakes
 from textcls.data.encoder import TextEncoder
-from textcls.data.facts import FactCounter, hash_texts, lengths_of, moved
+from textcls.data.facts import FactCounter, Texts, hash_texts, lengths_of, moved
 from textcls.data.tokenizer import Tokenizer
 
 CONFIG = TokenizerConfig("basic_english", 1, None, None)
@@ -37,7 +37,8 @@ def count(splits: dict[str, Rows], config: TokenizerConfig = CONFIG) -> dict[str
     counter, tokenizer, encoder = FactCounter(LABELS), Tokenizer(config), None
     for split, rows in splits.items():
         chunks = chunked([text for text, _ in rows], len(rows) // 3)
-        counter.count_texts(split, chunks, np.array([label for _, label in rows], np.int64))
+        labels = np.array([label for _, label in rows], np.int64)
+        counter.count_texts(split, Texts.of(chunks, labels))
         tokens = tokenizer.use_up(chunks)
         if encoder is None:
             encoder = TextEncoder.learn(tokenizer, tokens)

@@ -14,7 +14,9 @@ import torch
 
 from tests.conftest import PROJECT, make_config, write_csv
 from textcls.config import Config
+from textcls.corpus.corpus import Corpus, Source
 from textcls.data.prepare import Prepared, _key, prepare
+from textcls.defaults import resolve
 from textcls.errors import InputError, TextclsError
 
 
@@ -77,6 +79,35 @@ def test_an_entry_is_found_again(config: Config, run: Run, tmp_path: Path) -> No
         assert torch.equal(a.offsets, b.offsets)
         assert torch.equal(a.labels, b.labels)
     assert len(entries(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("tokenizer", ["basic", "bpe"])
+def test_the_joined_entry_that_is_made_beside_is_that_which_is_made_alone(
+    tokenizer: str, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = changed(config, "experiment=null", f"tokenizer={tokenizer}")
+    count, read = [0], Source.read
+
+    def counted(source: Source) -> Corpus:
+        count[0] += 1
+        return read(source)
+
+    monkeypatch.setattr(Source, "read", counted)
+    plain = prepare(config.data, config.tokenizer, tmp_path / "alone")
+    chosen = resolve(config, plain.about).tokenizer
+    alone = prepare(config.data, chosen, tmp_path / "alone", joined=True)
+    assert count == [2]
+    beside = prepare(config.data, config.tokenizer, tmp_path / "both", both=True)
+    joined = prepare(config.data, chosen, tmp_path / "both", joined=True)
+    # A tokenizer that learns from the texts of train splits them otherwise.
+    assert (count == [3], joined.from_cache) == (tokenizer == "basic",) * 2
+    for made, expected in ((beside, plain), (joined, alone)):
+        assert made.key == expected.key
+        assert made.facts == expected.facts
+        assert made.encoder.vocabulary.tokens.equals(expected.encoder.vocabulary.tokens)
+        for split in ("train", "validation", "test"):
+            assert getattr(made, split) == getattr(expected, split)
+    assert len(joined.train) == len(beside.train) + len(beside.validation)
 
 
 def test_facts_and_notes_come_out_of_the_cache_too(

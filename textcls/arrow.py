@@ -6,7 +6,8 @@ are. That takes half a second, as long as preparing many a corpus.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,22 @@ import pyarrow as pa
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+
+
+@contextlib.contextmanager
+def little_memory() -> Iterator[None]:
+    """Have Arrow take the C library's memory meanwhile: its own allocator keeps what is freed."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+
+
+def release_memory() -> None:
+    """Give memory that was freed back to the system, rather than keep it for what comes next."""
+    pa.system_memory_pool().release_unused()  # NumPy's as well, where the C library is glibc
 
 
 def offsets_of(lengths: npt.NDArray[np.integer]) -> Int64:

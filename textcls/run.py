@@ -198,7 +198,7 @@ def _phases(
 
     # Prepare: text to bags.
     began = time.perf_counter()
-    prepared = corpus(config)
+    prepared = corpus(config, both=refits(config))
     check_unchanged(folder / "corpus.txt", prepared.key)
     prepare_seconds = time.perf_counter() - began
     given, config = config, resolve(config, prepared.about)
@@ -262,19 +262,20 @@ def _parts(
     )
 
 
-def corpus(config: Config, joined: bool = False) -> Prepared:
+def corpus(config: Config, joined: bool = False, both: bool = False) -> Prepared:
     """Return the bags that this configuration is about.
 
     Args:
         config: of a run.
         joined: whether train has the rows of validation as well.
+        both: whether they will be asked for joined too.
 
     Raises:
         InputError: data or tokenizer cannot be used.
         TextclsError: the cache cannot be written.
     """
     cache_dir = Path(config.cache_dir).expanduser()
-    prepared = prepare(config.data, config.tokenizer, cache_dir, config.cache_size, joined)
+    prepared = prepare(config.data, config.tokenizer, cache_dir, config.cache_size, joined, both)
     if config.trainer.overfit:
         prepared = _only(prepared, config.trainer.overfit)
     return prepared

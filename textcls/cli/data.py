@@ -96,6 +96,7 @@ def read(
 
     from textcls.corpus.corpus import Source
     from textcls.data.prepare import write_bags
+    from textcls.data.tokenized import tokenize
 
     corpus = Source(config).read()
     train = corpus.train
@@ -103,6 +104,6 @@ def read(
     labels = [corpus.label_names[number] for number in train.labels[:FIRST_ROWS]]
     first_rows = [(label, text or "") for label, text in zip(labels, texts, strict=True)]
     with tempfile.TemporaryDirectory(prefix="textcls-") as scratch:
-        # Through JSON, as the cache does it.
-        facts = json.loads(json.dumps(write_bags(corpus, tokenizer, Path(scratch))["facts"]))
+        manifest = write_bags(tokenize(corpus, tokenizer), Path(scratch))
+        facts = json.loads(json.dumps(manifest["facts"]))  # as the cache does it
     return facts, first_rows

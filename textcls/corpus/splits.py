@@ -66,16 +66,6 @@ class Split:
             letters.update(data[ends[0] : ends[-1]])
         return rest.hexdigest() + letters.hexdigest()
 
-    def followed_by(self, other: Split) -> Split:
-        """Return the rows of this split and, after them, those of another.
-
-        The texts are taken out of both on the way.
-        """
-        chunks = [*self.chunks, *other.chunks]
-        self.chunks.clear()
-        other.chunks.clear()
-        return Split(chunks, np.concatenate([self.labels, other.labels]), self.where)
-
     def cut(self, held: npt.NDArray[np.bool_]) -> tuple[Split, Split]:
         """Return the rows where ``held``, bool ``[num_texts]``, and the others, in their order.
 

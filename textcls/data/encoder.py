@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import safetensors.numpy
 import torch
 
-from textcls.arrow import Int32, Int64, as_numpy, booleans, integers, offsets_of
+from textcls.arrow import Int32, Int64, as_numpy, booleans, integers, offsets_of, release_memory
 from textcls.config import TokenizerConfig
 from textcls.data.bags import Bags
 from textcls.data.char_ngrams import CharNgrams
@@ -122,6 +122,7 @@ class TextEncoder:
         That takes less time than :meth:`learn` and :meth:`encode_tokens` together.
         """
         made, features = cls._learn(tokenizer, tokens, labels)
+        release_memory()  # of what was counted
         return made, made._encode(tokens, features)
 
     @classmethod
@@ -402,14 +403,16 @@ class TextEncoder:
         limit = self.num_embeddings + len(words)
         for ids, ends, num_words in self.ids.pieces(tokens, words):
             if self.config.counts is None:
-                yield Features(ids, np.ones(len(ids), np.int32), ends, num_words)
+                yield Features(ids, None, ends, num_words)
             else:
-                yield count_features(ids, ends, num_words, limit)
+                features = count_features(ids, ends, num_words, limit)
+                is_binary = self.config.counts == "binary"
+                yield features._replace(counts=None) if is_binary else features
 
     def _entries(self, features: Features, unknown: Unknown | None) -> tuple[Int32, Float32, Int64]:
         """Return ids and weights of entries, and the offsets of the texts in them."""
-        ids, counts, ends, num_words = features
-        weights = amounts(counts, self.config.counts)
+        ids, _, ends, num_words = features
+        weights = amounts(features, self.config.counts)
         if self.mean_length is not None:
             lengths = np.repeat(num_words, np.diff(ends))
             weights = saturated(weights, lengths, self.mean_length)

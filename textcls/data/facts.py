@@ -61,6 +61,30 @@ def are_empty(chunks: Sequence[pa.Array]) -> Bools:
     return np.concatenate(parts)
 
 
+@dataclass(frozen=True)
+class Texts:
+    """What is counted and compared of texts.
+
+    Attributes:
+        hashes: uint64 ``[num_texts]``.
+        are_empty: bool ``[num_texts]``.
+        labels: int64 ``[num_texts]``.
+    """
+
+    hashes: UInt64
+    are_empty: Bools
+    labels: Int64
+
+    @classmethod
+    def of(cls, chunks: Sequence[pa.Array], labels: Int64) -> Texts:
+        """Return it of Arrow strings, ``[num_texts]`` in all, and their labels."""
+        return cls(hash_texts(chunks), are_empty(chunks), labels)
+
+    def slice(self, start: int, stop: int) -> Texts:
+        """Return it of texts ``start`` to ``stop - 1``."""
+        return Texts(self.hashes[start:stop], self.are_empty[start:stop], self.labels[start:stop])
+
+
 class FactCounter:
     """Counts while the splits of a corpus become bags, one split after another.
 
@@ -71,23 +95,17 @@ class FactCounter:
     def __init__(self, label_names: Sequence[str]) -> None:
         self.label_names = tuple(label_names)
         self._facts: dict[str, dict[str, Any]] = {}
-        self._texts: dict[str, _Texts] = {}
+        self._texts: dict[str, _Compared] = {}
 
-    def count_texts(self, split: str, chunks: Sequence[pa.Array], labels: Int64) -> None:
-        """Count rows, classes and empty texts.
-
-        Args:
-            split: its name.
-            chunks: Arrow strings, ``[num_texts]`` in all.
-            labels: int64 ``[num_texts]``.
-        """
-        rows = np.flatnonzero(~are_empty(chunks))
-        self._texts[split] = _Texts(rows, hash_texts(chunks)[rows], labels[rows])
-        by_class = np.bincount(labels, minlength=len(self.label_names)).tolist()
+    def count_texts(self, split: str, texts: Texts) -> None:
+        """Count rows, classes and empty texts of a split."""
+        rows = np.flatnonzero(~texts.are_empty)
+        self._texts[split] = _Compared(rows, texts.hashes[rows], texts.labels[rows])
+        by_class = np.bincount(texts.labels, minlength=len(self.label_names)).tolist()
         self._facts[split] = {
-            "rows": len(labels),
+            "rows": len(texts.labels),
             "by_class": dict(zip(self.label_names, by_class, strict=True)),
-            "empty": len(labels) - len(rows),
+            "empty": len(texts.labels) - len(rows),
         }
 
     def count_tokens(self, split: str, tokens: Tokens) -> None:
@@ -140,7 +158,7 @@ class FactCounter:
 
 
 @dataclass(frozen=True)
-class _Texts:
+class _Compared:
     """The texts of a split that are not empty.
 
     Attributes:
@@ -154,7 +172,7 @@ class _Texts:
     labels: Int64
 
 
-def _compare(splits: Mapping[str, _Texts], num_classes: int) -> dict[str, dict[str, Any]]:
+def _compare(splits: Mapping[str, _Compared], num_classes: int) -> dict[str, dict[str, Any]]:
     """Count rows whose text another row has, in the same split and in the splits before it.
 
     A row contradicts where its text has another label in another row of the split.

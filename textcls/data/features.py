@@ -36,13 +36,13 @@ class Features(NamedTuple):
 
     Attributes:
         ids: int32 ``[n]``: rows, or numbers past them for unknown words.
-        counts: int32 ``[n]``.
+        counts: int32 ``[n]``; None: nothing goes by them.
         ends: int64 ``[num_texts + 1]``, the offsets of the texts in them.
         num_words: int64 ``[num_texts]``.
     """
 
     ids: Int32
-    counts: Int32
+    counts: Int32 | None
     ends: Int64
     num_words: Int64
 
@@ -61,10 +61,11 @@ class Unknown(NamedTuple):
     weights: Float32
 
 
-def amounts(counts: Int32, how: str | None) -> Float32:
+def amounts(features: Features, how: str | None) -> Float32:
     """Return what features weigh by their counts, float32 ``[n]``."""
-    if how == "binary" or how is None:
-        return np.ones(len(counts), np.float32)
+    ids, counts, _, _ = features
+    if counts is None:
+        return np.ones(len(ids), np.float32)
     if how == "count":
         return counts.astype(np.float32)
     return (1 + np.log(counts)).astype(np.float32)

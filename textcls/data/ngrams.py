@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from textcls.arrow import Int32, Int64, offsets_of
+from textcls.arrow import Int32, Int64, offsets_of, release_memory
 from textcls.config import TokenizerConfig
 from textcls.data.counting import UInt64, runs_of
 from textcls.data.hashing import MULTIPLIER, buckets_of
@@ -43,9 +43,12 @@ def build_vocabulary(tokens: Tokens, config: TokenizerConfig) -> tuple[Vocabular
     often = max(config.min_freq, config.ngram_min_freq)
     counted = count_ngrams(tokens, _follows(tokens.offsets), config.ngrams, often)
     vocabulary = Vocabulary.build(tokens, config.min_freq, config.max_size, more=counted)
+    num_distinct = counted.distinct
+    del counted
+    release_memory()  # of names, several times over
     kept = pc.sum(pc.match_substring(vocabulary.tokens, " ")).as_py()
     which = " (past 2 words: where their beginning is kept)" if config.ngrams > 2 else ""
-    return vocabulary, [f"n-grams: {kept:,} kept of {counted.distinct:,} distinct in train{which}"]
+    return vocabulary, [f"n-grams: {kept:,} kept of {num_distinct:,} distinct in train{which}"]
 
 
 class NgramIds:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import safetensors.numpy
 import safetensors.torch
 
+from textcls.arrow import little_memory, release_memory
 from textcls.config import DataConfig, TokenizerConfig, is_auto
 from textcls.corpus.corpus import Corpus, Source
 from textcls.corpus.splits import SPLITS
@@ -23,12 +23,13 @@ from textcls.data.cache import Manifest, find_or_make, name_of, write_json
 from textcls.data.composition import Composition
 from textcls.data.encoder import TextEncoder
 from textcls.data.facts import FactCounter, moved
-from textcls.data.tokenizer import Tokenizer, versions
-from textcls.defaults import VERSION, CorpusFacts, measure, resolve_group
+from textcls.data.tokenized import TokenizedCorpus, tokenize
+from textcls.data.tokenizer import learns, versions
+from textcls.defaults import VERSION, CorpusFacts, resolve_group
 from textcls.errors import InputError
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 8
+FORMAT = 9
 COMPOSITION = "composition.safetensors"
 
 
@@ -75,6 +76,7 @@ def prepare(
     cache_dir: Path,
     cache_size: int | None = None,
     joined: bool = False,
+    both: bool = False,
 ) -> Prepared:
     """Return the bags of a corpus, out of the cache where they are there.
 
@@ -88,6 +90,9 @@ def prepare(
         cache_size: bytes that they may take together; None: no limit.
         joined: whether the train split is to have the rows of validation as well, after its own:
             an entry apart, whose vocabulary is built from both.
+        both: whether to make the joined entry as well, where this one is made: it has the same
+            tokens, unless the tokenizer learns from the texts of train. It is asked for by
+            ``joined``, with the tokenizer's options as they were chosen for this corpus.
 
     Raises:
         InputError: data or tokenizer cannot be used.
@@ -96,7 +101,18 @@ def prepare(
     source = Source(data)
 
     def make(scratch: Path) -> Manifest:
-        return write_bags(source.read(), tokenizer, scratch, joined) | {"paths": source.paths}
+        with little_memory():
+            corpus = tokenize(source.read(), tokenizer, joined)
+            if both and not joined and not learns(tokenizer):
+                make_joined(corpus)
+            return write_bags(corpus, scratch) | {"paths": source.paths}
+
+    def make_joined(corpus: TokenizedCorpus) -> None:
+        def make(scratch: Path) -> Manifest:
+            return write_bags(corpus.with_joined(), scratch) | {"paths": source.paths}
+
+        key = _key(data, corpus.tokenizer.config, source.fingerprint, joined=True)
+        find_or_make(cache_dir, key, make, lambda entry, _: entry, cache_size)
 
     def load(entry: Path, manifest: Manifest) -> Prepared:
         found = _read(entry, manifest, tokenizer)
@@ -104,16 +120,14 @@ def prepare(
         facts = moved(found.facts, manifest["paths"], source.paths)
         return dataclasses.replace(found, facts=facts)
 
-    key = _key(data, tokenizer, source.fingerprint)
-    if any(map(is_auto, dataclasses.asdict(tokenizer).values())):
-        key["defaults"] = VERSION
-    if joined:
-        key["joined"] = ["train", "validation"]
+    key = _key(data, tokenizer, source.fingerprint, joined)
     prepared, was_there = find_or_make(cache_dir, key, make, load, cache_size)
     return dataclasses.replace(prepared, from_cache=was_there)
 
 
-def _key(data: DataConfig, tokenizer: TokenizerConfig, fingerprint: str) -> dict[str, Any]:
+def _key(
+    data: DataConfig, tokenizer: TokenizerConfig, fingerprint: str, joined: bool = False
+) -> dict[str, Any]:
     options = dataclasses.asdict(data)
     for unimportant in ("name", "train", "validation", "test"):
         # Contents count, not names; but which splits there are does (it is in the fingerprint).
@@ -130,62 +144,52 @@ def _key(data: DataConfig, tokenizer: TokenizerConfig, fingerprint: str) -> dict
         "tokenizer": options_of_tokenizer,
         "unicode": unicodedata.unidata_version,  # decides str.lower()
     } | versions(tokenizer)
+    if any(map(is_auto, options_of_tokenizer.values())):
+        key["defaults"] = VERSION
+    if joined:
+        key["joined"] = ["train", "validation"]
     # Through JSON, so that it equals what a manifest holds (tuples become lists).
     result: dict[str, Any] = json.loads(json.dumps(key))
     return result
 
 
-def write_bags(
-    corpus: Corpus, config: TokenizerConfig, folder: Path, joined: bool = False
-) -> Manifest:
+def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
     """Write the bags of a corpus into a folder; return what its manifest is to say of them.
 
-    The texts are taken out of the corpus on the way.
-
     Args:
-        corpus: its texts and labels.
-        config: of tokenizer and vocabulary.
+        tokenized: the corpus; where validation is joined to train, it has no file.
         folder: empty.
-        joined: whether train gets the rows of validation as well, which has no file then.
 
     Raises:
-        InputError: the tokenizer cannot be used, or leaves nothing of a split.
+        InputError: tokenizer and vocabulary leave nothing of a split.
     """
-    about = measure(corpus.train.chunks, len(corpus.label_names))
-    config = resolve_group("tokenizer", config, about)
-    splits = corpus.splits
-    num_held = len(corpus.validation)
-    if joined:
-        splits["train"] = corpus.train.followed_by(splits.pop("validation"))
-    tokenizer = Tokenizer(config, splits["train"].texts)
+    corpus, tokenizer = tokenized.corpus, tokenized.tokenizer
     counter = FactCounter(corpus.label_names)
     encoder = None
-    for split, part in splits.items():
-        if split == "test":
-            test_set = part.fingerprint(corpus.label_names)
-        counter.count_texts(split, part.chunks, part.labels)
-        tokens = tokenizer.use_up(part.chunks)
-        pa.default_memory_pool().release_unused()  # the texts' memory, to the system
-        num_words = len(tokens.codes)
-        if not num_words:
-            raise InputError(f"{part.where}: the {split} split has no tokens after tokenizing")
+    for split, rows in tokenized.rows.items():
+        where = corpus.splits[split].where
+        tokens, texts = tokenized.tokens.slice(*rows), tokenized.texts.slice(*rows)
+        if not len(tokens.codes):
+            raise InputError(f"{where}: the {split} split has no tokens after tokenizing")
         if encoder is None:  # train comes first, and is all that the encoder learns from
-            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, part.labels)
+            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, texts.labels)
             vocabulary = encoder.vocabulary
             if len(vocabulary) == len(vocabulary.specials):
                 raise InputError(
-                    f"tokenizer.min_freq={config.min_freq} leaves no token of {part.where}: "
+                    f"tokenizer.min_freq={tokenizer.config.min_freq} leaves no token of {where}: "
                     f"the most frequent stands {tokens.counts().max():,} times"
                 )
         else:
             encoded = encoder.encode_tokens(tokens)
+        counter.count_texts(split, texts)
         counter.count_tokens(split, tokens)
         counter.count_ids(split, encoder, tokens, encoded)
-        del tokens  # writing takes a copy of the indices: not beside this one
         tensors = {name: tensor for name, tensor in encoded._asdict().items() if tensor is not None}
         safetensors.numpy.save_file(
-            tensors | {"labels": part.labels}, folder / f"{split}.safetensors"
+            tensors | {"labels": texts.labels}, folder / f"{split}.safetensors"
         )
+        del encoded, tensors
+        release_memory()
     assert encoder is not None
     encoder.save(folder)
     composition = encoder.composition()
@@ -213,10 +217,10 @@ def write_bags(
         "notes": [*corpus.notes, *encoder.notes],
     }
     return {
-        "test_set": test_set,
+        "test_set": tokenized.test_set,
         "facts": facts,
-        "joined": num_held if joined else 0,
-        "about": dataclasses.asdict(about),
+        "joined": tokenized.joined,
+        "about": dataclasses.asdict(tokenized.about),
     }
 
 

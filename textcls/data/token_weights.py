@@ -21,7 +21,7 @@ Float64 = npt.NDArray[np.float64]
 K1 = 1.2
 B = 0.75
 # Rows that are worked on at one go, times classes.
-_CELLS = 1 << 22
+_CELLS = 1 << 18
 # So many pairs of feature and class are counted in one array.
 _DENSE = 1 << 23
 
@@ -50,14 +50,13 @@ def learned(
             raise ValueError("log_count_ratio learns from the labels of the train split")
         num_classes = int(labels.max(initial=0)) + 1
         pairs = _count_pairs(features, num_rows, labels, num_classes)
-        weights = log_count_ratio(pairs, num_rows, num_classes, num_specials)
+        weights = log_count_ratio(*pairs, num_rows, num_classes, num_specials)
         if how == "log_count_ratio":
             return weights
         if how == "idf_sqrt_log_count_ratio":
             weights = np.sqrt(weights)
-        keys, counts = pairs.total()
-        rows = keys.view(np.int64) // num_classes
-        documents = np.bincount(rows, counts, num_rows).astype(np.int64)
+        keys, counts = pairs
+        documents = np.bincount(keys // num_classes, counts, num_rows).astype(np.int64)
         return weights * idf(documents, num_texts)
     documents = np.zeros(num_rows, np.int64)
     for ids, *_ in features:
@@ -67,10 +66,10 @@ def learned(
 
 def _count_pairs(
     features: Iterable[Features], num_rows: int, labels: Int64, num_classes: int
-) -> KeyCounter:
+) -> tuple[Int64, Int64]:
     """Count the texts that have each pair of feature and class; see :func:`log_count_ratio`."""
     pairs, cells, start = KeyCounter(), num_rows * num_classes, 0
-    dense = np.zeros(cells if cells <= _DENSE else 0, np.int64)
+    dense = np.zeros(cells if cells <= _DENSE else 0, np.int32)
     for ids, _, ends, _ in features:
         own = labels[start : start + len(ends) - 1]
         key = ids.astype(np.int64) * num_classes + np.repeat(own, np.diff(ends))
@@ -78,12 +77,14 @@ def _count_pairs(
         if len(dense):
             dense += np.bincount(key, minlength=cells)
         else:
-            keys, counts = runs_of(key)
-            pairs.add(keys.view(np.uint64), counts)
+            distinct, times = runs_of(key)
+            pairs.add(distinct.view(np.uint64), times)
         start += len(own)
-    found = np.flatnonzero(dense)
-    pairs.add(found.view(np.uint64), dense[found])
-    return pairs
+    if len(dense):
+        found = np.flatnonzero(dense)
+        return found, dense[found].astype(np.int64)
+    keys, counts = pairs.total()
+    return keys.view(np.int64), counts
 
 
 def idf(documents: Int64, num_texts: int) -> Float32:
@@ -99,7 +100,7 @@ def idf(documents: Int64, num_texts: int) -> Float32:
 
 
 def log_count_ratio(
-    pairs: KeyCounter, num_rows: int, num_classes: int, num_specials: int
+    pairs: Int64, counts: Int64, num_rows: int, num_classes: int, num_specials: int
 ) -> Float32:
     """Return the root mean square, over the classes, of the log-count ratio of class and rest.
 
@@ -108,7 +109,8 @@ def log_count_ratio(
     classes: that of NB-SVM (Wang and Manning, 2012), one against the rest.
 
     Args:
-        pairs: how many texts have each pair of feature and class, by ``v * num_classes + c``.
+        pairs: of feature and class, ascending: ``v * num_classes + c``.
+        counts: how many texts have each of them.
         num_rows: features.
         num_classes: classes; of a single one every feature weighs 1.
         num_specials: so many rows at the beginning are no features: they weigh what features that
@@ -116,10 +118,9 @@ def log_count_ratio(
     """
     if num_classes == 1:
         return np.ones(num_rows, np.float32)
-    keys, counts = pairs.total()
-    row, label = np.divmod(keys.view(np.int64), num_classes)
-    seen = row >= num_specials
-    row, label, counts = row[seen], label[seen], counts[seen]
+    first = np.searchsorted(pairs, num_specials * num_classes)
+    row, label = np.divmod(pairs[first:], num_classes)
+    counts = counts[first:]
     features = num_rows - num_specials
     total = np.bincount(label, counts, num_classes) + features
     total_rest = total.sum() - total

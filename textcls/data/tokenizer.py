@@ -109,6 +109,11 @@ class Tokenizer:
         return truncate(*self._split(block), self.config.max_tokens)
 
 
+def learns(config: TokenizerConfig) -> bool:
+    """Say whether a tokenizer learns from the texts of the train split how to split texts."""
+    return config.name in ("bpe", "wordpiece") and config.file is None
+
+
 def versions(config: TokenizerConfig) -> dict[str, str | None]:
     """Return the versions of the packages and models that decide how texts are split.
 
