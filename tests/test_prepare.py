@@ -99,15 +99,17 @@ def test_the_joined_entry_that_is_made_beside_is_that_which_is_made_alone(
     assert count == [2]
     beside = prepare(config.data, config.tokenizer, tmp_path / "both", both=True)
     joined = prepare(config.data, chosen, tmp_path / "both", joined=True)
-    # A tokenizer that learns from the texts of train splits them otherwise.
-    assert (count == [3], joined.from_cache) == (tokenizer == "basic",) * 2
+    assert len(joined.train) == len(beside.train) + len(beside.validation)
+    if tokenizer == "bpe":  # learns from the texts of train, anew and not quite the same each time
+        assert (count, joined.from_cache) == ([4], False)
+        return
+    assert (count, joined.from_cache) == ([3], True)
     for made, expected in ((beside, plain), (joined, alone)):
         assert made.key == expected.key
         assert made.facts == expected.facts
         assert made.encoder.vocabulary.tokens.equals(expected.encoder.vocabulary.tokens)
         for split in ("train", "validation", "test"):
             assert getattr(made, split) == getattr(expected, split)
-    assert len(joined.train) == len(beside.train) + len(beside.validation)
 
 
 def test_facts_and_notes_come_out_of_the_cache_too(

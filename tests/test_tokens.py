@@ -22,6 +22,7 @@ from textcls.arrow import Int64
 from textcls.config import TokenizerConfig
 from textcls.data import tokenizer as tokenizer_module
 from textcls.data import tokens as tokens_module
+from textcls.data.counting import places_of_keys
 from textcls.data.scripts import MARKS, PATTERN, PUNCTUATION, SCRIPTS
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import FEW, Index, Tokens, blocks
@@ -212,6 +213,20 @@ def test_positions_are_a_dictionarys(few: int, values: list[str], among: list[st
         index = Index(pa.array(among, pa.string()))
         found = index.positions(pa.array(values, pa.string()))
     assert found.tolist() == [places.get(value, -1) for value in values]
+    assert found.dtype == np.int32
+
+
+@pytest.mark.parametrize("few", [FEW, 0])
+@given(
+    keys=st.sets(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 9), max_size=9),
+    wanted=st.lists(st.integers(0, 9), max_size=20),
+)
+def test_places_of_keys_are_a_dictionarys(few: int, keys: set[int], wanted: list[int]) -> None:
+    places = {key: i for i, key in enumerate(sorted(keys))}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("textcls.data.counting.FEW", few)
+        found = places_of_keys(np.array(sorted(keys), np.int64), np.array(wanted, np.int64))
+    assert found.tolist() == [places.get(key, -1) for key in wanted]
     assert found.dtype == np.int32
 
 
