@@ -465,4 +465,6 @@ def test_the_benchmark_tells_sizes_and_accuracies(tmp_path: Path) -> None:
         before = {"bytes": 13_000_000, "accuracy": 0.9}
         results.add(key, {"result": {"before": before, "after": {"100000": after}}})
     row = compression(Figures(results)).splitlines()[-1]
-    assert row == ("| IMDb | textcls | 100 | 13,000 | 92 | 0.900 ± 0.000 | 0.890 ± 0.014 | 0.5 |")
+    assert row == (
+        "| IMDb | textcls plain | 100 | 13,000 | 92 | 0.900 ± 0.000 | 0.890 ± 0.014 | 0.5 |"
+    )

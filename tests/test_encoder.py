@@ -22,6 +22,7 @@ from textcls.data import char_ngrams as char_module
 from textcls.data import ngrams as ngrams_module
 from textcls.data.char_ngrams import CharNgrams
 from textcls.data.encoder import TextEncoder
+from textcls.data.words import composition_of
 from textcls.errors import InputError
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.export import export_numpy
@@ -237,7 +238,7 @@ def test_a_word_that_weighs_nothing_is_its_own_row() -> None:
     (good,) = np.flatnonzero(np.array(encoder.vocabulary.tokens.to_pylist()) == "good")
     assert encoder.token_weights is not None
     assert encoder.token_weights[good] == 0
-    composition = encoder.composition()
+    composition = composition_of(encoder)
     assert composition is not None
     parts = composition.bags.slice(int(good), int(good) + 1)
     assert parts.weights is not None
@@ -277,7 +278,7 @@ def test_a_bag_of_words_is_a_bag_of_their_character_ngrams(
         text_of = np.repeat(np.arange(len(texts)), bags.lengths.numpy())
         np.add.at(expected, (text_of, bags.indices.numpy()), 1)
     # The row of an unknown word is learned by none of these.
-    found, composition = dense(encoder, texts), encoder.composition()
+    found, composition = dense(encoder, texts), composition_of(encoder)
     assert composition is not None
     assert composition.bags.weights is not None
     matrix = np.zeros((rows, rows))

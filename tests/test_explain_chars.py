@@ -19,6 +19,7 @@ from tests.test_tokens import config
 from textcls import Classifier
 from textcls.config import Mode, ModelConfig
 from textcls.data.encoder import TextEncoder
+from textcls.data.words import composition_of
 from textcls.model.embedding_bag import untrained
 from textcls.model.exact import exact
 from textcls.model.fold import fold
@@ -39,7 +40,7 @@ def trained(mode: Mode, how: dict[str, Any], seed: int = 0) -> tuple[Classifier,
     torch.manual_seed(seed)
     texts = pa.chunked_array([pa.array(TRAIN, pa.large_string())])
     encoder = TextEncoder.fit(texts, config(**how), LABELS)
-    model = untrained(encoder, 3, ModelConfig(mode, 5, dropout=0), encoder.composition())
+    model = untrained(encoder, 3, ModelConfig(mode, 5, dropout=0), composition_of(encoder))
     bags = encoder.encode(texts.chunks)
     optimizer = torch.optim.Adam(model.parameters(), 0.1)
     for _ in range(9):

@@ -55,6 +55,7 @@ from textcls.config import (
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
+from textcls.data.words import composition_of
 from textcls.defaults import measure, resolve
 from textcls.errors import Interrupted, TextclsError
 from textcls.model.classifier import Classifier, Float32, to_arrow
@@ -213,7 +214,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         bags = encoder.bags(encoded, torch.from_numpy(labels))
 
         with _apart(settings.seed):
-            model = untrained(encoder, len(names), settings.model, encoder.composition())
+            model = untrained(encoder, len(names), settings.model, composition_of(encoder))
             n_iter = self._train(model, bags, names, settings)
         model = model.composed().eval().requires_grad_(False)
 

@@ -37,6 +37,35 @@ class Composition:
         if self.bags.weights is None:
             raise ValueError("what words are composed of has weights")
 
+    @classmethod
+    def of_words(
+        cls, lengths: Tensor, parts: Tensor, shares: Tensor, num_embeddings: int
+    ) -> Composition:
+        """Return words composed of their own row and of others.
+
+        The squares of the weights in a word sum to 1: those of its parts, and its own.
+
+        Args:
+            lengths: how many parts each word has, int64 ``[num_words]``.
+            parts: rows, word by word, int32 ``[n]``.
+            shares: their weights, float32 ``[n]``, of which the squares sum to 1 at most.
+            num_embeddings: rows; those of ``num_words`` on have no parts.
+        """
+        num_words = len(lengths)
+        count = lengths.new_ones(num_embeddings)
+        count[:num_words] += lengths
+        offsets = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        own = offsets[:-1]
+        is_part = torch.ones(int(offsets[-1]), dtype=torch.bool)
+        is_part[own] = False
+        word = torch.repeat_interleave(lengths)
+        left = 1 - torch.bincount(word, shares.double().square(), num_words)
+        indices, weights = torch.empty(len(is_part), dtype=torch.int32), torch.ones(len(is_part))
+        indices[own], indices[is_part] = torch.arange(num_embeddings, dtype=torch.int32), parts
+        weights[own[:num_words]] = left.clamp(min=0).sqrt().float()
+        weights[is_part] = shares
+        return cls(Bags(indices, offsets, torch.zeros_like(own), num_embeddings, weights))
+
     def to(self, device: torch.device | str) -> Composition:
         """Return it on a device."""
         return Composition(self.bags.to(device))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,10 @@ import pyarrow.compute as pc
 import safetensors.numpy
 import torch
 
-from textcls.arrow import Int32, Int64, as_numpy, booleans, integers, offsets_of, release_memory
+from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of, release_memory
 from textcls.config import TokenizerConfig
 from textcls.data.bags import Bags
 from textcls.data.char_ngrams import CharNgrams
-from textcls.data.composition import Composition
 from textcls.data.features import (
     Encoded,
     Features,
@@ -29,10 +27,10 @@ from textcls.data.features import (
     amounts,
     count_features,
     flattened,
-    parts_of,
 )
+from textcls.data.learning import with_chars, with_weights
 from textcls.data.ngrams import NgramIds, build_vocabulary
-from textcls.data.token_weights import Float32, learned, saturated
+from textcls.data.token_weights import Float32, saturated
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import PIECE, Tokens
 from textcls.data.vocabulary import Vocabulary
@@ -61,7 +59,7 @@ class TextEncoder:
 
     with f the count, 1 + log(count), or 1. Where they are not, each occurrence is an entry. The
     weight of a word that has character n-grams is the root of the sum of the squares of its own
-    weight and of theirs: see :meth:`composition`.
+    weight and of theirs: see :mod:`textcls.data.words`.
 
     A word that is not in the vocabulary has no row. Its place take those of its character n-grams
     that have one, each with the weight ``f(count) · char_weights[n-gram]``. Without these it is
@@ -130,67 +128,9 @@ class TextEncoder:
         cls, tokenizer: Tokenizer, tokens: Tokens, labels: Int64 | None
     ) -> tuple[TextEncoder, deque[Features] | None]:
         """Return an encoder, and the features of the texts where these were needed for it."""
-        config = tokenizer.config
-        vocabulary, notes = build_vocabulary(tokens, config)
-        made, features = cls(tokenizer, vocabulary), None
-        if config.char_ngrams is not None:
-            counts = tokens.counts()
-            chars, distinct = CharNgrams.fit(
-                tokens.dictionary.filter(booleans(counts > 0)),
-                counts[counts > 0],
-                config.char_ngrams,
-                config.char_min_freq,
-                config.char_buckets,
-            )
-            what = "distinct in train" if config.char_buckets is None else "buckets used by train"
-            notes.append(f"character n-grams: {len(chars):,} kept of {distinct:,} {what}")
-            made = dataclasses.replace(made, chars=chars)
-        if config.token_weights is not None or (made.chars and config.char_token_weights):
-            words, _ = made.numbered(tokens.dictionary)
-            features = deque(made._features(tokens, words))
-        if config.token_weights is not None and features is not None:
-            made = dataclasses.replace(
-                made,
-                token_weights=learned(
-                    config.token_weights,
-                    features,
-                    made.num_features,
-                    len(vocabulary.specials),
-                    len(tokens.offsets) - 1,
-                    labels,
-                ),
-                mean_length=max(float(np.diff(tokens.offsets).mean()), 1.0)
-                if config.token_weights == "bm25"
-                else None,
-            )
-        if made.chars is not None:
-            made = made._weigh_chars(features, len(tokens.offsets) - 1, labels)
-        return dataclasses.replace(made, notes=tuple(notes)), features
-
-    def _weigh_chars(
-        self, features: deque[Features] | None, num_texts: int, labels: Int64 | None
-    ) -> TextEncoder:
-        """Return the encoder with weights of character n-grams, and of words with these.
-
-        Args:
-            features: of the texts of train, where the weights are learned from them.
-            num_texts: of train.
-            labels: int64 ``[num_texts]``, for the weights that go by them.
-        """
-        assert self.chars is not None
-        offsets, chars = self.chars_of_vocabulary()
-        how, each = self.config.char_token_weights, np.ones(len(self.chars), np.float32)
-        if how is not None and features is not None:
-            # An n-gram is in a text where a word that has it is.
-            of_texts = parts_of(features, offsets, chars, len(each))
-            each = learned(how, of_texts, len(each), 0, num_texts, labels)
-        each = each * np.float32(self.config.char_weight)
-        weights = np.ones(self.num_features, np.float32)
-        if self.token_weights is not None:
-            weights = self.token_weights.copy()
-        words = weights[: len(self.vocabulary)]
-        words[:] = np.sqrt(words.astype(np.float64) ** 2 + _sums(each[chars] ** 2, offsets))
-        return dataclasses.replace(self, token_weights=weights, char_weights=each)
+        vocabulary, notes = build_vocabulary(tokens, tokenizer.config)
+        made = with_chars(cls(tokenizer, vocabulary, notes=tuple(notes)), tokens)
+        return with_weights(made, tokens, labels)
 
     @property
     def config(self) -> TokenizerConfig:
@@ -300,7 +240,7 @@ class TextEncoder:
             most += int(more @ tokens.counts())
         indices, weights = np.empty(most, np.int32), np.empty(most, np.float32)
         lengths, end = [np.zeros(0, np.int64)], 0
-        found = self._features(tokens, words) if known is None else _drained(known)
+        found = self.features(tokens, words) if known is None else _drained(known)
         for features in found:
             own, weight, ends = self._entries(features, unknown)
             indices[end : end + len(own)] = own
@@ -308,61 +248,6 @@ class TextEncoder:
             end += len(own)
             lengths.append(np.diff(ends))
         return Encoded(indices[:end], offsets_of(np.concatenate(lengths)), weights[:end])
-
-    def composition(self) -> Composition | None:
-        """Return what each id is composed of; None where there are no character n-grams.
-
-        The weights of a word's own row and of those of its character n-grams, in the vector of the
-        word, are in the ratio of ``W`` and ``char_weights``, and the sum of their squares is 1,
-        with ``W`` the token weight that the word has by itself. Times the word's weight in a bag,
-        it is as if these features stood in the bag themselves.
-        """
-        if self.chars is None:
-            return None
-        offsets, chars = self.chars_of_vocabulary()
-        lengths = np.diff(offsets)
-        shares = self.shares_of_chars(np.repeat(np.arange(len(lengths)), lengths), chars)
-        rows = self.num_embeddings
-        count = np.ones(rows, np.int64)
-        count[: len(lengths)] += lengths
-        own = offsets_of(count)
-        is_own = np.zeros(own[-1], np.bool_)
-        is_own[own[:-1]] = True
-        indices, weights = np.empty(len(is_own), np.int32), np.ones(len(is_own), np.float32)
-        indices[is_own] = np.arange(rows)
-        indices[~is_own], weights[~is_own] = chars + np.int32(self.num_features), shares
-        left = 1 - _sums(shares.astype(np.float64) ** 2, offsets)
-        weights[own[: len(lengths)]] = np.sqrt(left.clip(min=0))
-        return Composition(self.bags(Encoded(indices, own, weights), torch.zeros(rows).long()))
-
-    def shares_of_chars(self, words: npt.NDArray[np.integer], chars: Int32) -> Float32:
-        """Return what the rows of character n-grams weigh in the vectors of words, float32 ``[n]``.
-
-        Args:
-            words: ids of words of the vocabulary, ``[n]``.
-            chars: for each a place in ``chars``, ``[n]``.
-        """
-        assert self.char_weights is not None
-        assert self.token_weights is not None
-        whole = self.token_weights[words]
-        # A word weighs nothing where neither it nor any of its n-grams does.
-        shares: Float32 = np.zeros_like(whole)
-        np.divide(self.char_weights[chars], whole, shares, where=whole > 0)
-        return shares
-
-    def chars_of_vocabulary(self) -> tuple[Int64, Int32]:
-        """Return the character n-grams of each id of the vocabulary: none of what is no word.
-
-        Returns:
-            Offsets, int64 ``[len(vocabulary) + 1]``, and places in ``chars``, int32.
-        """
-        assert self.chars is not None
-        names = self.vocabulary.tokens
-        places = np.flatnonzero(self.is_word)
-        offsets, chars = self.chars.of_words(names.take(integers(places)))
-        lengths = np.zeros(len(names), np.int64)
-        lengths[places] = np.diff(offsets)
-        return offsets_of(lengths), chars
 
     def weights_of_chars(self, chars: Int32, lengths: Int64) -> Float32:
         """Return what the character n-grams of words weigh in a bag that has these words once.
@@ -398,7 +283,7 @@ class TextEncoder:
         weights = self.weights_of_chars(chars, lengths)
         return words, Unknown(offsets, chars + np.int32(self.num_features), weights)
 
-    def _features(self, tokens: Tokens, words: Int32) -> Iterator[Features]:
+    def features(self, tokens: Tokens, words: Int32) -> Iterator[Features]:
         """Yield the features of pieces of the texts, by an id for each word of the dictionary."""
         limit = self.num_embeddings + len(words)
         for ids, ends, num_words in self.ids.pieces(tokens, words):
@@ -497,12 +382,6 @@ class TextEncoder:
         words = {name: tensors[f"vocabulary.{name}"] for name in ("tokens", "ends", "counts")}
         vocabulary = Vocabulary.from_arrays(words)
         return cls.assemble(Tokenizer(config, json=json), vocabulary, tensors)
-
-
-def _sums(values: Array, offsets: Int64) -> Array:
-    """Return the sums of the runs that offsets cut values into, float64."""
-    run = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    return np.bincount(run, values, len(offsets) - 1)
 
 
 def _drained(items: deque[Features]) -> Iterator[Features]:

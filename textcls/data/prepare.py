@@ -25,6 +25,7 @@ from textcls.data.encoder import TextEncoder
 from textcls.data.facts import FactCounter, moved
 from textcls.data.tokenized import TokenizedCorpus, tokenize
 from textcls.data.tokenizer import learns, versions
+from textcls.data.words import composition_of
 from textcls.defaults import VERSION, CorpusFacts, resolve_group
 from textcls.errors import InputError
 
@@ -192,7 +193,7 @@ def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
         release_memory()
     assert encoder is not None
     encoder.save(folder)
-    composition = encoder.composition()
+    composition = composition_of(encoder)
     if composition is not None:
         safetensors.torch.save_file(
             {

@@ -12,6 +12,7 @@ from textcls.arrow import Int32, Int64
 from textcls.data.encoder import TextEncoder
 from textcls.data.features import Encoded, num_entries
 from textcls.data.tokens import Tokens
+from textcls.data.words import shares_of_chars
 
 
 class Sources(NamedTuple):
@@ -99,7 +100,7 @@ def char_parts_of(
     shares = np.ones(len(ids))
     known = indices[at] < encoder.num_features
     if known.any():
-        shares[known] = encoder.shares_of_chars(indices[at[known]], ids[known])
+        shares[known] = shares_of_chars(encoder, indices[at[known]], ids[known])
     return CharParts(tuple(names), at, ids + np.int32(encoder.num_features), shares)
 
 

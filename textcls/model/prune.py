@@ -12,6 +12,7 @@ from textcls.arrow import integers
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
 from textcls.data.vocabulary import Vocabulary
+from textcls.data.words import chars_of_vocabulary
 from textcls.model.exact import with_network
 from textcls.model.folder import ModelParts
 
@@ -127,7 +128,7 @@ def _places_of(encoder: TextEncoder, rows: Tensor) -> Bags:
     numbers, chars, weights = torch.zeros(size, dtype=torch.int64), new_ids[:0], torch.ones(0)
     word = numbers[:0]
     if encoder.chars is not None:
-        ends, at = encoder.chars_of_vocabulary()
+        ends, at = chars_of_vocabulary(encoder)
         word = torch.repeat_interleave(torch.from_numpy(np.diff(ends)))
         chars = new_ids[torch.from_numpy(at).long() + encoder.num_features]
         stays = is_lost[word] & (chars >= 0)

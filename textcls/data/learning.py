@@ -1,0 +1,91 @@
+"""What an encoder learns from the train split besides its vocabulary."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from textcls.arrow import Int64, booleans
+from textcls.data.char_ngrams import CharNgrams
+from textcls.data.features import Features, parts_of
+from textcls.data.token_weights import learned
+from textcls.data.tokens import Tokens
+from textcls.data.words import chars_of_vocabulary
+
+if TYPE_CHECKING:
+    from textcls.data.encoder import TextEncoder
+
+
+def with_chars(made: TextEncoder, tokens: Tokens) -> TextEncoder:
+    """Return an encoder with the character n-grams that have a row, where it is to have any."""
+    config = made.config
+    if config.char_ngrams is None:
+        return made
+    counts = tokens.counts()
+    chars, distinct = CharNgrams.fit(
+        tokens.dictionary.filter(booleans(counts > 0)),
+        counts[counts > 0],
+        config.char_ngrams,
+        config.char_min_freq,
+        config.char_buckets,
+    )
+    what = "distinct in train" if config.char_buckets is None else "buckets used by train"
+    note = f"character n-grams: {len(chars):,} kept of {distinct:,} {what}"
+    return dataclasses.replace(made, chars=chars, notes=(*made.notes, note))
+
+
+def with_weights(
+    made: TextEncoder, tokens: Tokens, labels: Int64 | None
+) -> tuple[TextEncoder, deque[Features] | None]:
+    """Return an encoder with the weights of its features.
+
+    Args:
+        made: has its vocabulary and its character n-grams.
+        tokens: of the texts of train.
+        labels: int64 ``[num_texts]``, for the weights that go by them.
+
+    Returns:
+        The encoder, and the features of the texts where these were needed for it.
+    """
+    config, num_texts = made.config, len(tokens.offsets) - 1
+    features = None
+    if config.token_weights is not None or (made.chars and config.char_token_weights):
+        words, _ = made.numbered(tokens.dictionary)
+        features = deque(made.features(tokens, words))
+    if config.token_weights is not None and features is not None:
+        num_specials = len(made.vocabulary.specials)
+        weights = learned(
+            config.token_weights, features, made.num_features, num_specials, num_texts, labels
+        )
+        made = dataclasses.replace(made, token_weights=weights)
+        if config.token_weights == "bm25":
+            mean_length = max(float(np.diff(tokens.offsets).mean()), 1.0)
+            made = dataclasses.replace(made, mean_length=mean_length)
+    if made.chars is not None:
+        made = _with_weights_of_chars(made, features, num_texts, labels)
+    return made, features
+
+
+def _with_weights_of_chars(
+    made: TextEncoder, features: deque[Features] | None, num_texts: int, labels: Int64 | None
+) -> TextEncoder:
+    """Return an encoder with weights of character n-grams, and of words with these."""
+    assert made.chars is not None
+    offsets, chars = chars_of_vocabulary(made)
+    how, each = made.config.char_token_weights, np.ones(len(made.chars), np.float32)
+    if how is not None and features is not None:
+        # An n-gram is in a text where a word that has it is.
+        of_texts = parts_of(features, offsets, chars, len(each))
+        each = learned(how, of_texts, len(each), 0, num_texts, labels)
+    each = each * np.float32(made.config.char_weight)
+    weights = np.ones(made.num_features, np.float32)
+    if made.token_weights is not None:
+        weights = made.token_weights.copy()
+    words = weights[: len(made.vocabulary)]
+    word = np.repeat(np.arange(len(words)), np.diff(offsets))
+    squares = np.bincount(word, each[chars] ** 2, len(words))
+    words[:] = np.sqrt(words.astype(np.float64) ** 2 + squares)
+    return dataclasses.replace(made, token_weights=weights, char_weights=each)

@@ -1,0 +1,69 @@
+"""The words of a vocabulary as bags of their character n-grams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from textcls.arrow import Int32, Int64, integers, offsets_of
+from textcls.data.composition import Composition
+from textcls.data.token_weights import Float32
+
+if TYPE_CHECKING:
+    from textcls.data.encoder import TextEncoder
+
+
+def composition_of(encoder: TextEncoder) -> Composition | None:
+    """Return what each id is composed of; None where there are no character n-grams.
+
+    The weights of a word's own row and of those of its character n-grams, in the vector of the
+    word, are in the ratio of ``W`` and ``char_weights``, and the sum of their squares is 1,
+    with ``W`` the token weight that the word has by itself. Times the word's weight in a bag,
+    it is as if these features stood in the bag themselves.
+    """
+    if encoder.chars is None:
+        return None
+    offsets, chars = chars_of_vocabulary(encoder)
+    lengths = np.diff(offsets)
+    shares = shares_of_chars(encoder, np.repeat(np.arange(len(lengths)), lengths), chars)
+    return Composition.of_words(
+        torch.from_numpy(lengths),
+        torch.from_numpy(chars + np.int32(encoder.num_features)),
+        torch.from_numpy(shares),
+        encoder.num_embeddings,
+    )
+
+
+def shares_of_chars(encoder: TextEncoder, words: npt.NDArray[np.integer], chars: Int32) -> Float32:
+    """Return what the rows of character n-grams weigh in the vectors of words, float32 ``[n]``.
+
+    Args:
+        encoder: with weights of character n-grams.
+        words: ids of words of the vocabulary, ``[n]``.
+        chars: for each a place in ``chars``, ``[n]``.
+    """
+    assert encoder.char_weights is not None
+    assert encoder.token_weights is not None
+    whole = encoder.token_weights[words]
+    # A word weighs nothing where neither it nor any of its n-grams does.
+    shares: Float32 = np.zeros_like(whole)
+    np.divide(encoder.char_weights[chars], whole, shares, where=whole > 0)
+    return shares
+
+
+def chars_of_vocabulary(encoder: TextEncoder) -> tuple[Int64, Int32]:
+    """Return the character n-grams of each id of the vocabulary: none of what is no word.
+
+    Returns:
+        Offsets, int64 ``[len(vocabulary) + 1]``, and places in ``chars``, int32.
+    """
+    assert encoder.chars is not None
+    names = encoder.vocabulary.tokens
+    places = np.flatnonzero(encoder.is_word)
+    offsets, chars = encoder.chars.of_words(names.take(integers(places)))
+    lengths = np.zeros(len(names), np.int64)
+    lengths[places] = np.diff(offsets)
+    return offsets_of(lengths), chars
