@@ -15,7 +15,7 @@ from textcls.config import Config, flatten, is_auto
 from textcls.data.scripts import SCRIPTS
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
-VERSION = 5
+VERSION = 6
 # About the middle of the learning rates below: a search looks around it.
 LEARNING_RATE = 0.2
 # Shortest and longest character n-gram.

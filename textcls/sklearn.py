@@ -146,7 +146,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ngram_min_freq: int | Literal["auto"] = "auto",
         buckets: int | None = None,
         char_ngrams: tuple[int, int] | Literal["auto"] | None = "auto",
-        char_weight: float = 0.5,
+        char_weight: float = 0.3,
         char_token_weights: CharTokenWeights | None = "idf_log_count_ratio",
         counts: Counts | None = "auto",
         token_weights: TokenWeights | None = "auto",
