@@ -22,6 +22,7 @@ AUTO = [
     "tokenizer.ngrams=auto", "model.dim=auto", "model.dropout=auto", "optimizer.lr=auto",
     "trainer.epochs=auto", "trainer.batch_size=auto", "tokenizer.char_ngrams=auto",
     "tokenizer.counts=auto", "tokenizer.token_weights=auto",
+    "tokenizer.char_token_weights=auto",
 ]  # fmt: skip
 FACTS = CorpusFacts(108, 2, 7.0, 0.0)
 

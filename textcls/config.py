@@ -38,7 +38,7 @@ Monitor = Literal["loss", "accuracy", "macro_f1"]
 # What a feature weighs by its count in a document, and beside other features.
 Counts = Literal["count", "log", "binary", "auto"]
 CharTokenWeights = Literal[
-    "idf", "log_count_ratio", "idf_log_count_ratio", "idf_sqrt_log_count_ratio"
+    "idf", "log_count_ratio", "idf_log_count_ratio", "idf_sqrt_log_count_ratio", "auto"
 ]
 TokenWeights = Literal[
     "idf", "log_count_ratio", "idf_log_count_ratio", "idf_sqrt_log_count_ratio", "bm25", "auto"

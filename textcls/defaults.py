@@ -15,7 +15,7 @@ from textcls.config import Config, flatten, is_auto
 from textcls.data.scripts import SCRIPTS
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
-VERSION = 6
+VERSION = 7
 # About the middle of the learning rates below: a search looks around it.
 LEARNING_RATE = 0.2
 # Shortest and longest character n-gram.
@@ -58,7 +58,7 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
     # A class of a few texts is learned slowly.
     epochs = 10 if by_class < 1_000 else 6 if is_small else 3
     # Few documents of each class need long steps, many documents have enough of short ones.
-    rate = 0.1 if by_class >= 1_000 and not is_small else 0.4 if classes > 50 else 0.2
+    rate = 0.1 if by_class >= 1_000 and not is_small else 0.3 if classes > 50 else 0.2
     if unspaced:
         # Each character is part of up to ten n-grams, which learn it together.
         epochs, rate = max(epochs // 2, 2), min(rate, 0.1)
@@ -75,6 +75,9 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
         # How much more often one class has a word than the rest says more than how rare it is, as
         # long as "the rest" is not many different classes.
         "tokenizer.token_weights": "idf_sqrt_log_count_ratio" if classes <= 4 else "idf",
+        # Most character n-grams are part of words of all kinds: it takes more classes until their
+        # ratios say less.
+        "tokenizer.char_token_weights": "idf_log_count_ratio" if classes <= 10 else "idf",
         "model.dim": 16 if classes <= 10 else 32,
         # Smoothed labels do what dropout would.
         "model.dropout": 0.0,

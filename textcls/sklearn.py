@@ -147,7 +147,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         buckets: int | None = None,
         char_ngrams: tuple[int, int] | Literal["auto"] | None = "auto",
         char_weight: float = 0.3,
-        char_token_weights: CharTokenWeights | None = "idf_log_count_ratio",
+        char_token_weights: CharTokenWeights | None = "auto",
         counts: Counts | None = "auto",
         token_weights: TokenWeights | None = "auto",
         ngram_weight: float = 1.0,
