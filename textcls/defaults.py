@@ -15,7 +15,7 @@ from textcls.config import Config, flatten, is_auto
 from textcls.data.scripts import SCRIPTS
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
-VERSION = 7
+VERSION = 8
 # About the middle of the learning rates below: a search looks around it.
 LEARNING_RATE = 0.2
 # Shortest and longest character n-gram.
@@ -70,7 +70,7 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
         "tokenizer.ngram_min_freq": 2 if unspaced or words > 1e7 else 1,
         # Parts of words stand for words that are rare or new. Large corpora have enough words
         # without, and would take several times as long.
-        "tokenizer.char_ngrams": CHAR_NGRAMS if words < 1e6 else None,
+        "tokenizer.char_ngrams": CHAR_NGRAMS if words < 1e6 and words * epochs < 5e6 else None,
         "tokenizer.counts": "log",
         # How much more often one class has a word than the rest says more than how rare it is, as
         # long as "the rest" is not many different classes.

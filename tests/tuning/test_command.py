@@ -72,7 +72,7 @@ def test_a_search_records_its_trials(searched: Search) -> None:
     folder, result = searched
     rows = rows_of(folder)
     assert [row["trial"] for row in rows] == [str(number) for number in range(6)]
-    given = {"model.mode": "sqrtn", "model.dim": "16", "optimizer.lr": "0.3",
+    given = {"model.mode": "sqrtn", "model.dim": "16", "optimizer.lr": "0.2",
              "trainer.label_smoothing": "0.1"}  # fmt: skip
     assert "trainer.epochs" in rows[0]
     assert {key: rows[0][key] for key in given} == given
