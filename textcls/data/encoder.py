@@ -20,14 +20,7 @@ from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of, release_
 from textcls.config import TokenizerConfig
 from textcls.data.bags import Bags
 from textcls.data.char_ngrams import CharNgrams
-from textcls.data.features import (
-    Encoded,
-    Features,
-    Unknown,
-    amounts,
-    count_features,
-    flattened,
-)
+from textcls.data.features import Encoded, Features, Unknown, amounts, count_features, flattened
 from textcls.data.learning import with_chars, with_weights
 from textcls.data.ngrams import NgramIds, build_vocabulary
 from textcls.data.token_weights import Float32, saturated

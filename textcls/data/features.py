@@ -163,9 +163,8 @@ def parts_of(
     """
     for ids, _, ends, num_words in features:
         has_parts = ids < len(offsets) - 1
-        places, _ = places_of(offsets, ids[has_parts])
         per_feature = np.zeros(len(ids), np.int64)
-        per_feature[has_parts] = np.diff(offsets)[ids[has_parts]]
+        places, per_feature[has_parts] = places_of(offsets, ids[has_parts])
         yield count_features(parts[places], offsets_of(per_feature)[ends], num_words, num_parts)
 
 
