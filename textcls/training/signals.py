@@ -23,6 +23,8 @@ class Received:
 
 # What a process of a launcher has heard (see :func:`heed_the_first`); None in any other process.
 _first: Received | None = None
+# Of the innermost of the blocks below, outside of which there is none.
+_innermost = Received()
 
 
 def _set(handler: Any) -> dict[signal.Signals, Any]:
@@ -39,15 +41,21 @@ def _set(handler: Any) -> dict[signal.Signals, Any]:
 
 
 @contextmanager
-def _handled_by(handler: Any) -> Iterator[None]:
+def _handled_by(handler: Any, received: Received) -> Iterator[None]:
+    global _innermost
     try:
         previous = _set(handler)
     except ValueError:  # not the main thread: signals are another's business
         yield
         return
+    outer, _innermost = _innermost, received
+    # What library code swallowed around this block is not forgotten in it.
+    if received.signum is None:
+        received.signum = outer.signum
     try:
         yield
     finally:
+        _innermost = outer
         for signum, old in previous.items():
             signal.signal(signum, old)
 
@@ -56,8 +64,8 @@ def _handled_by(handler: Any) -> Iterator[None]:
 def raising() -> Iterator[Received]:
     """Within the block a signal raises :class:`Interrupted` where it strikes.
 
-    It is noted as well: library code (an import, a parser) may turn what strikes it into an error
-    of its own, or swallow it.
+    It is noted as well, here and in the blocks within this one: library code (an import, a parser)
+    may turn what strikes it into an error of its own, or swallow it.
     """
     received = Received()
 
@@ -65,7 +73,7 @@ def raising() -> Iterator[Received]:
         received.signum = signum
         raise Interrupted(signum)
 
-    with _handled_by(note_and_raise):
+    with _handled_by(note_and_raise, received):
         yield received
 
 
@@ -82,7 +90,7 @@ def deferred() -> Iterator[Received]:
             raise Interrupted(signum)
         received.signum = signum
 
-    with _handled_by(note):
+    with _handled_by(note, received):
         yield received
 
 
@@ -105,7 +113,7 @@ def handing_on() -> Iterator[Received]:
         if not children:
             raise Interrupted(signum)
 
-    with _handled_by(hand_on):
+    with _handled_by(hand_on, received):
         yield received
 
 
