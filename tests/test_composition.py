@@ -17,7 +17,8 @@ from textcls.data.batches import batches
 from textcls.data.composition import Composition
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.pooling import WEIGHT_SCALE
-from textcls.training import loop, steps
+from textcls.training import checkpoint, loop, steps
+from textcls.training.checkpoint import Checkpoints
 from textcls.training.optimizer import touches_few
 
 WORDS, ROWS, DIM, CHAR_WEIGHT = 5, 11, 3, 0.7  # 5 words, 2 n-grams of words, 4 of characters
@@ -143,7 +144,9 @@ def test_a_gpu_falls_back_for_what_its_kernels_do_not_have() -> None:
 
 
 @pytest.mark.parametrize("rows", ["touched", "all"])
-def test_the_loop_trains_and_measures_composed_words(rows: str, tmp_path: Path) -> None:
+def test_the_loop_trains_and_measures_composed_words(
+    rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The trained model, composed, is what was measured; and n-grams alone can be learned from."""
     num_words = int(TRAIN.indices.max()) + 1
     chars = [[num_words + word % 7, num_words + 7 + word % 3] for word in range(num_words)]
@@ -156,11 +159,10 @@ def test_the_loop_trains_and_measures_composed_words(rows: str, tmp_path: Path) 
         "trainer.epochs=2", f"optimizer.rows={rows}",
         "optimizer.initial_accumulator_value=1e-4",
     )  # fmt: skip
-    kept = []
-    loop.fit(
-        model, TRAIN, TRAIN, NAMES, config, tmp_path / "last",
-        lambda: kept.append(model.composed()), tracker,  # type: ignore[arg-type]
-    )  # fmt: skip
+    monkeypatch.setattr(checkpoint, "SAVE_AFTER", 0)
+    kept: list[EmbeddingBagClassifier] = []
+    checkpoints = Checkpoints(tmp_path, kept.append)
+    loop.fit(model, TRAIN, TRAIN, NAMES, config, checkpoints, tracker)  # type: ignore[arg-type]
     assert (model.embedding.weight != before)[num_words:].any(1).all()
     last = tracker.records[-1]["validation"]["loss"]
     assert loop.evaluate(model, TRAIN, NAMES)["loss"] == pytest.approx(last, rel=1e-5)

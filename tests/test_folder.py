@@ -113,7 +113,7 @@ def test_what_could_not_be_read_is_not_written(wrong: float, tmp_path: Path) -> 
     with pytest.raises(TextclsError, match=message):
         save_model(parts, tmp_path / "model")
     with pytest.raises(TextclsError, match=message):
-        save_weights(parts.model, tmp_path / "model" / WEIGHTS)
+        save_weights(parts.model.state_dict(), tmp_path / "model" / WEIGHTS)
     assert (tmp_path / "model" / WEIGHTS).read_bytes() == before
 
 

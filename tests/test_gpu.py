@@ -28,7 +28,7 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.pooling import WEIGHT_SCALE, TransposedEmbeddingBag
 from textcls.pooling import KERNEL_MODES
 from textcls.training import loop, steps
-from textcls.training.checkpoint import Progress
+from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.optimizer import Optimizer
 from textcls.training.steps import Objective, Steps
 
@@ -306,9 +306,8 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fit(config: Config, folder: Path, recorder: Recorder) -> EmbeddingBagClassifier:
     model = make_model(config).to(DEVICE)
-    checkpoint = folder / "last.safetensors"
     loop.fit(
-        model, SMALL_TRAIN, VALIDATION.slice(0, 20), NAMES, config, checkpoint, lambda: None,
+        model, SMALL_TRAIN, VALIDATION.slice(0, 20), NAMES, config, Checkpoints(folder),
         recorder,  # type: ignore[arg-type]
     )  # fmt: skip
     return model

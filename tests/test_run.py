@@ -18,7 +18,7 @@ from textcls.config import Config, Monitor
 from textcls.errors import Interrupted, TextclsError
 from textcls.files import read_epochs
 from textcls.model.folder import load_model
-from textcls.training.checkpoint import Progress
+from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.loop import fit
 from textcls.training.tracking import Listener
 
@@ -86,7 +86,7 @@ def test_a_refitted_model_is_that_of_one_training_on_all_rows(
     config = dataclasses.replace(with_options(config, "trainer", refit=False), data=data)
     prepared = run.corpus(config)
     model = fitting.build(config, prepared, torch.device("cpu"))
-    fit(model, prepared.train, None, prepared.label_names, config, None, lambda: None, Listener())
+    fit(model, prepared.train, None, prepared.label_names, config, Checkpoints(), Listener())
     parts = load_model(tmp_path / "run")
     assert parts.encoder.vocabulary.to_json() == prepared.encoder.vocabulary.to_json()
     for name, value in parts.model.state_dict().items():

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import signal
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 
 import pytest
 
 from textcls.errors import Interrupted
-from textcls.training.signals import deferred, handing_on, raising
+from textcls.training.signals import Received, deferred, handing_on, raising
 
 
 @pytest.mark.parametrize("block", [raising, handing_on])
-def test_a_swallowed_signal_is_known_in_the_blocks_within(block: type[raising]) -> None:
+def test_a_swallowed_signal_is_known_in_the_blocks_within(
+    block: Callable[[], AbstractContextManager[Received]],
+) -> None:
     with block() as outer:
         with suppress(BaseException):
             signal.raise_signal(signal.SIGTERM)

@@ -21,7 +21,8 @@ from textcls.config import Config, Mode
 from textcls.data.bags import Bags
 from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.training.checkpoint import Progress
+from textcls.training import checkpoint
+from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.loop import evaluate, fit
 from textcls.training.metrics import (
     class_weights,
@@ -97,8 +98,7 @@ def train(
         VALIDATION,
         NAMES,
         config,
-        folder / "last.safetensors",
-        lambda: None,
+        Checkpoints(folder),
         tracker,  # type: ignore[arg-type]
     )
     return model, progress, tracker
@@ -250,50 +250,62 @@ def test_ctrl_c_is_a_signal_too_and_handlers_are_restored(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", None])
-def test_a_damaged_checkpoint_is_refused(content: bytes | None, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = config_of(epochs=1)
+    monkeypatch.setattr(checkpoint, "SAVE_AFTER", 0)
     train(config, tmp_path)
-    path = tmp_path / "last.safetensors"
+    path = tmp_path / checkpoint.LAST
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
     with pytest.raises(InputError, match=r"last.safetensors: is missing, damaged"):
         train(config, tmp_path)
 
 
-def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_model_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SAVE_AFTER", 0)
     train(config_of(epochs=1), tmp_path)
     model = EmbeddingBagClassifier(33, 8, 3)
     with pytest.raises(InputError, match="of another run"):
-        fit(model, TRAIN, VALIDATION, NAMES, config_of(), tmp_path / "last.safetensors",
-            lambda: None, Recorder())  # type: ignore[arg-type]  # fmt: skip
+        fit(model, TRAIN, VALIDATION, NAMES, config_of(), Checkpoints(tmp_path), Recorder())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("monitor", ["loss", "accuracy", "macro_f1"])
-def test_the_best_epoch_is_saved_and_patience_ends(monitor: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("after", [0.0, 1e9])  # the best weights are on the disk, or in memory
+def test_the_best_epoch_is_kept_and_patience_ends(
+    monitor: str, after: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SAVE_AFTER", after)
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY", 0)
     config = config_of("optimizer.lr=0.3", "schedule=constant", epochs=40, monitor=monitor,
                        patience=3)  # fmt: skip
-    model, saved, tracker = make_model(config), [], Recorder()
-    progress = fit(
-        model, TRAIN, VALIDATION, NAMES, config, tmp_path / "last.safetensors",
-        lambda: saved.append(evaluate(model, VALIDATION, NAMES)), tracker,  # type: ignore[arg-type]
-    )  # fmt: skip
+    model, tracker, kept = make_model(config), Recorder(), []
+    checkpoints = Checkpoints(tmp_path, lambda m: kept.append(evaluate(m, VALIDATION, NAMES)))
+    progress = fit(model, TRAIN, VALIDATION, NAMES, config, checkpoints, tracker)  # type: ignore[arg-type]
+    if after:
+        assert not any(tmp_path.iterdir())
+        checkpoints.load_best(model)
+        kept.append(evaluate(model, VALIDATION, NAMES))
+    else:
+        Checkpoints(tmp_path).load_best(model)
+        assert evaluate(model, VALIDATION, NAMES) == kept[-1]
     values = [record["validation"][monitor] for record in tracker.records]
     best = min(values) if monitor == "loss" else max(values)
-    assert progress.best_value == best == saved[-1][monitor]
+    assert progress.best_value == best == kept[-1][monitor]
     assert progress.best_epoch == values.index(best) + 1
     assert progress.epoch == len(values) == progress.best_epoch + 3 < 40
 
 
 def test_without_validation_the_latest_epoch_is_the_best(tmp_path: Path) -> None:
     config = config_of(epochs=3, patience=1)
-    model, saved, tracker = make_model(config), [], Recorder()
-    progress = fit(
-        model, TRAIN, None, NAMES, config, None, lambda: saved.append(weights(model)), tracker,  # type: ignore[arg-type]
-    )  # fmt: skip
+    model, tracker = make_model(config), Recorder()
+    progress = fit(model, TRAIN, None, NAMES, config, Checkpoints(), tracker)  # type: ignore[arg-type]
     assert (progress.epoch, progress.best_epoch, progress.best_value) == (3, 3, None)
-    assert len(saved) == 3
     assert all("validation" not in record for record in tracker.records)
     validated, _, records = train(config_of(epochs=3), tmp_path)
-    assert_same(saved[-1], weights(validated))
+    assert_same(weights(model), weights(validated))
     losses = [[record["train"]["loss"] for record in r.records] for r in (tracker, records)]
     assert losses[0] == losses[1]
 

@@ -19,9 +19,8 @@ from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
 from textcls.model.fold import fold
-from textcls.model.folder import load_weights, save_weights
 from textcls.training.calibration import fit_temperature
-from textcls.training.checkpoint import Progress
+from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.loop import fit
 from textcls.training.metrics import metrics_of_logits, standard_error
 from textcls.training.tracking import Tracker
@@ -83,13 +82,13 @@ def train(
     With ``trainer.calibrate`` the linear layer is divided by the temperature that fits the class
     scores on validation, those of the model that is measured there.
 
-    A training that its checkpoint says is finished is not repeated.
+    A training that its checkpoint says is finished is not repeated; one of a few seconds has none.
 
     Args:
         config: of the run.
         prepared: its corpus.
         joined: returns the corpus with the rows of validation in train.
-        keep: is given the first model whenever it is the best so far.
+        keep: is given the best model of the first training so far, now and then.
         folder: of the run.
         device: to train on.
         tracker: of the run.
@@ -105,7 +104,7 @@ def train(
         logits = logits_of(first.model.composed(), held)
         epoch = choose_epochs(options.monitor, first.progress, logits, held.labels)
         if epoch != first.progress.epoch:
-            load_weights(first.model, first.best)
+            first.checkpoints.load_best(first.model)
             logits = logits_of(first.model.composed(), held)
         fitted_on["validation"] = len(held)
         prepared = joined()
@@ -126,7 +125,7 @@ def train(
         )
         members = [first, *(trainings.fit(i, prepared, held) for i in range(1, options.ensemble))]
         for member in members:
-            load_weights(member.model, member.best)
+            member.checkpoints.load_best(member.model)
         model = _folded(members, device)
         logits = logits_of(model, held)
     temperature = None
@@ -158,12 +157,12 @@ class _Training:
     Attributes:
         model: with its last weights.
         progress: how far it came.
-        best: file of the best weights by validation, where it was measured.
+        checkpoints: its own, with the best weights by validation, where it was measured.
     """
 
     model: EmbeddingBagClassifier
     progress: Progress
-    best: Path
+    checkpoints: Checkpoints
 
 
 def _folded(members: Sequence[_Training], device: torch.device) -> EmbeddingBagClassifier:
@@ -206,7 +205,7 @@ class _Trainings:
             prepared: the corpus.
             validation: to measure on; None: nothing is measured.
             epochs: of the whole schedule; None: as configured.
-            keep: is given the model whenever it is the best so far.
+            keep: is given the best model so far, now and then.
         """
         seed = (self.config.seed + number) % 2**63
         options = self.config.trainer
@@ -217,16 +216,8 @@ class _Trainings:
         name = "/".join(["refit"] * (validation is None) + [f"seed={seed}"] * (number > 0))
         if number:
             log.info("model %d of %d, from seed %d", number + 1, options.ensemble, seed)
-        place = self.folder / name
-        place.mkdir(parents=True, exist_ok=True)
-        model, best = build(config, prepared, self.device), place / "best.safetensors"
-
-        def save_best() -> None:
-            if validation is not None:
-                save_weights(model, best)
-            if keep is not None:
-                keep(model.composed())
-
+        model = build(config, prepared, self.device)
+        checkpoints = Checkpoints(self.folder / name, keep)
         tracker = self.tracker.beside(name) if name else contextlib.nullcontext(self.tracker)
         with tracker as its:
             progress = fit(
@@ -235,12 +226,11 @@ class _Trainings:
                 validation,
                 prepared.label_names,
                 config,
-                place / "last.safetensors",
-                save_best,
+                checkpoints,
                 its,
             )
         self.done.append(progress)
-        return _Training(model, progress, best)
+        return _Training(model, progress, checkpoints)
 
 
 def choose_epochs(monitor: Monitor, progress: Progress, logits: Tensor, labels: Tensor) -> int:

@@ -45,6 +45,7 @@ from textcls.run_folder import (
     write_settings,
 )
 from textcls.run_log import faults_told, log_to
+from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
 from textcls.training.tracking import Tracker
 
@@ -145,9 +146,8 @@ def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker
                 prepared.validation,
                 prepared.label_names,
                 config,
-                checkpoint=None,
-                save_best=lambda: None,
-                tracker=tracker,
+                Checkpoints(),
+                tracker,
             )
         return score(config, prepared, model, progress)
 
@@ -217,7 +217,7 @@ def _phases(
         return whole
 
     def keep(model: EmbeddingBagClassifier) -> None:
-        """Have a model that can be used in the folder from the first epoch on."""
+        """Have a model that can be used in the folder before the run has ended."""
         parts = _parts(config, prepared, model)
         if (folder / "model" / WEIGHTS).exists():
             save_tensors(parts, folder / "model")

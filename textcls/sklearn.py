@@ -61,6 +61,7 @@ from textcls.errors import Interrupted, TextclsError
 from textcls.model.classifier import Classifier, Float32, to_arrow
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
 from textcls.model.folder import ModelParts
+from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
 from textcls.training.tracking import Listener
 
@@ -306,8 +307,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 validation=None,
                 label_names=names,
                 config=settings,
-                checkpoint=None,
-                save_best=lambda: None,
+                checkpoints=Checkpoints(),
                 tracker=Listener(),
             )
             # The losses were those before each step; the last one can break the weights as well.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -117,9 +117,20 @@ class EmbeddingBagClassifier(nn.Module):
         """
         if self.composition is None:
             return self
+        table = composed_table(self.embedding.weight, self.composition)
+        flat = self.holding(self.state_dict() | {"embedding.weight": table})
+        flat.composition = None
+        return flat
+
+    def holding(self, state: Mapping[str, Tensor]) -> EmbeddingBagClassifier:
+        """Return a model of the same shape, in evaluation mode, that shares other weights.
+
+        Args:
+            state: such as ``state_dict`` returns.
+        """
         embedding = self.embedding
         with torch.device("meta"):
-            flat = EmbeddingBagClassifier(
+            other = EmbeddingBagClassifier(
                 embedding.num_embeddings,
                 embedding.embedding_dim,
                 self.linear.out_features,
@@ -127,9 +138,9 @@ class EmbeddingBagClassifier(nn.Module):
                 embedding.padding_idx,
                 self.dropout.p,
             )
-        table = composed_table(embedding.weight, self.composition)
-        flat.load_state_dict(self.state_dict() | {"embedding.weight": table}, assign=True)
-        return flat.eval().requires_grad_(False)
+        other.load_state_dict(state, assign=True)
+        other.composition = self.composition
+        return other.eval().requires_grad_(False)
 
 
 class _Dropout(nn.Dropout):

@@ -107,9 +107,9 @@ def save_tensors(parts: ModelParts, folder: Path) -> None:
     _save(state, folder / WEIGHTS, synced=False)
 
 
-def save_weights(model: EmbeddingBagClassifier, path: Path) -> None:
-    """Write the weights of a model alone, whole or not at all."""
-    _save(model.state_dict(), path, synced=True)
+def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write the weights of a model alone, its ``state_dict``, whole or not at all."""
+    _save(state, path, synced=True)
 
 
 def _save(state: Mapping[str, Tensor], path: Path, synced: bool) -> None:

@@ -1,8 +1,10 @@
-"""Checkpoint: all that a training needs to go on, in one safetensors file."""
+"""Checkpoints: all that a training needs to go on, and its best weights, as safetensors files."""
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,9 +15,15 @@ from torch import Tensor, nn
 
 from textcls.errors import InputError, first_line
 from textcls.files import whole_file
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.folder import load_weights, save_weights
 from textcls.training.optimizer import Optimizer
 
 FORMAT = 3
+LAST, BEST = "last.safetensors", "best.safetensors"
+# Seconds of work that a kill may cost; and between two checkpoints lies so many times what writing
+# one takes: it costs a tenth at most.
+SAVE_AFTER, SAVE_EVERY = 5.0, 10
 
 
 @dataclass
@@ -47,6 +55,86 @@ class Progress:
     predictions: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
 
+class Checkpoints:
+    """What a training leaves on the disk as it goes: where it has come to, and its best weights.
+
+    Both are written at the end of an epoch, but not so often that it takes more than a tenth of the
+    time; until then the best weights are in memory. A training of a few seconds writes nothing.
+
+    Args:
+        folder: of the files; None: nothing is kept, and nothing is written.
+        keep: is given the model of the best weights whenever they are written.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        keep: Callable[[EmbeddingBagClassifier], None] | None = None,
+    ) -> None:
+        self.folder, self._keep = folder, keep
+        self._best: dict[str, Tensor] = {}
+        self._is_best_new = False
+        self._saved_at, self._seconds = time.perf_counter(), 0.0
+
+    def load(self, model: nn.Module, optimizer: Optimizer) -> Progress:
+        """Bring model and optimizer to where the last checkpoint left them, if there is one.
+
+        Raises:
+            InputError: it is damaged, or of another model.
+        """
+        if self.folder is None or not (self.folder / LAST).exists():
+            return Progress()
+        return load_checkpoint(self.folder / LAST, model, optimizer)
+
+    def note_best(self, model: EmbeddingBagClassifier) -> None:
+        """Remember the weights of a model as the best so far."""
+        if self.folder is None:
+            return
+        for name, value in model.state_dict().items():
+            if name in self._best:
+                self._best[name].copy_(value)
+            else:
+                self._best[name] = value.detach().to("cpu", copy=True)
+        self._is_best_new = True
+
+    def are_due(self, at_end: bool = False) -> bool:
+        """Say whether it is time to write: at the end of the training, or of another epoch."""
+        since = time.perf_counter() - self._saved_at
+        return since >= (SAVE_AFTER if at_end else max(SAVE_AFTER, SAVE_EVERY * self._seconds))
+
+    def save(self, progress: Progress, model: EmbeddingBagClassifier, optimizer: Optimizer) -> None:
+        """Write the best weights, if they are new, and a checkpoint.
+
+        Raises:
+            TextclsError: the best weights are not finite.
+            OSError: a file cannot be written; what was there stays.
+        """
+        if self.folder is None:
+            return
+        started = time.perf_counter()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._is_best_new:
+            # Before the checkpoint, which says that they are there.
+            save_weights(self._best, self.folder / BEST)
+            if self._keep is not None:
+                self._keep(model.holding(self._best).composed())
+            self._is_best_new = False
+        save_checkpoint(self.folder / LAST, progress, model, optimizer)
+        self._saved_at = time.perf_counter()
+        self._seconds = self._saved_at - started
+
+    def load_best(self, model: EmbeddingBagClassifier) -> None:
+        """Bring a model to the best weights.
+
+        Raises:
+            InputError: they are on the disk, and damaged.
+        """
+        if self._best:
+            model.load_state_dict(self._best)
+        elif self.folder is not None:
+            load_weights(model, self.folder / BEST)
+
+
 def save_checkpoint(path: Path, progress: Progress, model: nn.Module, optimizer: Optimizer) -> None:
     """Write a checkpoint; the file at ``path`` is replaced only when the new one is complete.
 
@@ -62,7 +150,6 @@ def save_checkpoint(path: Path, progress: Progress, model: nn.Module, optimizer:
     tensors["predictions"] = progress.predictions
     tensors |= _random_states(next(model.parameters()).device)
     metadata = {"format": str(FORMAT), "progress": json.dumps(numbers)}
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path, synced=True) as scratch:
         safetensors.torch.save_file(
             {name: value.detach().contiguous().cpu() for name, value in tensors.items()},

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -17,7 +15,7 @@ from textcls.data.batches import epoch_order
 from textcls.data.composition import Composition
 from textcls.errors import Interrupted, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
-from textcls.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.metrics import class_weights, classification_metrics, metrics_of_logits
 from textcls.training.optimizer import Optimizer, make_schedule, touches_few
 from textcls.training.signals import deferred
@@ -25,9 +23,6 @@ from textcls.training.steps import Objective, steps_on
 from textcls.training.tracking import Listener
 
 log = logging.getLogger("textcls")
-
-# Between two checkpoints lies so many times what writing one takes: it costs a tenth at most.
-SAVE_EVERY = 10
 
 
 class _Settings(Protocol):
@@ -49,31 +44,29 @@ def fit(
     validation: Bags | None,
     label_names: tuple[str, ...],
     config: _Settings,
-    checkpoint: Path | None,
-    save_best: Callable[[], None],
+    checkpoints: Checkpoints,
     tracker: Listener,
 ) -> Progress:
     """Train until the last epoch, or until the monitored metric has stopped improving.
 
-    The state at an epoch's end is in ``checkpoint`` (not at every one's where epochs are shorter
-    than ten times the writing), and so is the state at the very step at which a signal came;
-    where the file is there at the beginning, training goes on from it, to the same weights as if
-    it had never stopped.
+    A checkpoint is written at the end of an epoch, when it is due, and at the very step at which a
+    signal came; where there is one at the beginning, training goes on from it, to the same weights
+    as if it had never stopped.
 
     Args:
         model: on its device; trained in place.
         train: bags to learn from, on any device.
-        validation: bags to choose the best epoch by; None: the latest counts as the best.
+        validation: bags to choose the best epoch by, whose weights ``checkpoints`` then have; None:
+            the latest counts as the best.
         label_names: of class 0, 1, 2, …
         config: how to train.
-        checkpoint: the file; None: none is written.
-        save_best: called whenever the model is the best so far.
+        checkpoints: of this training.
         tracker: is told of every step and epoch; what it raises ends the training.
 
     Raises:
         TextclsError: the loss is no longer a number.
         InputError: ``class_weights`` names an unknown label, or the checkpoint is damaged.
-        Interrupted: a signal came; the checkpoint is written.
+        Interrupted: a signal came; a checkpoint is written.
     """
     options = config.trainer
     device = model.linear.weight.device
@@ -96,9 +89,7 @@ def fit(
     )
     minimize = options.monitor == "loss"
 
-    progress = Progress()
-    if checkpoint is not None and checkpoint.exists():
-        progress = load_checkpoint(checkpoint, model, optimizer)
+    progress = checkpoints.load(model, optimizer)
     tracker.begin(options.epochs, num_steps, progress)
     began = time.perf_counter() - progress.seconds
 
@@ -108,18 +99,10 @@ def fit(
     steps = steps_on(
         model, optimizer, train, options.batch_size, objective, learning_rate, total_steps
     )
-    saved_epoch, saved_at, save_seconds = -1, -math.inf, 0.0
 
     def save() -> None:
-        nonlocal saved_epoch, saved_at, save_seconds
-        if checkpoint is None:
-            progress.seconds = time.perf_counter() - began
-            return
-        started = time.perf_counter()
-        progress.seconds = started - began
-        save_checkpoint(checkpoint, progress, model, optimizer)
-        saved_epoch, saved_at = progress.epoch, time.perf_counter()
-        save_seconds = saved_at - started
+        progress.seconds = time.perf_counter() - began
+        checkpoints.save(progress, model, optimizer)
 
     order = epoch_order(len(train), config.seed, progress.epoch)
     with deferred() as received:
@@ -166,15 +149,17 @@ def fit(
             best = progress.best_value
             if value is None or best is None or (value < best if minimize else value > best):
                 progress.best_value, progress.best_epoch = value, progress.epoch
-                save_best()
+                if value is not None:
+                    checkpoints.note_best(model)
             tracker.epoch(record, progress)
             if received.signum is not None:  # it came while evaluating
                 save()
                 raise Interrupted(received.signum)
-            if time.perf_counter() - saved_at >= SAVE_EVERY * save_seconds:
+            if checkpoints.are_due():
                 save()
-        if saved_epoch != progress.epoch:
+        if checkpoints.are_due(at_end=True):
             save()
+        progress.seconds = time.perf_counter() - began
     return progress
 
 

@@ -119,11 +119,12 @@ class Tracker(Listener):
     def begin(self, epochs: int, steps_per_epoch: int, progress: Progress) -> None:
         """Get ready to train on from ``progress``; what was recorded beyond it is dropped."""
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
-        kept = [record for record in read_epochs(self.folder) if record["epoch"] <= progress.epoch]
+        known = read_epochs(self.folder)
+        kept = [record for record in known if record["epoch"] <= progress.epoch]
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
         write_whole(self.folder / "epochs.jsonl", lines)
-        self._purge_step = progress.epoch + 1 if kept else None
+        self._purge_step = progress.epoch + 1 if known else None
         self._began, self._tokens_before = time.perf_counter(), progress.tokens
         self._task = self._live.add_task(
             "", total=epochs * steps_per_epoch, completed=progress.epoch * steps_per_epoch,
