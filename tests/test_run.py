@@ -18,6 +18,7 @@ from textcls.config import Config, Monitor
 from textcls.errors import Interrupted, TextclsError
 from textcls.files import read_epochs
 from textcls.model.folder import load_model
+from textcls.training import checkpoint
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.loop import fit
 from textcls.training.tracking import Listener
@@ -56,6 +57,7 @@ def test_the_best_epoch_is_kept(config: Config, tmp_path: Path) -> None:
 
 def test_weights_that_could_not_be_read_again_end_the_run(config: Config, tmp_path: Path) -> None:
     config = with_options(config, "optimizer", name="sgd", lr=1e13)
+    config = with_options(config, "trainer", epochs=1)
     with pytest.raises(TextclsError, match=r"is not finite, or beyond 1e\+09: lower optimizer.lr"):
         run.start(config, tmp_path / "run")
     assert not (tmp_path / "run" / "metrics.json").exists()
@@ -178,8 +180,9 @@ def test_judging_by_rows_that_were_learned_is_said(
 def test_a_finished_run_keeps_no_checkpoint(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(checkpoint, "SAVE_AFTER", 0)
     cut_before_the_test(config, tmp_path / "run", monkeypatch)
-    assert (tmp_path / "run" / "checkpoints" / "last.safetensors").exists()
+    assert (tmp_path / "run" / "checkpoints" / checkpoint.LAST).exists()
     run.resume(tmp_path / "run")
     assert (tmp_path / "run" / "metrics.json").exists()
     assert not (tmp_path / "run" / "checkpoints").exists()
