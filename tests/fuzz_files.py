@@ -217,7 +217,7 @@ def _as_prediction(path: Path) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            for texts in read_texts(path, Reading(), Reading(text=("text",), label="label")):
+            for texts in read_texts(path, Reading(), Reading(text=("text",), label=("label",))):
                 texts.validate(full=True)
     except InputError as error:
         try:
@@ -244,12 +244,12 @@ def _unlike_csv(path: Path, content: bytes, corpus: Corpus) -> str | None:
     if rows is None:
         return None
     place = facts.columns.index(corpus.text_columns[0])
-    label = facts.columns.index(corpus.label_column)
+    label = facts.columns.index(corpus.label_columns[0])
     if facts.header:
         rows = rows[1:]
     # Rows of separators alone are no rows of the table, nor is a header that comes again.
     rows = [[*row, *[""] * len(facts.columns)] for row in rows if any(row)]
-    own = [corpus.text_columns[0], corpus.label_column]
+    own = [corpus.text_columns[0], corpus.label_columns[0]]
     rows = [row for row in rows if not facts.header or [row[place], row[label]] != own]
     expected = [row[place] for row in rows if row[label].strip()]
     texts = [value or "" for value in corpus.train.texts.to_pylist()]

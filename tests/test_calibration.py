@@ -14,7 +14,7 @@ from tests.conftest import make_config, with_options
 from textcls import run
 from textcls.model.embedding_bag import logits_of
 from textcls.model.folder import load_model
-from textcls.training.calibration import HIGHEST, LOWEST, fit_temperature, reliability
+from textcls.task.calibration import HIGHEST, LOWEST, fit_temperature, reliability
 
 
 def test_bins_are_those_of_the_definition() -> None:

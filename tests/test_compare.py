@@ -35,7 +35,7 @@ from textcls.report.compare import compare
 from textcls.report.plots import COLOURS, Plot, draw, length_bins, looks_of
 from textcls.report.study import Study, find_runs, read_study
 from textcls.report.texts import only_right
-from textcls.training.metrics import classification_metrics
+from textcls.task.single_metrics import classification_metrics
 
 ROWS = 40
 WORDS = "<script>alert(1)</script> & |"  # in every text, and in a label

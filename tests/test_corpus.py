@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from textcls.config import DataConfig, Reading
 from textcls.corpus import delimited
 from textcls.corpus.corpus import Corpus, Source
 from textcls.corpus.reading import read_texts
-from textcls.corpus.splits import Split, stratified_cut
+from textcls.corpus.splits import RowLabels, Split, stratified_cut
 from textcls.errors import InputError
 
 Write = Callable[..., str]
@@ -71,8 +72,8 @@ def test_every_format_gives_the_same_corpus(suffix: str, write: Write) -> None:
     assert corpus.label_names == ("bad", "good")
     for split in corpus.splits.values():
         assert split.texts.to_pylist() == TEXTS
-        assert split.labels.tolist() == [["bad", "good"].index(y) for y in LABELS]
-        assert split.labels.dtype == np.int64
+        assert split.labels.ids.tolist() == [["bad", "good"].index(y) for y in LABELS]
+        assert split.labels.ids.dtype == np.int64
 
 
 def test_compressed_files_globs_and_odd_names(write: Write, tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_folders_of_save_to_disk(as_dict: bool, tmp_path: Path) -> None:
     if as_dict:
         assert [len(split) for split in corpus.splits.values()] == [20, 20, 4]
         assert corpus.test.texts.to_pylist() == TEXTS[:4]
-        assert corpus.test.labels.tolist() == [1, 0, 1, 0]
+        assert corpus.test.labels.ids.tolist() == [1, 0, 1, 0]
     else:  # cut: test is 10 % of 20, validation 10 % of the rest, by class
         assert [len(split) for split in corpus.splits.values()] == [16, 2, 2]
 
@@ -127,7 +128,7 @@ def test_a_hub_dataset_with_class_names(tmp_path: Path) -> None:
     corpus = read(**hub, text=("title", "content"), label="label")
     assert corpus.label_names == ("1", "2")
     assert corpus.test.texts.to_pylist()[:2] == ["a b", "c"]
-    assert corpus.test.labels.tolist()[:2] == [1, 0]
+    assert corpus.test.labels.ids.tolist()[:2] == [1, 0]
     named = read(
         **hub, text=("title", "content"), label="label", label_names=("negative", "positive")
     )
@@ -224,7 +225,7 @@ def test_numbers_are_ordered_as_numbers_and_may_be_named(write: Write) -> None:
     names = tuple("zyxwvutsrqp")
     named = read(train=train, test=train, label_names=names)
     assert named.label_names == names
-    assert named.test.labels[:3].tolist() == [0, 1, 2]
+    assert named.test.labels.ids[:3].tolist() == [0, 1, 2]
     with pytest.raises(
         InputError, match=r"line 12 has the label 10, but there are names for 0 to 9"
     ):
@@ -234,10 +235,10 @@ def test_numbers_are_ordered_as_numbers_and_may_be_named(write: Write) -> None:
 def test_fasttext_takes_the_first_label_and_knows_the_others(write: Write) -> None:
     train = write("__label__a __label__c one\n__label__b two __label__z\n" * 10, "train.txt")
     test = write("__label__c three\n__label__a\n", "test.txt")
-    corpus = read(train=train, validation=train, test=test)
+    corpus = read(train=train, validation=train, test=test, task="single")
     assert corpus.label_names == ("a", "b", "c")
     assert corpus.train.texts.to_pylist()[:2] == ["one", "two __label__z"]
-    assert corpus.test.labels.tolist() == [2, 0]
+    assert corpus.test.labels.ids.tolist() == [2, 0]
     assert corpus.test.texts.to_pylist() == ["three", ""]
     assert any("10 rows have several labels" in note for note in corpus.notes)
 
@@ -246,8 +247,12 @@ def test_the_real_multi_label_file() -> None:
     train, test = shared("cooking/train.txt"), shared("cooking/test.txt")
     corpus = read(train=str(train), test=str(test))
     lines = test.read_text(encoding="utf-8").splitlines()
-    first = [line.split()[0].removeprefix("__label__") for line in lines]
-    assert [corpus.label_names[i] for i in corpus.test.labels] == first
+    expected = [set(re.findall("(?<=__label__)[^ ]+", line)) for line in lines]
+    known = set(corpus.label_names)
+    found = [{corpus.label_names[i] for i in row} for row in corpus.test.labels.lists()]
+    assert found == [labels & known for labels in expected]
+    left_out = sum(len(labels - known) for labels in expected)
+    assert any(f"{left_out} label" in note for note in corpus.notes)
 
 
 @pytest.mark.parametrize(
@@ -434,11 +439,11 @@ def test_a_cut_keeps_order_and_uses_up_what_it_cuts(chunks: list[list[bool]]) ->
     rows = iter(range(len(held)))
     split = Split(
         [pa.array([str(next(rows)) for _ in chunk], pa.string()) for chunk in chunks],
-        np.arange(len(held)),
+        RowLabels(np.arange(len(held))),
         "here",
     )
     inside, outside = split.cut(held)
     assert split.chunks == []
     for part, wanted in ((inside, held), (outside, ~held)):
-        assert part.labels.tolist() == np.flatnonzero(wanted).tolist()
+        assert part.labels.ids.tolist() == np.flatnonzero(wanted).tolist()
         assert part.texts.to_pylist() == [str(i) for i in np.flatnonzero(wanted)]

@@ -62,7 +62,7 @@ def trained(
     order = torch.arange(len(bags))
     tokens = []
     for epoch in range(2):
-        progress = Progress(step=begun, loss_sum=0.0, predictions=torch.zeros(len(bags)).long())
+        progress = Progress(step=begun, loss_sum=0.0, tally=torch.zeros(len(bags)).long())
         tokens += list(steps.epoch(epoch, order, progress))
         order = epoch_order(len(bags), 1, epoch)
     return [parameter.detach() for parameter in model.parameters()], tokens, steps
@@ -79,7 +79,7 @@ def test_steps_without_autograd_are_those_with_it(mode: Mode, composed: bool) ->
         for mine, theirs in zip(found, expected, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(direct.loss_sum, steps.loss_sum, rtol=1e-5, atol=0)
-        assert torch.equal(direct.predictions, steps.predictions)
+        assert torch.equal(direct.tally, steps.tally)
 
 
 def test_what_needs_autograd_goes_by_it() -> None:

@@ -18,6 +18,7 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
 from textcls import Classifier
 from textcls.config import TokenizerConfig
+from textcls.corpus.splits import RowLabels
 from textcls.data import char_ngrams as char_module
 from textcls.data import ngrams as ngrams_module
 from textcls.data.char_ngrams import CharNgrams
@@ -35,6 +36,7 @@ TRAIN = [
 ]  # fmt: skip
 OTHER = ["a good banana", "goodness, unheard", "dullness dulls", "", "zzz", "film café a a a"]
 LABELS = np.array([1, 1, 0, 2, 1, 2, 2, 1, 0, 0])
+OWN = RowLabels(LABELS)
 
 
 def config(**options: Any) -> TokenizerConfig:
@@ -95,7 +97,7 @@ def test_distinct_features_weigh_by_their_counts(
 
 def test_idf_is_that_of_scikit_learn() -> None:
     encoder = TextEncoder.fit(
-        arrow(TRAIN), config(ngrams=2, counts="log", token_weights="idf"), LABELS
+        arrow(TRAIN), config(ngrams=2, counts="log", token_weights="idf"), OWN
     )
     transformer = TfidfTransformer(norm=None, smooth_idf=True, sublinear_tf=True)
     transformer.fit(counted(encoder, TRAIN))
@@ -108,7 +110,9 @@ def test_log_count_ratios_are_those_of_the_formula(buckets: int | None) -> None:
     how = config(ngrams=2, counts="binary", buckets=buckets)
     plain = TextEncoder.fit(arrow(TRAIN), how)
     has = dense(plain, TRAIN)[:, 2:] > 0
-    encoder = TextEncoder.fit(arrow(TRAIN), replace(how, token_weights="log_count_ratio"), LABELS)
+    encoder = TextEncoder.fit(
+        arrow(TRAIN), replace(how, token_weights="log_count_ratio"), RowLabels(LABELS)
+    )
     ratios = []
     for label in range(3):
         p = has[label == LABELS].sum(0) + 1
@@ -124,7 +128,9 @@ def test_log_count_ratios_are_those_of_the_formula(buckets: int | None) -> None:
     assert idf is not None
     names: dict[Any, float] = {"idf_log_count_ratio": 1, "idf_sqrt_log_count_ratio": 0.5}
     for name, power in names.items():
-        both = TextEncoder.fit(arrow(TRAIN), replace(how, token_weights=name), LABELS).token_weights
+        both = TextEncoder.fit(
+            arrow(TRAIN), replace(how, token_weights=name), RowLabels(LABELS)
+        ).token_weights
         assert both is not None
         np.testing.assert_allclose(both, idf * expected**power, rtol=1e-5)
 
@@ -215,13 +221,15 @@ def test_weights_of_character_ngrams_are_those_of_the_texts_that_have_them(learn
     for words in plain.tokenizer(arrow(TRAIN)).to_lists():
         places = sorted({int(place) for word in words for place in chars_of(plain, word)})
         texts.append(" ".join(f"g{place:04d}" for place in places))
-    as_words = TextEncoder.fit(arrow(texts), config(counts="log", token_weights=learn), LABELS)
+    as_words = TextEncoder.fit(
+        arrow(texts), config(counts="log", token_weights=learn), RowLabels(LABELS)
+    )
     assert as_words.token_weights is not None
     names = as_words.vocabulary.tokens.to_pylist()
     expected = dict(zip(names, as_words.token_weights, strict=True))
 
     weighed = replace(how, char_token_weights=learn, char_weight=0.5)
-    encoder = TextEncoder.fit(arrow(TRAIN), weighed, LABELS)
+    encoder = TextEncoder.fit(arrow(TRAIN), weighed, OWN)
     assert encoder.char_weights is not None
     assert len(encoder.char_weights) == len(names) - 2
     np.testing.assert_allclose(
@@ -234,7 +242,7 @@ def test_weights_of_character_ngrams_are_those_of_the_texts_that_have_them(learn
 def test_a_word_that_weighs_nothing_is_its_own_row() -> None:
     how = config(char_ngrams=(2, 3), char_min_freq=1, counts="binary",
                  token_weights="log_count_ratio", char_token_weights="log_count_ratio")  # fmt: skip
-    encoder = TextEncoder.fit(arrow(["good film", "good plot"]), how, np.array([0, 1]))
+    encoder = TextEncoder.fit(arrow(["good film", "good plot"]), how, RowLabels(np.array([0, 1])))
     (good,) = np.flatnonzero(np.array(encoder.vocabulary.tokens.to_pylist()) == "good")
     assert encoder.token_weights is not None
     assert encoder.token_weights[good] == 0
@@ -256,7 +264,7 @@ def test_a_bag_of_words_is_a_bag_of_their_character_ngrams(
         token_weights=counts and "idf", ngram_weight=1 if counts is None else 0.7,
         char_token_weights="idf",
     )  # fmt: skip
-    encoder = TextEncoder.fit(arrow(TRAIN), how, LABELS)
+    encoder = TextEncoder.fit(arrow(TRAIN), how, OWN)
     without = TextEncoder.fit(arrow(TRAIN), replace(how, char_ngrams=None, char_buckets=None))
     assert encoder.chars is not None
     assert encoder.char_weights is not None
@@ -308,7 +316,7 @@ EVERYTHING = config(
 
 def test_an_encoder_comes_back_as_it_was(tmp_path: Path) -> None:
     for how in (config(), config(ngrams=2, counts="count"), EVERYTHING):
-        encoder = TextEncoder.fit(arrow(TRAIN), how, LABELS)
+        encoder = TextEncoder.fit(arrow(TRAIN), how, OWN)
         encoder.save(tmp_path)
         again = TextEncoder.load(tmp_path, how)
         assert again.num_embeddings == encoder.num_embeddings
@@ -331,7 +339,7 @@ def test_options_that_say_nothing_are_refused(options: dict[str, Any], message: 
 
 def test_model_folders_keep_the_encoder_and_older_ones_stay_readable(tmp_path: Path) -> None:
     for i, how in enumerate((EVERYTHING, config(ngrams=2))):
-        encoder = TextEncoder.fit(arrow(TRAIN), how, LABELS)
+        encoder = TextEncoder.fit(arrow(TRAIN), how, OWN)
         model = EmbeddingBagClassifier(encoder.num_embeddings, 4, 3, "sum")
         folder = tmp_path / str(i)
         save_model(ModelParts(model.eval(), encoder, ("a", "b", "c")), folder)
@@ -362,7 +370,7 @@ def test_model_folders_keep_the_encoder_and_older_ones_stay_readable(tmp_path: P
 def test_a_model_of_format_3_has_unknown_words_as_before(tmp_path: Path) -> None:
     """Their character n-grams share the weight of a word, as trained models of it expect."""
     how = config(char_ngrams=(2, 3), counts="log", token_weights="idf", char_weight=0.7)
-    encoder = TextEncoder.fit(arrow(TRAIN), how, LABELS)
+    encoder = TextEncoder.fit(arrow(TRAIN), how, OWN)
     model = EmbeddingBagClassifier(encoder.num_embeddings, 4, 3, "sum").eval()
     folder = tmp_path / "model"
     save_model(ModelParts(model, encoder, ("a", "b", "c")), folder)

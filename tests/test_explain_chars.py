@@ -18,6 +18,7 @@ from tests.test_steps import as_if, data_of, floats
 from tests.test_tokens import config
 from textcls import Classifier
 from textcls.config import Mode, ModelConfig
+from textcls.corpus.splits import RowLabels
 from textcls.data.encoder import TextEncoder
 from textcls.data.words import composition_of
 from textcls.model.embedding_bag import untrained
@@ -39,7 +40,7 @@ def trained(mode: Mode, how: dict[str, Any], seed: int = 0) -> tuple[Classifier,
     """Train a model a little, and return it with the raw table that it was composed of."""
     torch.manual_seed(seed)
     texts = pa.chunked_array([pa.array(TRAIN, pa.large_string())])
-    encoder = TextEncoder.fit(texts, config(**how), LABELS)
+    encoder = TextEncoder.fit(texts, config(**how), RowLabels(LABELS))
     model = untrained(encoder, 3, ModelConfig(mode, 5, dropout=0), composition_of(encoder))
     bags = encoder.encode(texts.chunks)
     optimizer = torch.optim.Adam(model.parameters(), 0.1)
@@ -84,7 +85,7 @@ def test_a_word_consists_of_its_own_row_and_those_of_its_ngrams(
     # What the words weigh by themselves, of an encoder without character n-grams.
     plain = {**how, "char_ngrams": None, "char_buckets": None}
     texts = pa.chunked_array([pa.array(TRAIN, pa.large_string())])
-    weights = TextEncoder.fit(texts, config(**plain), LABELS).token_weights
+    weights = TextEncoder.fit(texts, config(**plain), RowLabels(LABELS)).token_weights
     alone = np.ones(encoder.num_features) if weights is None else weights.astype(np.float64)
     assert encoder.chars is not None
     assert encoder.char_weights is not None

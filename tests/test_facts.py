@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textcls.config import TokenizerConfig
+from textcls.corpus.splits import RowLabels
 from textcls.data.checks import find_mistakes
 from textcls.data.encoder import TextEncoder
 from textcls.data.facts import FactCounter, Texts, hash_texts, lengths_of, moved
@@ -37,7 +38,7 @@ def count(splits: dict[str, Rows], config: TokenizerConfig = CONFIG) -> dict[str
     counter, tokenizer, encoder = FactCounter(LABELS), Tokenizer(config), None
     for split, rows in splits.items():
         chunks = chunked([text for text, _ in rows], len(rows) // 3)
-        labels = np.array([label for _, label in rows], np.int64)
+        labels = RowLabels(np.array([label for _, label in rows], np.int64))
         counter.count_texts(split, Texts.of(chunks, labels))
         tokens = tokenizer.use_up(chunks)
         if encoder is None:

@@ -226,7 +226,7 @@ def train_steps(
     for epoch in range(2):
         order = epoch_order(len(SMALL_TRAIN), 0, epoch)
         tokens = list(taken.epoch(epoch, order, Progress(epoch=epoch)))
-        heard.append((tokens, taken.loss_sum.item(), taken.predictions.tolist()))
+        heard.append((tokens, taken.loss_sum.item(), taken.tally.tolist()))
     return model, optimizer, heard
 
 

@@ -64,7 +64,7 @@ def test_odd_names_reach_the_run_folder(name: str) -> None:
     keys = ("data.train", "data.test", "data.text", "data.label", "cache_dir")
     config = composed(*(f"{key}={name}" for key in keys))
     data = config.data
-    assert (data.train, data.test, data.text, data.label) == (name, name, (name,), name)
+    assert (data.train, data.test, data.text, data.label) == (name, name, (name,), (name,))
     assert config.cache_dir == name
     again = yaml.safe_load(yaml.safe_dump(plain(config.to_dict()), allow_unicode=True))
     assert parse(again) == config

@@ -19,8 +19,8 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.report.confusion import picture, summary
 from textcls.result import _frequent_tokens
+from textcls.task.single_metrics import classification_metrics, confusion_array
 from textcls.training.checkpoint import Progress
-from textcls.training.metrics import classification_metrics, confusion_array
 from textcls.training.tracking import Tracker
 
 

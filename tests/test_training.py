@@ -19,17 +19,18 @@ from torch import Tensor, nn
 from tests.conftest import MODES, make_config, with_options
 from textcls.config import Config, Mode
 from textcls.data.bags import Bags
+from textcls.data.targets import Targets
 from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.training import checkpoint
-from textcls.training.checkpoint import Checkpoints, Progress
-from textcls.training.loop import evaluate, fit
-from textcls.training.metrics import (
+from textcls.task.single_metrics import (
     class_weights,
     classification_metrics,
     confusion_array,
     metrics_of_logits,
 )
+from textcls.training import checkpoint
+from textcls.training.checkpoint import Checkpoints, Progress
+from textcls.training.loop import evaluate, fit
 from textcls.training.optimizer import make_schedule
 from textcls.training.steps import Objective
 
@@ -412,7 +413,7 @@ def test_the_loss_of_many_rows_takes_little_memory(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(F, "cross_entropy", watched)
     names = [str(i) for i in range(50)]
     assert metrics_of_logits(logits, labels, names)["loss"] == expected  # in one piece, bit by bit
-    monkeypatch.setattr("textcls.training.metrics.DOUBLES", 7 * 50)
+    monkeypatch.setattr("textcls.task.single_metrics.DOUBLES", 7 * 50)
     largest = 0
     assert metrics_of_logits(logits, labels, names)["loss"] == pytest.approx(expected, rel=1e-14)
     assert largest == 7 * 50
@@ -449,14 +450,14 @@ def test_a_batch_that_weighs_nothing_teaches_nothing(
     assert math.isfinite(tracker.records[0]["train"]["loss"])
     objective = Objective(torch.tensor([0.0, 0.0, 2.0]), label_smoothing)
     logits = torch.randn(4, 3, requires_grad=True)
-    objective.loss(logits, torch.tensor([0, 1, 1, 0])).backward()  # type: ignore[no-untyped-call]
+    objective.loss(logits, Targets(torch.tensor([0, 1, 1, 0]))).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert not logits.grad.any()
     labels = torch.tensor([0, 2, 1, 2])
     expected = F.cross_entropy(
         logits, labels, objective.class_weights, label_smoothing=label_smoothing
     )
-    torch.testing.assert_close(objective.loss(logits, labels), expected)
+    torch.testing.assert_close(objective.loss(logits, Targets(labels)), expected)
 
 
 # --- schedules ---------------------------------------------------------------------------------

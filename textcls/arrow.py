@@ -41,6 +41,17 @@ def offsets_of(lengths: npt.NDArray[np.integer]) -> Int64:
     return offsets
 
 
+def places_of_runs(starts: Int64, lengths: Int64) -> Int64:
+    """Return ``start, start + 1, …`` for each run, one after another, int64 ``[sum of lengths]``.
+
+    Args:
+        starts: int64 ``[n]``.
+        lengths: int64 ``[n]``.
+    """
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)
+
+
 def strings(values: Sequence[str]) -> pa.StringArray:
     """Return Python strings as an Arrow array."""
     encoded = [value.encode() for value in values]

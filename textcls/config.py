@@ -34,7 +34,7 @@ Mode = Literal[
 # How the fields of a csv hold the delimiter: in quotes that are doubled inside, in quotes after a
 # backslash, or not at all.
 Quoting = Literal["double", "backslash", "none"]
-Monitor = Literal["loss", "accuracy", "macro_f1"]
+Monitor = Literal["loss", "accuracy", "macro_f1", "micro_f1", "lrap"]
 # What a feature weighs by its count in a document, and beside other features.
 Counts = Literal["count", "log", "binary", "auto"]
 CharTokenWeights = Literal[
@@ -68,6 +68,7 @@ def one_character(value: str) -> str:
 
 
 Delimiter = Annotated[str, AfterValidator(one_character)]
+LabelDelimiter = Annotated[str, Field(min_length=1, max_length=16)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Size = Annotated[int, Field(ge=0)]
@@ -108,13 +109,14 @@ class Reading:
     """How a file of texts is read (``configs/data/base.yaml`` explains each key)."""
 
     text: Names | None = None
-    label: str | None = None
+    label: Names | None = None
     label_names: Names | None = None
     columns: Names | None = None
     delimiter: Delimiter | None = None
     encoding: str = "utf-8"
     header: bool | None = None
     quoting: Quoting | None = None
+    label_delimiter: LabelDelimiter | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -130,7 +132,7 @@ class DataConfig:
     validation: str | None
     test: str | None
     text: Names | None
-    label: str | None
+    label: Names | None
     label_names: Names | None
     columns: Names | None
     delimiter: Delimiter | None
@@ -141,6 +143,8 @@ class DataConfig:
     # With defaults, so that configurations of older runs stay readable.
     header: bool | None = None
     quoting: Quoting | None = None
+    label_delimiter: LabelDelimiter | None = None
+    task: Literal["auto", "single", "multi"] = "auto"
 
     def __post_init__(self) -> None:
         if self.source != "docstrings" and not self.train:
@@ -151,6 +155,18 @@ class DataConfig:
             raise ValueError("data.repo is missing: name the hub repository, as in data.repo=a/b")
         if self.text is not None and not self.text:
             raise ValueError("data.text names no column: say data.text=COLUMN, or leave it null")
+        if self.label is not None and not self.label:
+            raise ValueError("data.label names no column: say data.label=COLUMN, or leave it null")
+        if self.task == "single":
+            if self.label is not None and len(self.label) > 1:
+                raise ValueError("data.task=single takes the label from one column: name one")
+            if self.label_delimiter is not None:
+                raise ValueError("data.label_delimiter is for several labels: set data.task=multi")
+        if self.label is not None and len(self.label) > 1 and self.label_names is not None:
+            raise ValueError(
+                f"{option('label_names')} names numbers, but {option('label')} names a column for "
+                "each label: leave one out"
+            )
         if self.label_names and len(set(self.label_names)) < len(self.label_names):
             raise ValueError(f"{option('label_names')} gives one name to two labels")
         if self.source == "files":
@@ -163,7 +179,7 @@ class DataConfig:
         """How the files are read."""
         return Reading(
             self.text, self.label, self.label_names, self.columns, self.delimiter, self.encoding,
-            self.header, self.quoting,
+            self.header, self.quoting, self.label_delimiter,
         )  # fmt: skip
 
 
@@ -264,8 +280,8 @@ class TrainerConfig:
     batch_size: Annotated[PositiveInt, Auto]
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
     class_weights: Literal["balanced"] | dict[str, NonNegative] | None
-    label_smoothing: Fraction
-    monitor: Monitor
+    label_smoothing: Annotated[Fraction, Auto]
+    monitor: Annotated[Monitor, Auto]
     patience: PositiveInt | None
     overfit: PositiveInt | None
     device: str

@@ -15,7 +15,7 @@ from textcls.config import Config, flatten, is_auto
 from textcls.data.scripts import SCRIPTS
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
-VERSION = 8
+VERSION = 9
 # About the middle of the learning rates below: a search looks around it.
 LEARNING_RATE = 0.2
 # Shortest and longest character n-gram.
@@ -38,12 +38,14 @@ class CorpusFacts:
         classes: to tell apart.
         mean_words: by document.
         unspaced: share of the characters that are of scripts without spaces between words.
+        several: whether a text may have several of the classes.
     """
 
     documents: int
     classes: int
     mean_words: float
     unspaced: float
+    several: bool = False
 
 
 def choose(facts: CorpusFacts) -> dict[str, Any]:
@@ -74,26 +76,34 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
         "tokenizer.counts": "log",
         # How much more often one class has a word than the rest says more than how rare it is, as
         # long as "the rest" is not many different classes.
-        "tokenizer.token_weights": "idf_sqrt_log_count_ratio" if classes <= 4 else "idf",
+        "tokenizer.token_weights": (
+            "idf_sqrt_log_count_ratio" if classes <= 4 and not facts.several else "idf"
+        ),
         # Most character n-grams are part of words of all kinds: it takes more classes until their
         # ratios say less.
-        "tokenizer.char_token_weights": "idf_log_count_ratio" if classes <= 10 else "idf",
+        "tokenizer.char_token_weights": (
+            "idf_log_count_ratio" if classes <= 10 and not facts.several else "idf"
+        ),
         "model.dim": 16 if classes <= 10 else 32,
         # Smoothed labels do what dropout would.
         "model.dropout": 0.0,
         "optimizer.lr": rate,
         "trainer.epochs": epochs,
+        # A label that a text lacks is no less certain than one that it has.
+        "trainer.label_smoothing": 0.0 if facts.several else 0.1,
+        "trainer.monitor": "lrap" if facts.several else "accuracy",
         # Small corpora need many steps.
         "trainer.batch_size": 32 if is_small else 64 if documents < 50_000 else 128,
     }
 
 
-def measure(texts: Sequence[pa.Array], num_classes: int) -> CorpusFacts:
+def measure(texts: Sequence[pa.Array], num_classes: int, several: bool = False) -> CorpusFacts:
     """Return the facts of a train split.
 
     Args:
         texts: Arrow strings, ``[num_texts]`` in all; null counts as an empty text.
         num_classes: classes to tell apart.
+        several: whether a text may have several of them.
     """
     count = sum(map(len, texts))
     step = max(1, count // COUNTED_TEXTS)
@@ -112,6 +122,7 @@ def measure(texts: Sequence[pa.Array], num_classes: int) -> CorpusFacts:
         classes=num_classes,
         mean_words=float(lengths.mean()),
         unspaced=num_unspaced / max(num_characters, 1),
+        several=several,
     )
 
 

@@ -14,15 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from textcls.config import Config, Monitor
+from textcls.config import Config
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
+from textcls.data.targets import Targets
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
 from textcls.model.fold import fold
-from textcls.training.calibration import fit_temperature
+from textcls.task.base import Task
+from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.loop import fit
-from textcls.training.metrics import metrics_of_logits, standard_error
 from textcls.training.tracking import Tracker
 
 log = logging.getLogger("textcls")
@@ -34,6 +35,7 @@ class Trained:
 
     Attributes:
         model: on its device.
+        task: what its labels are, with decisions that suit the validation split.
         prepared: what it was trained on, with its vocabulary.
         validation: metrics of the model that was measured on the validation split, which may be
             another than ``model``: see :func:`train`.
@@ -46,6 +48,7 @@ class Trained:
     """
 
     model: EmbeddingBagClassifier
+    task: Task
     prepared: Prepared
     validation: dict[str, Any]
     epochs: int
@@ -98,11 +101,12 @@ def train(
     """
     trainings = _Trainings(config, folder / "checkpoints", device, tracker)
     options, held = config.trainer, prepared.validation
+    task = task_of(held)
     first = trainings.fit(0, prepared, held, keep=keep)
     fitted_on = {"train": len(prepared.train), "validation": 0}
     if refits(config):
         logits = logits_of(first.model.composed(), held)
-        epoch = choose_epochs(options.monitor, first.progress, logits, held.labels)
+        epoch = choose_epochs(task, options.monitor, first.progress, logits, held.targets)
         if epoch != first.progress.epoch:
             first.checkpoints.load_best(first.model)
             logits = logits_of(first.model.composed(), held)
@@ -130,17 +134,20 @@ def train(
         logits = logits_of(model, held)
     temperature = None
     if options.calibrate and not options.overfit:
-        temperature = fit_temperature(logits, held.labels)
+        temperature = task.temperature(logits, held.targets)
         log.info("class scores are divided by %.3f, which fits validation best", temperature)
         logits = logits / temperature
         with torch.no_grad():
             for parameter in model.linear.parameters():
                 parameter.div_(temperature)
+    if not options.overfit:
+        task = task.fitted(logits, held.targets)
     done = trainings.done
     return Trained(
         model,
+        task,
         prepared,
-        metrics_of_logits(logits, held.labels, prepared.label_names),
+        task.metrics(logits, held.targets, prepared.label_names),
         first.progress.epoch,
         epoch,
         temperature,
@@ -233,7 +240,9 @@ class _Trainings:
         return _Training(model, progress, checkpoints)
 
 
-def choose_epochs(monitor: Monitor, progress: Progress, logits: Tensor, labels: Tensor) -> int:
+def choose_epochs(
+    task: Task, monitor: str, progress: Progress, logits: Tensor, targets: Targets
+) -> int:
     """Return for how many epochs to train on all rows.
 
     The last epoch of a schedule that ends at zero is mostly the best one, and which epoch a small
@@ -243,14 +252,15 @@ def choose_epochs(monitor: Monitor, progress: Progress, logits: Tensor, labels: 
     at its end undo much of what an epoch of large ones spoiled.
 
     Args:
+        task: what the labels are.
         monitor: the metric that decides.
         progress: at the end of the training that was measured.
         logits: float ``[num_bags, num_classes]`` of the validation split, at its end.
-        labels: int64 ``[num_bags]``.
+        targets: of that split.
     """
-    last = metrics_of_logits(logits, labels, tuple(map(str, range(logits.shape[1]))))[monitor]
+    last = task.metrics(logits, targets, tuple(map(str, range(logits.shape[1]))))[monitor]
     best = last if progress.best_value is None else progress.best_value
-    error = standard_error(monitor, last, logits, labels)
+    error = task.standard_error(monitor, last, logits, targets)
     shortened = max(progress.best_epoch, math.ceil(progress.epoch / 2))
     chosen = shortened if abs(best - last) > 2 * error else progress.epoch
     log.info(
@@ -279,13 +289,14 @@ def score(
         progress: at the end of its training.
     """
     monitor, held = config.trainer.monitor, prepared.validation
+    task = task_of(held)
     assert progress.best_value is not None
     if not refits(config):
         return progress.best_value
     logits = logits_of(model.composed(), held)
-    if choose_epochs(monitor, progress, logits, held.labels) < progress.epoch:
+    if choose_epochs(task, monitor, progress, logits, held.targets) < progress.epoch:
         return progress.best_value
-    value: float = metrics_of_logits(logits, held.labels, prepared.label_names)[monitor]
+    value: float = task.metrics(logits, held.targets, prepared.label_names)[monitor]
     return value
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-import torch.nn.functional as F
 from rich.console import Console
 from rich.text import Text
 from torch import Tensor
@@ -26,8 +25,9 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.folder import CARD
 from textcls.report.calibration import diagram
 from textcls.report.confusion import picture, summary
-from textcls.training.calibration import reliability
-from textcls.training.metrics import confusion_array, metrics_of_logits
+from textcls.report.labels import label_summary
+from textcls.task.base import Task
+from textcls.task.single_metrics import confusion_array
 from textcls.training.tracking import Tracker
 
 # Tokens shown in TensorBoard's projector: as many as a browser turns smoothly.
@@ -59,8 +59,8 @@ def write_result(
         swept: values by key that this run has apart from the others of its sweep.
     """
     names, model, bags = prepared.label_names, trained.model, trained.prepared.test
-    logits = logits_of(model, bags)
-    test = metrics_of_logits(logits, bags.labels, names)
+    task, logits = trained.task, logits_of(model, bags)
+    test = task.metrics(logits, bags.targets, names)
     metrics: dict[str, Any] = {
         "test": test,
         "validation": trained.validation,
@@ -76,18 +76,20 @@ def write_result(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "test_set": prepared.test_set,
     }
-    columns = _save_predictions(folder / "predictions.safetensors", logits, bags)
-    found = reliability(columns["confidence"], columns["predictions"] == columns["labels"])
+    _save_predictions(folder / "predictions.safetensors", task, logits, bags)
+    found = task.reliability(logits, bags.targets)
     calibration = diagram(found, f"{config.data.name}, test")
     calibration.savefig(folder / "calibration.png")
-    figure = picture(confusion_array(test), names, f"{config.data.name}, test")
-    figure.savefig(folder / "confusion_matrix.png")
+    figure = None
+    if not task.several:
+        figure = picture(confusion_array(test), names, f"{config.data.name}, test")
+        figure.savefig(folder / "confusion_matrix.png")
     rows, tokens = _frequent_tokens(trained.prepared, model)
     tracker.finish(
         hparams=_hparams(config, swept),
         test=test,
-        probabilities=logits.softmax(1).numpy(),
-        labels=bags.labels.numpy(),
+        probabilities=task.probabilities(logits).numpy(),
+        targets=bags.targets,
         confusion=figure,
         calibration=calibration,
         tokens=tokens,
@@ -121,24 +123,29 @@ def _write_card(
     write_whole(folder / "model" / CARD, card)
 
 
-def _save_predictions(path: Path, logits: Tensor, test: Bags) -> dict[str, Tensor]:
+def _save_predictions(path: Path, task: Task, logits: Tensor, test: Bags) -> None:
     """Write what the model said of each row of the test split, for :mod:`textcls.report`.
 
     ``labels`` and ``predictions``, int32 ``[num_bags]``; ``confidence``, float32 ``[num_bags]``,
-    the probability of what was predicted; ``losses``, float32 ``[num_bags]``, the cross-entropy in
-    nats; ``lengths``, int32 ``[num_bags]``, tokens by bag. They are returned as well.
+    the probability of what was predicted; ``losses``, float32 ``[num_bags]``, in nats; ``lengths``,
+    int32 ``[num_bags]``, tokens by bag. Where a row may have several labels, ``labels`` and
+    ``predictions`` are those of one row after another, parted by ``label_offsets`` and
+    ``prediction_offsets``, int64 ``[num_bags + 1]``, and there is no ``confidence``.
     """
-    confidence, predictions = logits.softmax(1).max(1)
+    probabilities = task.probabilities(logits)
+    found = task.decided(probabilities)
     columns = {
         "labels": test.labels.int().cpu(),
-        "predictions": predictions.int(),
-        "confidence": confidence,
-        "losses": F.cross_entropy(logits, test.labels.cpu(), reduction="none"),
+        "predictions": found.ids.int(),
+        "losses": task.losses(logits, test.targets),
         "lengths": test.lengths.int().cpu(),
     }
+    if test.label_offsets is None or found.offsets is None:
+        columns["confidence"] = probabilities.amax(1)
+    else:
+        columns |= {"label_offsets": test.label_offsets, "prediction_offsets": found.offsets}
     with whole_file(path) as scratch:
         safetensors.torch.save_file(columns, scratch)
-    return columns
 
 
 def _frequent_tokens(
@@ -184,7 +191,10 @@ def _hparams(config: Config, swept: Mapping[str, str]) -> dict[str, Any]:
 
 def show_result(metrics: dict[str, Any], folder: Path, console: Console) -> None:
     """Show a finished run on the console: its scores, and what to do with it next."""
-    console.print(summary(metrics["test"], confusion_array(metrics["test"])))
+    test = metrics["test"]
+    console.print(
+        summary(test, confusion_array(test)) if "confusion" in test else label_summary(test)
+    )
     for line in (
         f"run folder   {folder}",
         f"TensorBoard  tensorboard --logdir {shlex.quote(str(folder.parent))}",

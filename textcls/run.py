@@ -45,6 +45,8 @@ from textcls.run_folder import (
     write_settings,
 )
 from textcls.run_log import faults_told, log_to
+from textcls.task.base import Task
+from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
 from textcls.training.tracking import Tracker
@@ -218,7 +220,7 @@ def _phases(
 
     def keep(model: EmbeddingBagClassifier) -> None:
         """Have a model that can be used in the folder before the run has ended."""
-        parts = _parts(config, prepared, model)
+        parts = _parts(config, prepared, model, task_of(prepared.validation))
         if (folder / "model" / WEIGHTS).exists():
             save_tensors(parts, folder / "model")
         else:
@@ -227,7 +229,7 @@ def _phases(
     with Tracker(folder, console, config.trainer.monitor, config.trainer.profile) as tracker:
         tracker.say("data", report)
         trained = train(config, prepared, joined, keep, folder, device, tracker)
-        parts = _parts(config, trained.prepared, trained.model, trained.temperature)
+        parts = _parts(config, trained.prepared, trained.model, trained.task, trained.temperature)
         save_model(parts, folder / "model")
 
         # Test: once, at the end.
@@ -252,13 +254,19 @@ def _parts(
     config: Config,
     prepared: Prepared,
     model: EmbeddingBagClassifier,
+    task: Task,
     temperature: float | None = None,
 ) -> ModelParts:
     reading = dataclasses.replace(
-        config.data.reading, text=prepared.text_columns, label=prepared.label_column
+        config.data.reading, text=prepared.text_columns, label=prepared.label_columns
     )
     return ModelParts(
-        model, prepared.encoder, prepared.label_names, reading=reading, temperature=temperature
+        model,
+        prepared.encoder,
+        prepared.label_names,
+        reading=reading,
+        temperature=temperature,
+        task=task,
     )
 
 

@@ -52,6 +52,7 @@ from textcls.config import (
     TrainerConfig,
     is_auto,
 )
+from textcls.corpus.splits import RowLabels
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
@@ -209,7 +210,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tokens = tokenizer.use_up([texts])
         if not len(tokens.codes):
             raise ValueError("empty vocabulary: X has no tokens")
-        encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels)
+        encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, RowLabels(labels))
         if len(encoder.vocabulary) == len(encoder.vocabulary.specials):
             raise ValueError(f"empty vocabulary: min_freq={self.min_freq} leaves no token of X")
         bags = encoder.bags(encoded, torch.from_numpy(labels))

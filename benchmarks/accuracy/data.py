@@ -65,4 +65,4 @@ def read(files: dict[str, str], spaced: bool = True, large: bool = False) -> Spl
 
 
 def _texts(split: Split) -> Texts:
-    return Texts([text or "" for text in split.texts.to_pylist()], split.labels)
+    return Texts([text or "" for text in split.texts.to_pylist()], split.labels.ids)

@@ -17,7 +17,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from benchmarks.peers import scores
-from textcls.training.calibration import reliability
+from textcls.task.calibration import reliability
 
 Floats = npt.NDArray[np.floating]
 Predictions = dict[str, npt.NDArray[np.generic]]

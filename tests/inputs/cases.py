@@ -137,12 +137,12 @@ def rows_of(corpus: Corpus, split: str = "train") -> list[Row]:
     """Return texts and labels; no text is an empty one."""
     part = corpus.splits[split]
     texts = [text or "" for text in part.texts.to_pylist()]
-    return list(zip(texts, (corpus.label_names[i] for i in part.labels), strict=True))
+    return list(zip(texts, (corpus.label_names[i] for i in part.labels.ids), strict=True))
 
 
 def predicted(path: Path, options: dict[str, Any], corpus: Corpus) -> list[str]:
     """Return the texts that prediction reads for a model of this corpus."""
-    usual = Reading(text=corpus.text_columns, label=corpus.label_column)
+    usual = Reading(text=corpus.text_columns, label=corpus.label_columns)
     reading = dataclasses.replace(data_config(**options).reading, label_names=None)
     pieces = read_texts(path, reading, usual)
     return [text or "" for piece in pieces for text in piece.to_pylist()]

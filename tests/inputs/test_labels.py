@@ -113,7 +113,7 @@ def cut(path: Path, counts: list[int], **options: float) -> Corpus:
 
 
 def classes(corpus: Corpus, split: str) -> set[str]:
-    return {corpus.label_names[i] for i in corpus.splits[split].labels}
+    return {corpus.label_names[i] for i in corpus.splits[split].labels.ids}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from textcls.corpus.paths import find_files
 from textcls.corpus.reading import Piece, read_labelled, read_lines, read_pieces, read_texts
 from textcls.errors import InputError
 
-USUAL = Reading(text=("text",), label="label")
+USUAL = Reading(text=("text",), label=("label",))
 TEXTS = [text for text, _ in ROWS]
 
 
@@ -62,7 +62,7 @@ def test_several_folders_to_judge_by_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("what a film")
     with pytest.raises(InputError, match=r"names several folders, .*a first"):
-        read_labelled(str(tmp_path / "?"), Reading(), USUAL, ("neg", "pos"))
+        read_labelled(str(tmp_path / "?"), Reading(), USUAL, ("neg", "pos"), several=False)
 
 
 @pytest.mark.parametrize("encoding", ["rot13", "hex", "no-such"])
@@ -115,7 +115,7 @@ def test_a_column_may_be_named(tmp_path: Path) -> None:
 
 def test_a_file_without_header_for_a_model_of_one(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", plain_text(MANY, None))
-    usual = Reading(text=("column_1",), label="column_2")
+    usual = Reading(text=("column_1",), label=("column_2",))
     assert texts(path, usual=usual) == [text for text, _ in MANY]
 
 

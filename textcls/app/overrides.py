@@ -17,8 +17,8 @@ is, and quoted where Hydra would read anything else. There are four exceptions:
 If there is a file of exactly that name, only the first of them holds. The fourth does not hold for
 ``run_dir`` and ``resume``, of which a sweep has one.
 
-**Texts** (``data.text``, ``data.columns``, ``data.label_names``): as above, or several in brackets,
-``[title, body text]``, each of them a text.
+**Texts** (``data.text``, ``data.label``, ``data.columns``, ``data.label_names``): as above, or
+several in brackets, ``[title, body text]``, each of them a text.
 
 **Class weights**: text (a file, or ``balanced``), or ``{label: weight, …}`` with any labels, which
 are quoted where they hold a comma. Hydra's dicts cannot hold all labels: these are passed on as a

@@ -101,7 +101,10 @@ def read(
     corpus = Source(config).read()
     train = corpus.train
     texts = pa.chunked_array(train.chunks).slice(0, FIRST_ROWS).to_pylist()
-    labels = [corpus.label_names[number] for number in train.labels[:FIRST_ROWS]]
+    labels = [
+        ", ".join(corpus.label_names[number] for number in row)
+        for row in train.labels.slice(0, min(FIRST_ROWS, len(train))).lists()
+    ]
     first_rows = [(label, text or "") for label, text in zip(labels, texts, strict=True)]
     with tempfile.TemporaryDirectory(prefix="textcls-") as scratch:
         manifest = write_bags(tokenize(corpus, tokenizer), Path(scratch))

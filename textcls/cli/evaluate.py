@@ -49,11 +49,10 @@ def evaluate(
     from textcls.files import write_whole
     from textcls.model.embedding_bag import logits_of
     from textcls.report.confusion import picture, summary
-    from textcls.training.metrics import confusion_array, metrics_of_logits
+    from textcls.task.single_metrics import confusion_array
 
-    metrics = metrics_of_logits(
-        logits_of(classifier.parts.model, bags), bags.labels, classifier.label_names
-    )
+    logits = logits_of(classifier.parts.model, bags)
+    metrics = classifier.task.metrics(logits, bags.targets, classifier.label_names)
     matrix = confusion_array(metrics)
     Console().print(summary(metrics, matrix, Path(where).name))
     if out is not None:

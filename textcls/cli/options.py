@@ -85,7 +85,13 @@ def with_reading(labelled: bool) -> Callable[[Callable[..., None]], Callable[...
     ]  # fmt: skip
     if labelled:
         options += [
-            click.option("--label-column", "label", metavar="NAME", help="Where the label is."),
+            click.option(
+                "--label-column", "label", metavar="NAME", multiple=True,
+                help="Where the label is; of several, each says by 1 or 0 whether a row has it.",
+            ),
+            click.option(
+                "--label-delimiter", metavar="TEXT", help="Between the labels of a row.",
+            ),
             click.option(
                 "--label-names", metavar="A,B,…", callback=names,
                 help="Names of the labels 0, 1, …, where the file has numbers.",

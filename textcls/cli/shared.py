@@ -52,7 +52,13 @@ def labelled_bags(classifier: Classifier, pattern: str, given: dict[str, Any]) -
     from textcls.corpus.reading import read_labelled
 
     reading, usual = reading_of(classifier, given), classifier.parts.reading
-    split = read_labelled(pattern, reading, usual, classifier.label_names)
+    several = classifier.task.several
+    split = read_labelled(pattern, reading, usual, classifier.label_names, several)
     texts = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in split.chunks])
-    bags = dataclasses.replace(classifier.bags(texts), labels=torch.from_numpy(split.labels))
+    offsets = split.labels.offsets
+    bags = dataclasses.replace(
+        classifier.bags(texts),
+        labels=torch.from_numpy(split.labels.ids),
+        label_offsets=None if offsets is None else torch.from_numpy(offsets),
+    )
     return bags, split.where

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from textcls.config import Reading
 from textcls.corpus.dialect import DELIMITERS, LABEL_COLUMNS, TEXT_COLUMNS
+from textcls.corpus.label_lists import NO, YES
 from textcls.corpus.tables import TableFile, is_number
 from textcls.errors import InputError
 from textcls.naming import can_be_typed, option
@@ -17,33 +18,58 @@ from textcls.naming import can_be_typed, option
 _NUMBERS = {"id", "ids", "idx", "index", "row", "uuid", "guid", "unnamed: 0"}
 
 
-def choose_columns(reading: Reading, file: TableFile) -> tuple[tuple[str, ...], str]:
-    """Return the columns of the text, and that of the label.
+def choose_columns(reading: Reading, file: TableFile) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns of the text, and those of the label.
 
     Those that the user names; else those whose names say it (``text``, ``review``, …; ``label``,
-    ``category``, …); else, of two columns, the one of few distinct values is the label.
+    ``category``, …); else, of two columns, the one of few distinct values is the label; else
+    several columns of ones and zeros are a label each.
 
     Raises:
         InputError: it is not plain which; the message names what could be meant.
     """
     columns, listing = file.columns, describe_columns(file)
     check_there("text", reading.text or (), columns, listing)
-    check_there("label", () if reading.label is None else (reading.label,), columns, listing)
+    check_there("label", reading.label or (), columns, listing)
     named = [column for column in columns if not _is_unnamed(column, file)]
-    label = reading.label or _known_label(reading, named)
+    if reading.label is not None:
+        return _text(reading, file, named, reading.label), reading.label
+    label = _known_label(reading, named)
     if label is None and len(rest := _without(named, reading.text)) == 2 - bool(reading.text):
         label = _label_by_content(rest, file) if len(rest) == 2 else rest[0]
         if label is not None and len(rest) == 2:
             file.facts.notes.append(f"the label is taken to be in column {label:.60}")
+    if label is None and len(marks := _marks(reading, named, file)) > 1:
+        shown = ", ".join(f"{name:.30}" for name in marks[:6])
+        more = f" and {len(marks) - 6} more" if len(marks) > 6 else ""
+        file.facts.notes.append(
+            f"the columns {shown}{more} hold ones and zeros: each is taken for a label that a row "
+            "has or not"
+        )
+        return _text(reading, file, named, marks), marks
     if label is None and len(columns) == 1:
         other = other_delimiter(file)
         only = " only: a text and a label are needed" if other is None else other
         raise InputError(f"{listing}{only}")
     if label is None:
         raise InputError(f"which column is the label? {listing}{_guess(reading, file, named)}")
+    return _text(reading, file, named, (label,)), (label,)
+
+
+def _text(
+    reading: Reading, file: TableFile, columns: Sequence[str], labels: Sequence[str]
+) -> tuple[str, ...]:
     if reading.text is not None:
-        return reading.text, label
-    return choose_text(file, [column for column in named if column != label], label), label
+        return reading.text
+    return choose_text(file, [column for column in columns if column not in labels], labels[0])
+
+
+def _marks(reading: Reading, columns: Sequence[str], file: TableFile) -> tuple[str, ...]:
+    """Return the columns that hold nothing but ones and zeros, and both of them somewhere."""
+    found = {name: {value.lower() for value in _values(name, file)} for name in columns}
+    marks = [name for name, values in found.items() if values and values <= YES | NO]
+    is_both = {bool(value in YES) for name in marks for value in found[name]} == {True, False}
+    return tuple(name for name in marks if name not in (reading.text or ())) if is_both else ()
 
 
 def choose_text(file: TableFile, columns: Sequence[str], label: str | None) -> tuple[str]:

@@ -40,7 +40,7 @@ class Corpus:
     Attributes:
         label_names: of class 0, 1, 2, …
         text_columns: where the texts were.
-        label_column: where the labels were.
+        label_columns: where the labels were.
         notes: sentences for the user on what reading found or decided.
         files: how each file was read, by split; a split that was cut from train has none.
     """
@@ -50,7 +50,7 @@ class Corpus:
     test: Split
     label_names: tuple[str, ...]
     text_columns: tuple[str, ...]
-    label_column: str
+    label_columns: tuple[str, ...]
     notes: tuple[str, ...]
     files: dict[str, tuple[FileFacts, ...]]
 
@@ -99,20 +99,20 @@ class Source:
         """Read all splits, decide on columns and labels, and cut the splits that are missing."""
         return _make_corpus(self.config, self.open())
 
-    def read_test(self, label_names: Sequence[str]) -> Split:
+    def read_test(self, label_names: Sequence[str], several: bool = False) -> Split:
         """Read the test split alone, where it is not cut from train.
 
         Args:
             label_names: of the classes.
+            several: whether rows have any number of them.
         """
         opened = self.open()
         if "test" not in opened:
             return self.read().test
         columns = choose_columns(self.config.reading, opened["train"][0])
         rows = RowReader(opened["test"], self.config.reading, *columns)
-        return Split(
-            rows.chunks, rows.labels.numbered(label_names, rows.place, "train"), rows.where
-        )
+        labels = rows.labels.numbered(label_names, several, rows.place, "train")
+        return Split(rows.chunks, labels, rows.where)
 
     def open(self) -> dict[str, list[TableFile]]:
         """Open the files of each split that is given; their rows are not read yet."""
@@ -200,23 +200,20 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
         if not sum(map(len, rows.chunks)):
             raise InputError(f"{rows.where}: the {split} split is empty: it has no rows")
     train = read["train"]
-    more = {label for file in opened["train"] for label in file.all_labels or ()}
-    names = train.labels.order(more)
+    names, several = train.labels.order(), _are_several(config, train)
     notes = list(_notes(opened))
     splits = {}
     for split, rows in read.items():
-        labels = rows.labels.numbered(names, rows.place, "train")
+        labels = rows.labels.numbered(names, several, rows.place, "train")
         splits[split] = Split(rows.chunks, labels, rows.where)
         rows.chunks = []  # from here on the splits alone hold the texts
-        if rows.labels.normalised:
-            notes.append(
-                f"{rows.where}: {plural(rows.labels.normalised, 'label')} normalised: blanks "
-                "around it or several in a row, or another form of Unicode than NFC"
-            )
+        notes += [f"{rows.where}: {note}" for note in rows.labels.notes]
         if empty := sum(chunk.null_count for chunk in splits[split].chunks):
             rows_have = plural(empty, "row has", "rows have")
             notes.append(f"{rows.where}: {rows_have} no text: kept, as empty bags")
-    if len(names) < 2:
+    if not names:
+        raise InputError(f"{train.where}: no row has a label")
+    if len(names) < 2 and not several:
         raise InputError(
             f"{train.where}: every row has the label '{names[0]:.60}': "
             "a classifier needs two classes"
@@ -234,6 +231,13 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
     )
 
 
+def _are_several(config: DataConfig, train: RowReader) -> bool:
+    """Say whether rows have any number of labels, or one each."""
+    if config.task == "auto":
+        return train.labels.are_several
+    return config.task == "multi"
+
+
 def _cut_missing(config: DataConfig, splits: dict[str, Split], notes: list[str]) -> None:
     """Hold out of train the splits that are not given."""
     rng = np.random.default_rng(config.split_seed)
@@ -245,7 +249,7 @@ def _cut_missing(config: DataConfig, splits: dict[str, Split], notes: list[str])
         if split in splits:
             continue
         where = splits["train"].where
-        held = stratified_cut(splits["train"].labels, fraction, rng, least)
+        held = stratified_cut(splits["train"].labels.one_each(), fraction, rng, least)
         if not held.any():
             raise InputError(
                 f"{where}: {len(held)} rows are too few to cut a {split} split: "

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from textcls.arrow import integers, offsets_of
 from textcls.config import Reading
 from textcls.corpus.opening import Errors, Unpacked, Utf8Stream
 from textcls.corpus.tables import (
@@ -85,13 +87,15 @@ class JsonFile(TableFile):
         self._surrogates = self._lists = self.facts.rows = 0
         rows = self._rows()
         while True:
-            values: dict[str, list[str | None]] = {name: [] for name in columns}
+            values: dict[str, list[Any]] = {name: [] for name in columns}
             count = size = 0
             for where, row in rows:
                 for name, column in values.items():
                     value = row.get(self._keys[name])
                     if name in self.kept:
                         value = None if value is None else json.dumps(value, ensure_ascii=False)
+                    elif name in self.lists:
+                        value = self._listed(where, name, value)
                     elif type(value) is not str:
                         if isinstance(value, list) and len(value) < 2:  # as doccano writes labels
                             value = value[0] if value else None
@@ -100,14 +104,18 @@ class JsonFile(TableFile):
                             self._raise_nested(where, name, value)
                         value = cell(value)
                     column.append(value)
-                    size += len(value or "")
+                    size += 64 if isinstance(value, list) else len(value or "")
                 count += 1
                 if count == BATCH_ROWS or size > BATCH_BYTES:
                     break
             if not count:
                 break
             self.facts.rows += count
-            yield pa.table([self._strings(values[name]) for name in values], names=list(values))
+            arrays = [
+                self._lists_of(column) if name in self.lists else self._strings(column)
+                for name, column in values.items()
+            ]
+            yield pa.table(arrays, names=list(values))
         if self._lists:
             lists = plural(self._lists, "value is a list", "values are lists")
             self.facts.notes.append(f"{lists} of one or none: read as what is in it")
@@ -121,6 +129,19 @@ class JsonFile(TableFile):
         array, mended = nullable_strings(values)
         self._surrogates += mended
         return array
+
+    def _listed(self, where: int, name: str, value: Any) -> list[str | None]:
+        """Return a value as a list of texts; one that is no list is alone in it."""
+        members = value if isinstance(value, list) else [value]
+        for member in members:
+            if isinstance(member, dict | list):
+                self._raise_nested(where, name, member)
+        return [cell(member) for member in members]
+
+    def _lists_of(self, values: Sequence[list[str | None]]) -> pa.Array:
+        flat = self._strings([member for members in values for member in members])
+        offsets = offsets_of(np.array([len(members) for members in values], np.int64))
+        return pa.LargeListArray.from_arrays(integers(offsets), flat)
 
     def _raise_nested(self, where: int, name: str, value: Any) -> None:
         kind = "an object" if isinstance(value, dict) else "a list"

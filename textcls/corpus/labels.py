@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.arrow import Int64, as_numpy, strings
+from textcls.arrow import Int64, as_numpy, offsets_of, strings
 from textcls.config import Reading
-from textcls.corpus.columnar import as_strings
+from textcls.corpus.label_lists import Place, labels_of
+from textcls.corpus.splits import RowLabels
 from textcls.corpus.tables import plural
 from textcls.errors import InputError
 from textcls.naming import option
@@ -23,71 +24,86 @@ class LabelReader:
     """Collects the labels of a split, batch by batch; Python touches each distinct one only.
 
     Args:
-        reading: its ``label_names`` name labels that are numbers 0, 1, 2, ….
-        column: where the labels are.
+        reading: its ``label_names`` name labels that are numbers 0, 1, 2, …; its
+            ``label_delimiter`` stands between the labels of a row.
+        columns: where the labels are; of several, each is a label that a row has or not.
         class_names: what the file itself calls its numbers, or None.
 
     Attributes:
-        normalised: labels that were written otherwise: with blanks around or several in a row, or
-            in another form of Unicode than NFC.
+        notes: sentences on what was changed or left out.
         distinct: the names, in the order in which they were found.
     """
 
     def __init__(
-        self, reading: Reading, column: str, class_names: Sequence[str] | None = None
+        self,
+        reading: Reading,
+        columns: tuple[str, ...],
+        class_names: Sequence[str] | None = None,
     ) -> None:
         given = reading.label_names
         self._names = class_names if given is None else [normalise(name) for name in given]
         self._given = reading.label_names is not None
-        self._column = column
-        self._codes: list[Int64] = []
-        self._places: dict[str, int] = {}
+        self._columns, self._delimiter = columns, reading.label_delimiter
+        self._codes = [np.zeros(0, np.int64)]
+        self._counts = [np.zeros(0, np.int64)]
+        # Of several columns each is a label, whether or not a row has it.
+        own = columns if len(columns) > 1 else ()
+        self._places: dict[str, int] = {normalise(name): i for i, name in enumerate(own)}
         self._known: dict[str | None, tuple[int, bool]] = {None: (_MISSING, False)}
-        self.normalised = 0
+        self.notes: list[str] = []
+        self._normalised = 0
 
     @property
     def distinct(self) -> list[str]:
         """The names, in the order in which they were found."""
         return list(self._places)
 
-    def add(self, labels: pa.ChunkedArray, place: Callable[[int], str]) -> None:
+    @property
+    def are_several(self) -> bool:
+        """Whether some row has several labels, or they are written so that it could."""
+        is_plural = len(self._columns) > 1 or self._delimiter is not None
+        return is_plural or any(bool((counts > 1).any()) for counts in self._counts)
+
+    def add(self, columns: Sequence[pa.ChunkedArray], place: Place) -> None:
         """Read the labels of some rows.
 
         Args:
-            labels: of whatever type can be written as a string.
+            columns: of labels, see :func:`~textcls.corpus.label_lists.labels_of`.
             place: says where one of these rows is, for messages.
 
         Raises:
             InputError: a label that is no text, or that has no name.
         """
-        try:
-            encoded = as_strings(labels).combine_chunks().dictionary_encode("encode")
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise InputError(
-                f"{place(0)}: column '{self._column:.40}' holds {labels.type}, not one label a row"
-            ) from None
+        labels, counts = labels_of(columns, self._columns, self._delimiter, place)
+        encoded = labels.dictionary_encode("encode")
         values = encoded.dictionary.to_pylist()
         codes = as_numpy(encoded.indices).astype(np.int64)
-        found = [self._code(value, codes, i, place) for i, value in enumerate(values)]
-        changed = np.array([is_changed for _, is_changed in found])
-        self.normalised += int(changed[codes].sum())
-        self._codes.append(np.array([code for code, _ in found], np.int64)[codes])
+        row = np.repeat(np.arange(len(counts)), counts)
+        found = [
+            self._code(value, lambda i=i: place(int(row[codes == i][0])))  # type: ignore[misc]
+            for i, value in enumerate(values)
+        ]
+        changed = np.array([is_changed for _, is_changed in found], np.bool_)
+        self._normalised += int(changed[codes].sum())
+        codes = np.array([code for code, _ in found], np.int64)[codes]
+        there = codes != _MISSING
+        self._codes.append(codes[there])
+        self._counts.append(np.bincount(row[there], minlength=len(counts)))
 
-    def _code(
-        self, value: str | None, codes: Int64, at: int, place: Callable[[int], str]
-    ) -> tuple[int, bool]:
+    def _code(self, value: str | None, place: Callable[[], str]) -> tuple[int, bool]:
         if value not in self._known:
             name = normalise(value or "")
             self._known[value] = (_MISSING, False)
             if self._names is not None and name:
-                first = int(np.flatnonzero(codes == at)[0])
-                name = self._named(name, first, place)
+                name = self._named(name, place)
             if name:
                 number = self._places.setdefault(name, len(self._places))
-                self._known[value] = (number, self._names is None and name != value)
+                # Blanks beside a delimiter are no fault.
+                is_changed = name != (value or "").strip(" " if self._delimiter else "")
+                self._known[value] = (number, self._names is None and is_changed)
         return self._known[value]
 
-    def _named(self, value: str, row: int, place: Callable[[int], str]) -> str:
+    def _named(self, value: str, place: Callable[[], str]) -> str:
         names = self._names or ()
         try:
             number = int(float(value)) if float(value).is_integer() else None
@@ -97,7 +113,7 @@ class LabelReader:
             if self._given and value in names:
                 return value
             raise InputError(
-                f"{place(row)} has the label '{value:.40}', but "
+                f"{place()} has the label '{value:.40}', but "
                 f"{option('label_names') if self._given else 'the file'} names the labels "
                 "0, 1, 2, …"
             )
@@ -105,33 +121,16 @@ class LabelReader:
             return ""
         if not 0 <= number < len(names):
             raise InputError(
-                f"{place(row)} has the label {number}, "
+                f"{place()} has the label {number}, "
                 f"but there are names for 0 to {len(names) - 1} only"
             )
         return names[number]
 
-    def codes(self, place: Callable[[int], str]) -> Int64:
-        """Return positions in ``distinct``, int64 ``[num_rows]``.
-
-        Raises:
-            InputError: a row has no label.
-        """
-        codes = np.concatenate([*self._codes, np.zeros(0, np.int64)])
-        missing = np.flatnonzero(codes == _MISSING)
-        if len(missing):
-            raise InputError(
-                f"{place(int(missing[0]))} has no label in column '{self._column:.40}' "
-                f"({plural(len(missing), 'such row')}): label these rows or take them out"
-            )
-        return codes
-
-    def order(self, more: Iterable[str] = ()) -> list[str]:
-        """Return the classes in order: as they are named, else as numbers, else by name.
-
-        Args:
-            more: further labels that are there: of rows with several.
-        """
-        seen = set(self._places) | {name for label in more if (name := normalise(label))}
+    def order(self) -> list[str]:
+        """Return the classes in order: as they are named, else as numbers, else by name."""
+        seen = set(self._places)
+        if len(self._columns) > 1:
+            return self.distinct
         if self._names is not None:
             return [name for name in self._names if name in seen]
         try:
@@ -139,29 +138,63 @@ class LabelReader:
         except ValueError:
             return sorted(seen)
 
-    def numbered(self, names: Sequence[str], place: Callable[[int], str], known: str) -> Int64:
-        """Return positions in ``names``, int64 ``[num_rows]``.
+    def numbered(self, names: Sequence[str], several: bool, place: Place, known: str) -> RowLabels:
+        """Return the labels of the rows as positions in ``names``.
 
         Args:
             names: of the classes.
+            several: whether rows have any number of labels, of which those that are not among the
+                classes are left out; else each has one of them, and of several the first is taken.
             place: says where a row is.
             known: whose classes these are, for messages: ``train``.
 
         Raises:
-            InputError: a row has no label, or one that is not among them.
+            InputError: a row has no label, or one that is not among the classes.
         """
-        codes = self.codes(place)
+        if self._normalised:
+            self.notes.append(
+                f"{plural(self._normalised, 'label')} normalised: blanks around it or several in a "
+                "row, or another form of Unicode than NFC"
+            )
+        codes, counts = np.concatenate(self._codes), np.concatenate(self._counts)
         classes = pc.index_in(strings(self.distinct), value_set=strings(names))
-        labels = as_numpy(classes, null=_MISSING).astype(np.int64)[codes] if len(codes) else codes
-        unknown = np.flatnonzero(labels == _MISSING)
-        if len(unknown):
-            row = int(unknown[0])
+        ids = as_numpy(classes, null=_MISSING).astype(np.int64)[codes] if len(codes) else codes
+        row = np.repeat(np.arange(len(counts)), counts)
+        if several:
+            return self._several(row, ids, len(counts), len(names), known)
+        missing = np.flatnonzero(counts == 0)
+        if len(missing):
+            column = f"column '{self._columns[0]:.40}'"
             raise InputError(
-                f"{place(row)} has the label '{self.distinct[codes[row]]:.60}', which {known} "
+                f"{place(int(missing[0]))} has no label in {column} "
+                f"({plural(len(missing), 'such row')}): label these rows or take them out"
+            )
+        first = offsets_of(counts)[:-1]
+        codes, ids, row = codes[first], ids[first], row[first]
+        if more := int((counts > 1).sum()):
+            rows = plural(more, "row has", "rows have")
+            self.notes.append(f"{rows} several labels: the first is taken")
+        unknown = np.flatnonzero(ids == _MISSING)
+        if len(unknown):
+            at = int(unknown[0])
+            raise InputError(
+                f"{place(at)} has the label '{self.distinct[codes[at]]:.60}', which {known} "
                 f"never has ({plural(len(unknown), 'such row')}): mend the label or take these "
                 "rows out"
             )
-        return labels
+        return RowLabels(ids)
+
+    def _several(
+        self, row: Int64, ids: Int64, num_rows: int, num_classes: int, known: str
+    ) -> RowLabels:
+        unknown = ids == _MISSING
+        if unknown.any():
+            labels = plural(int(unknown.sum()), "label")
+            self.notes.append(f"{labels} that {known} never has: left out")
+            row, ids = row[~unknown], ids[~unknown]
+        pairs = np.unique(row * num_classes + ids)  # ascending in each row, each once
+        row, ids = np.divmod(pairs, num_classes)
+        return RowLabels(ids, offsets_of(np.bincount(row, minlength=num_rows)))
 
 
 def normalise(label: str) -> str:

@@ -24,7 +24,7 @@ LABEL_PREFIX = "__label__"
 class FastTextFile(TableFile):
     """Lines of fastText: ``__label__a __label__b text``; the columns are ``text`` and ``label``.
 
-    Of several labels the first is taken. Blank lines are passed over, as fastText does.
+    The labels of a line are a list. Blank lines are passed over, as fastText does.
 
     Args:
         unpacked: the file.
@@ -41,8 +41,6 @@ class FastTextFile(TableFile):
             columns=("text", "label"),
             compression=unpacked.compression,
         )
-        self.all_labels: set[str] = set()
-        self._several = 0
         first = next(self._tables(), None)
         if first is None:
             raise InputError(f"{self.path}: is empty")
@@ -50,13 +48,10 @@ class FastTextFile(TableFile):
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Yield all rows; see :class:`TableFile`."""
-        self._several = self.facts.rows = 0
+        self.facts.rows = 0
         for table in self._tables():
             self.facts.rows += table.num_rows
             yield table.select(list(columns))
-        if self._several:
-            rows = plural(self._several, "row has", "rows have")
-            self.facts.notes.append(f"{rows} several labels: the first is taken")
 
     def _tables(self) -> Iterator[pa.Table]:
         number = 0
@@ -67,7 +62,7 @@ class FastTextFile(TableFile):
                 yield table
 
     def _parse(self, lines: pa.Array, before: int) -> pa.Table:
-        """Split lines into the first label and the text."""
+        """Split lines into labels and text."""
         parts = pc.extract_regex(lines, r"^\s*(?P<labels>(?:__label__\S+\s*)*)(?P<text>(?s:.*))$")
         labels = pc.split_pattern_regex(
             pc.utf8_trim_whitespace(pc.struct_field(parts, "labels")), r"\s*__label__"
@@ -81,14 +76,11 @@ class FastTextFile(TableFile):
                 f"{self.path}: line {before + bad[0] + 1:,} does not begin with {LABEL_PREFIX}: "
                 "write each line as fastText does, '__label__positive what a film'"
             )
-        self._several += int((lengths > 2).sum())
-        flat = pc.list_flatten(labels)
-        self.all_labels.update(pc.unique(flat.filter(pc.not_equal(flat, ""))).to_pylist())
         kept = booleans(~blank)
         return pa.table(
             {
                 "text": pc.struct_field(parts, "text").filter(kept),
-                "label": pc.list_element(labels.filter(kept), 1),
+                "label": pc.list_slice(labels.filter(kept), 1),
             }
         )
 

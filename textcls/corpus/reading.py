@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import dataclasses
 import io
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from textcls.corpus.rows import RowReader, join_columns
 from textcls.corpus.splits import Split
 from textcls.corpus.tables import BATCH_ROWS, TableFile
 from textcls.errors import InputError
+
+log = logging.getLogger("textcls")
 
 # The most of a stream of lines that is read at one go.
 _PIECE_BYTES = 1 << 20
@@ -123,12 +126,13 @@ def _text_columns(file: TableFile, reading: Reading, usual: Reading) -> tuple[st
         return reading.text
     if usual.text is not None and set(usual.text) <= set(columns):
         return usual.text
-    rest = [c for c in columns if c != usual.label and c.lower() not in LABEL_COLUMNS]
+    of_labels = usual.label or ()
+    rest = [c for c in columns if c not in of_labels and c.lower() not in LABEL_COLUMNS]
     return choose_text(file, rest if len(columns) > 1 else columns, None)
 
 
 def read_labelled(
-    pattern: str, reading: Reading, usual: Reading, label_names: Sequence[str]
+    pattern: str, reading: Reading, usual: Reading, label_names: Sequence[str], several: bool
 ) -> Split:
     """Read labelled texts for a model that is there already.
 
@@ -137,7 +141,8 @@ def read_labelled(
         reading: what the user says of it.
         usual: how the model's own data was read: its columns and label names hold where the user
             says nothing and the file has such.
-        label_names: the model's: every label must be one of them.
+        label_names: the model's.
+        several: whether rows have any number of these; else each has one of them.
 
     Raises:
         InputError: as of :class:`textcls.corpus.corpus.Source`, and for a label that the model does
@@ -157,12 +162,14 @@ def read_labelled(
         files = [open_table(path, reading) for path in paths]
     reading = _as_usual(reading, usual, files[0].columns)
     columns = choose_columns(reading, files[0])
-    if reading.label_names is None and usual.label_names and _are_numbers(files[0], columns[1]):
+    if reading.label_names is None and usual.label_names and _are_numbers(files[0], *columns[1]):
         reading = dataclasses.replace(reading, label_names=usual.label_names)
     rows = RowReader(files, reading, *columns)
     if not rows.chunks:
         raise InputError(f"{rows.where}: has no rows")
-    labels = rows.labels.numbered(label_names, rows.place, "the model's training")
+    labels = rows.labels.numbered(label_names, several, rows.place, "the model's training")
+    for note in rows.labels.notes:
+        log.info("%s: %s", rows.where, note)
     return Split(rows.chunks, labels, rows.where)
 
 
@@ -170,14 +177,16 @@ def _as_usual(reading: Reading, usual: Reading, columns: Sequence[str]) -> Readi
     """Take the usual columns where none are named and the file has them."""
     if reading.text is None and usual.text is not None and set(usual.text) <= set(columns):
         reading = dataclasses.replace(reading, text=usual.text)
-    if reading.label is None and usual.label in columns:
+    if reading.label is None and usual.label is not None and set(usual.label) <= set(columns):
         reading = dataclasses.replace(reading, label=usual.label)
     return reading
 
 
-def _are_numbers(file: TableFile, column: str) -> bool:
-    values = LabelReader(Reading(), column)
-    values.add(file.head.column(column), file.locate)
+def _are_numbers(file: TableFile, column: str, *others: str) -> bool:
+    if others:
+        return False
+    values = LabelReader(Reading(), (column,))
+    values.add([file.head.column(column)], file.locate)
     return all(name.lstrip("-").isdecimal() for name in values.distinct)
 
 

@@ -29,7 +29,7 @@ class RowReader:
     Args:
         files: of the split; all have these columns.
         reading: what the user says of them.
-        text_columns, label_column: what to read.
+        text_columns, label_columns: what to read.
 
     Attributes:
         chunks: the texts, Arrow strings of one type, null where a row has none.
@@ -45,27 +45,29 @@ class RowReader:
         files: Sequence[TableFile],
         reading: Reading,
         text_columns: tuple[str, ...],
-        label_column: str,
+        label_columns: tuple[str, ...],
     ) -> None:
         first = files[0]
         self.where = first.facts.path
         if len(files) > 1:
             self.where += f" and {len(files) - 1} more"
         self.chunks: list[pa.Array] = []
-        self.labels = LabelReader(reading, label_column, first.class_names.get(label_column))
+        names = first.class_names.get(label_columns[0])
+        self.labels = LabelReader(reading, label_columns, names)
         self._pieces: list[_Piece] = []
         self._kept = 0
         for file in files:
-            for column in (*text_columns, label_column):
+            for column in (*text_columns, *label_columns):
                 if column not in file.columns:
                     raise InputError(f"{describe_columns(file)}: there is no column '{column:.40}'")
-            if file.class_names.get(label_column) != first.class_names.get(label_column):
+            if file.class_names.get(label_columns[0]) != names:
                 raise InputError(
                     f"{file.facts.path}: numbers its labels otherwise than {first.facts.path}"
                 )
             read = self._headers = self._blanks = 0  # rows; the latter two are left out
-            for table in file.batches((*text_columns, label_column)):
-                self._add(table, file, read, text_columns, label_column)
+            file.lists = frozenset(label_columns)
+            for table in file.batches((*text_columns, *label_columns)):
+                self._add(table, file, read, text_columns, label_columns)
                 read += table.num_rows
             file.facts.rows -= self._headers + self._blanks
             if self._headers:
@@ -84,12 +86,13 @@ class RowReader:
         file: TableFile,
         first: int,
         text_columns: tuple[str, ...],
-        label_column: str,
+        label_columns: tuple[str, ...],
     ) -> None:
         kept = None
         if isinstance(file, DelimitedFile):
-            headers = _header_rows(table, label_column) if file.dialect.header else _no_rows(table)
-            blanks = _blank_rows(table, label_column)
+            first_label = label_columns[0]
+            headers = _header_rows(table, first_label) if file.dialect.header else _no_rows(table)
+            blanks = _blank_rows(table, first_label)
             if (headers | blanks).any():
                 self._headers += int(headers.sum())
                 self._blanks += int(blanks.sum())
@@ -103,8 +106,10 @@ class RowReader:
             return self.place(start + row)
 
         self.chunks += join_columns(table, text_columns, place).chunks
-        _check_utf8(table.column(label_column), place)
-        self.labels.add(table.column(label_column), place)
+        labels = [table.column(name) for name in label_columns]
+        for column in labels:
+            _check_utf8(column, place)
+        self.labels.add(labels, place)
 
     def place(self, row: int) -> str:
         """Say in which file and where in it a row is."""
@@ -195,6 +200,8 @@ def _check_utf8(column: pa.ChunkedArray, place: Place) -> None:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
+        if pa.types.is_nested(column.type):
+            raise InputError(f"{place(0)} or a row after it is not UTF-8 text") from None
         values = column.cast(pa.large_binary()).to_pylist()
         row = next(i for i, value in enumerate(values) if not _is_utf8(value or b""))
         raise InputError(f"{place(row)} is not UTF-8 text: mend the file") from None

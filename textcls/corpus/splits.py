@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from textcls.arrow import Int64, booleans
+from textcls.arrow import Int64, booleans, offsets_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -34,18 +35,97 @@ def bytes_of(chunk: pa.Array) -> tuple[memoryview, Int64]:
 
 
 @dataclass(frozen=True)
+class RowLabels:
+    """The labels of rows: one each, or any number.
+
+    Attributes:
+        ids: int64 ``[num_labels]``, positions in ``Corpus.label_names``, row by row.
+        offsets: int64 ``[num_rows + 1]``: those of row i are ``ids[offsets[i]:offsets[i + 1]]``,
+            ascending, each once; None: every row has one.
+    """
+
+    ids: Int64
+    offsets: Int64 | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids) if self.offsets is None else len(self.offsets) - 1
+
+    @property
+    def counts(self) -> Int64:
+        """How many labels each row has, int64 ``[num_rows]``."""
+        if self.offsets is None:
+            return np.ones(len(self.ids), np.int64)
+        return np.diff(self.offsets)
+
+    def select(self, wanted: npt.NDArray[np.bool_]) -> RowLabels:
+        """Return those of some rows, bool ``[num_rows]``."""
+        if self.offsets is None:
+            return RowLabels(self.ids[wanted])
+        counts = self.counts
+        return RowLabels(self.ids[np.repeat(wanted, counts)], offsets_of(counts[wanted]))
+
+    def slice(self, start: int, stop: int) -> RowLabels:
+        """Return those of rows ``start`` to ``stop - 1``."""
+        if self.offsets is None:
+            return RowLabels(self.ids[start:stop])
+        ends = self.offsets[start : stop + 1]
+        return RowLabels(self.ids[ends[0] : ends[-1]], ends - ends[0])
+
+    @staticmethod
+    def concatenate(parts: Sequence[RowLabels]) -> RowLabels:
+        """Join the labels of splits that all have one each, or all have several."""
+        ids = np.concatenate([part.ids for part in parts])
+        if parts[0].offsets is None:
+            return RowLabels(ids)
+        return RowLabels(ids, offsets_of(np.concatenate([part.counts for part in parts])))
+
+    def lists(self) -> list[list[int]]:
+        """Return the labels of each row."""
+        ends = np.cumsum(self.counts)[:-1]
+        return [row.tolist() for row in np.split(self.ids, ends)]
+
+    def one_each(self) -> Int64:
+        """Return one number for each row, int64 ``[num_rows]``, by which rows can be spread.
+
+        Of several labels it is the rarest, which splits would lack soonest; of none, one more than
+        all others.
+        """
+        if self.offsets is None:
+            return self.ids
+        rarity = np.bincount(self.ids, minlength=1)[self.ids]
+        row = np.repeat(np.arange(len(self)), self.counts)
+        order = np.lexsort((self.ids, rarity, row))
+        found = np.full(len(self), self.ids.max(initial=-1) + 1, np.int64)
+        first = order[np.r_[True, row[order][1:] != row[order][:-1]]] if len(order) else order
+        found[row[first]] = self.ids[first]
+        return found
+
+    def sets(self) -> Int64:
+        """Return one number for each row, int64 ``[num_rows]``: rows of the same labels share it.
+
+        It is a hash, unless every row has one label.
+        """
+        if self.offsets is None:
+            return self.ids
+        ends = (self.offsets * 8).tolist()
+        data = self.ids.tobytes()
+        hashes = (xxhash.xxh3_64_intdigest(data[a:b]) >> 1 for a, b in itertools.pairwise(ends))
+        return np.fromiter(hashes, np.int64, len(self))
+
+
+@dataclass(frozen=True)
 class Split:
     """Texts and labels of one split.
 
     Attributes:
         chunks: the texts as Arrow string arrays, in order; null where a row has no text.
             Tokenizing takes them out of the list, so that a large corpus is not held twice.
-        labels: int64 ``[num_texts]``, positions in ``Corpus.label_names``.
+        labels: of as many rows.
         where: the file or split that the rows come from, for messages.
     """
 
     chunks: list[pa.Array]
-    labels: Int64
+    labels: RowLabels
     where: str
 
     def __len__(self) -> int:
@@ -59,7 +139,9 @@ class Split:
     def fingerprint(self, label_names: Sequence[str]) -> str:
         """Return a hash of texts and labels, however they are chunked; no text is an empty one."""
         rest, letters = xxhash.xxh3_64("\n".join(label_names).encode()), xxhash.xxh3_64()
-        rest.update(self.labels.data)
+        rest.update(np.ascontiguousarray(self.labels.ids).data)
+        if self.labels.offsets is not None:
+            rest.update(self.labels.counts.data)
         for chunk in self.chunks:
             data, ends = bytes_of(chunk)
             rest.update(np.diff(ends).data)
@@ -81,8 +163,8 @@ class Split:
             outside.append(chunk.filter(booleans(~wanted)))
             stop -= len(chunk)
         return (
-            Split(inside[::-1], self.labels[held], self.where),
-            Split(outside[::-1], self.labels[~held], self.where),
+            Split(inside[::-1], self.labels.select(held), self.where),
+            Split(outside[::-1], self.labels.select(~held), self.where),
         )
 
 

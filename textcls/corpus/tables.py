@@ -59,14 +59,14 @@ class TableFile(ABC):
         head: the first rows, at most ``HEAD_ROWS``, with all columns.
         class_names: the label names of columns of numbers, where the file itself gives them.
         kept: columns that are passed on as they are: those of a JSON file as JSON writes values.
-        all_labels: every label that rows with several labels name; known once all were read.
+        lists: columns in which a value may be a list, and is passed on as one.
     """
 
     facts: FileFacts
     head: pa.Table
     class_names: Mapping[str, list[str]] = {}
     kept: frozenset[str] = frozenset()
-    all_labels: set[str] | None = None
+    lists: frozenset[str] = frozenset()
 
     @property
     def columns(self) -> tuple[str, ...]:

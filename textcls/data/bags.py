@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textcls.data.targets import Targets, places_of_runs
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 @dataclass(frozen=True, eq=False)
 class Bags:
-    """Documents as flat token ids plus offsets, with a label each.
+    """Documents as flat token ids plus offsets, with a label each, or any number of labels.
 
     The layout that ``nn.EmbeddingBag(include_last_offset=True)`` reads::
 
@@ -37,9 +39,12 @@ class Bags:
     Args:
         indices: int32 ``[num_tokens]``, token ids, ``0 <= id < num_embeddings``.
         offsets: int64 ``[num_bags + 1]``, first 0, never falling, last ``len(indices)``.
-        labels: int64 ``[num_bags]``, class numbers.
+        labels: int64 ``[num_bags]``, class numbers; or ``[num_labels]``, those of one bag after
+            another, where there are ``label_offsets``.
         num_embeddings: where given, the ids are checked to lie below it.
         weights: float32 ``[num_tokens]``, finite and not negative; None: every entry weighs 1.
+        label_offsets: int64 ``[num_bags + 1]``, as ``offsets`` are to ``indices``; None: every bag
+            has one label.
 
     Raises:
         ValueError: a shape, dtype, device or value that breaks the above.
@@ -50,6 +55,7 @@ class Bags:
     labels: Tensor
     num_embeddings: int | None = None
     weights: Tensor | None = None
+    label_offsets: Tensor | None = None
 
     def __post_init__(self) -> None:
         indices, offsets, labels, weights = self.indices, self.offsets, self.labels, self.weights
@@ -58,6 +64,7 @@ class Bags:
             ("offsets", offsets, torch.int64),
             ("labels", labels, torch.int64),
             ("weights", weights, torch.float32),
+            ("label_offsets", self.label_offsets, torch.int64),
         ):
             if tensor is not None and (tensor.dtype != dtype or tensor.dim() != 1):
                 raise ValueError(
@@ -66,20 +73,18 @@ class Bags:
                 )
         if len({one.device for one in self._tensors if one is not None}) > 1:
             raise ValueError("indices, offsets, labels and weights must be on one device")
-        if len(offsets) != len(labels) + 1:
-            raise ValueError(
-                f"{len(labels)} labels need {len(labels) + 1} offsets, not {len(offsets)}"
-            )
+        if self.label_offsets is None:
+            if len(offsets) != len(labels) + 1:
+                raise ValueError(
+                    f"{len(labels)} labels need {len(labels) + 1} offsets, not {len(offsets)}"
+                )
+        elif len(offsets) != len(self.label_offsets):
+            raise ValueError(f"{len(offsets)} offsets need as many of labels")
+        else:
+            _check_offsets(self.label_offsets, len(labels), "labels")
+        _check_offsets(offsets, len(indices), "indices")
         # By NumPy: of a single text, torch's fixed cost by call would be most of the time.
-        places, classes = offsets.cpu().numpy(), labels.cpu().numpy()
-        if places[0] != 0:
-            raise ValueError(f"the first offset must be 0, not {places[0]}")
-        if places[-1] != len(indices):
-            raise ValueError(
-                f"the last offset must be the number of indices, {len(indices)}, not {places[-1]}"
-            )
-        if (places[1:] < places[:-1]).any():
-            raise ValueError("offsets must never fall")
+        classes = labels.cpu().numpy()
         if classes.min(initial=0) < 0:
             raise ValueError("labels must not be negative")
         if len(indices):
@@ -101,27 +106,28 @@ class Bags:
                     )
 
     @property
-    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        return self.indices, self.offsets, self.labels, self.weights
+    def _tensors(self) -> tuple[Tensor | None, ...]:
+        return self.indices, self.offsets, self.labels, self.weights, self.label_offsets
 
     @classmethod
     def _trusted(
-        cls, indices: Tensor, offsets: Tensor, labels: Tensor, weights: Tensor | None, of: Bags
+        cls, indices: Tensor, offsets: Tensor, targets: Targets, weights: Tensor | None, of: Bags
     ) -> Bags:
         """Make bags out of checked bags, without the checks (and their device syncs)."""
         bags = object.__new__(cls)
         for name, value in (
             ("indices", indices),
             ("offsets", offsets),
-            ("labels", labels),
+            ("labels", targets.ids),
             ("num_embeddings", of.num_embeddings),
             ("weights", weights),
+            ("label_offsets", targets.offsets),
         ):
             object.__setattr__(bags, name, value)
         return bags
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.offsets) - 1
 
     def __eq__(self, other: object) -> bool:
         """Say whether the same ids, offsets, labels and weights are on the same device."""
@@ -139,6 +145,11 @@ class Bags:
 
     # Equal bags would need equal hashes, for which all their ids would have to be read.
     __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def targets(self) -> Targets:
+        """The labels."""
+        return Targets(self.labels, self.label_offsets)
 
     @property
     def num_tokens(self) -> int:
@@ -168,9 +179,9 @@ class Bags:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Bags:
         weights = None if self.weights is None else change(self.weights)
-        return self._trusted(
-            change(self.indices), change(self.offsets), change(self.labels), weights, self
-        )
+        ends = None if self.label_offsets is None else change(self.label_offsets)
+        targets = Targets(change(self.labels), ends)
+        return self._trusted(change(self.indices), change(self.offsets), targets, weights, self)
 
     def slice(self, start: int, stop: int) -> Bags:
         """Return bags ``start`` to ``stop - 1``; their indices and weights are views.
@@ -183,9 +194,8 @@ class Bags:
         offsets = self.offsets[start : stop + 1]
         first, last = int(offsets[0]), int(offsets[-1])
         weights = None if self.weights is None else self.weights[first:last]
-        return self._trusted(
-            self.indices[first:last], offsets - first, self.labels[start:stop], weights, self
-        )
+        targets = self.targets.slice(start, stop)
+        return self._trusted(self.indices[first:last], offsets - first, targets, weights, self)
 
     def select(self, rows: Tensor) -> Bags:
         """Gather bags in any order, with repeats if wanted.
@@ -202,15 +212,10 @@ class Bags:
             lengths = self.lengths[rows]
             offsets = torch.zeros(len(rows) + 1, dtype=torch.int64, device=self.device)
             torch.cumsum(lengths, 0, out=offsets[1:])
-            # Token j of new bag i lies at start(old bag) + (j - start(new bag)).
-            num_tokens = int(offsets[-1])
-            shift = torch.repeat_interleave(
-                self.offsets[rows] - offsets[:-1], lengths, output_size=num_tokens
-            )
-            places = shift.add_(torch.arange(num_tokens, device=self.device))
+            places = places_of_runs(self.offsets[rows], offsets)
             indices = self.indices[places]
             weights = None if weights is None else weights[places]
-        return self._trusted(indices, offsets, self.labels[rows], weights, self)
+        return self._trusted(indices, offsets, self.targets.select(rows), weights, self)
 
     @cached_property
     def _ids_as_binary(self) -> pa.LargeBinaryArray:
@@ -242,10 +247,20 @@ class Bags:
         return Bags._trusted(
             torch.cat([part.indices for part in parts]),
             torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
-            torch.cat([part.labels for part in parts]),
+            Targets.concatenate([part.targets for part in parts]),
             torch.cat(weights) if weights else None,
             parts[0],
         )
+
+
+def _check_offsets(offsets: Tensor, end: int, what: str) -> None:
+    places = offsets.cpu().numpy()
+    if places[0] != 0:
+        raise ValueError(f"the first offset must be 0, not {places[0]}")
+    if places[-1] != end:
+        raise ValueError(f"the last offset must be the number of {what}, {end}, not {places[-1]}")
+    if (places[1:] < places[:-1]).any():
+        raise ValueError("offsets must never fall")
 
 
 def _as_binary(offsets: Tensor, values: Tensor) -> pa.LargeBinaryArray:

@@ -88,7 +88,7 @@ def _unknown(facts: dict[str, Any], config: TokenizerConfig) -> Iterator[str]:
 
 def _wrong_columns(facts: dict[str, Any]) -> Iterator[str]:
     splits, columns = facts["splits"], facts["columns"]
-    train, label = splits["train"], visible(columns["label"])
+    train, label = splits["train"], visible(", ".join(columns["label"]))
     text = ", ".join(map(visible, columns["text"]))
     for split, own in splits.items():
         if own["no_tokens"] * 2 > own["rows"]:

@@ -18,6 +18,7 @@ import torch
 
 from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of, release_memory
 from textcls.config import TokenizerConfig
+from textcls.corpus.splits import RowLabels
 from textcls.data.bags import Bags
 from textcls.data.char_ngrams import CharNgrams
 from textcls.data.features import Encoded, Features, Unknown, amounts, count_features, flattened
@@ -82,14 +83,14 @@ class TextEncoder:
 
     @classmethod
     def fit(
-        cls, texts: pa.ChunkedArray, config: TokenizerConfig, labels: Int64 | None = None
+        cls, texts: pa.ChunkedArray, config: TokenizerConfig, labels: RowLabels | None = None
     ) -> TextEncoder:
         """Learn from the texts of the train split.
 
         Args:
             texts: Arrow strings.
             config: how to split and encode.
-            labels: int64 ``[num_texts]``, class numbers, for the weights that go by them.
+            labels: of the texts, for the weights that go by them.
 
         Raises:
             InputError: the tokenizer's package or file is missing or unusable.
@@ -99,14 +100,14 @@ class TextEncoder:
 
     @classmethod
     def learn(
-        cls, tokenizer: Tokenizer, tokens: Tokens, labels: Int64 | None = None
+        cls, tokenizer: Tokenizer, tokens: Tokens, labels: RowLabels | None = None
     ) -> TextEncoder:
         """Learn from the tokens of the train split; see :meth:`fit`."""
         return cls._learn(tokenizer, tokens, labels)[0]
 
     @classmethod
     def learn_and_encode(
-        cls, tokenizer: Tokenizer, tokens: Tokens, labels: Int64 | None = None
+        cls, tokenizer: Tokenizer, tokens: Tokens, labels: RowLabels | None = None
     ) -> tuple[TextEncoder, Encoded]:
         """Learn from the tokens of the train split, and return its bags as well.
 
@@ -118,7 +119,7 @@ class TextEncoder:
 
     @classmethod
     def _learn(
-        cls, tokenizer: Tokenizer, tokens: Tokens, labels: Int64 | None
+        cls, tokenizer: Tokenizer, tokens: Tokens, labels: RowLabels | None
     ) -> tuple[TextEncoder, deque[Features] | None]:
         """Return an encoder, and the features of the texts where these were needed for it."""
         vocabulary, notes = build_vocabulary(tokens, tokenizer.config)

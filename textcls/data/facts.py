@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from textcls.arrow import Int64, as_numpy, integers
-from textcls.corpus.splits import bytes_of
+from textcls.corpus.splits import RowLabels, bytes_of
 from textcls.data.encoder import TextEncoder
 from textcls.data.features import Encoded
 from textcls.data.tokens import Tokens
@@ -68,21 +68,32 @@ class Texts:
     Attributes:
         hashes: uint64 ``[num_texts]``.
         are_empty: bool ``[num_texts]``.
-        labels: int64 ``[num_texts]``.
+        labels: of as many rows.
+        label_sets: int64 ``[num_texts]``, the same for texts of the same labels.
     """
 
     hashes: UInt64
     are_empty: Bools
-    labels: Int64
+    labels: RowLabels
+    label_sets: Int64
 
     @classmethod
-    def of(cls, chunks: Sequence[pa.Array], labels: Int64) -> Texts:
+    def of(cls, chunks: Sequence[pa.Array], labels: RowLabels) -> Texts:
         """Return it of Arrow strings, ``[num_texts]`` in all, and their labels."""
-        return cls(hash_texts(chunks), are_empty(chunks), labels)
+        sets = labels.ids
+        if labels.offsets is not None:
+            _, sets = np.unique(labels.sets(), return_inverse=True)
+        return cls(hash_texts(chunks), are_empty(chunks), labels, sets)
 
     def slice(self, start: int, stop: int) -> Texts:
         """Return it of texts ``start`` to ``stop - 1``."""
-        return Texts(self.hashes[start:stop], self.are_empty[start:stop], self.labels[start:stop])
+        rows = slice(start, stop)
+        return Texts(
+            self.hashes[rows],
+            self.are_empty[rows],
+            self.labels.slice(start, stop),
+            self.label_sets[rows],
+        )
 
 
 class FactCounter:
@@ -100,13 +111,20 @@ class FactCounter:
     def count_texts(self, split: str, texts: Texts) -> None:
         """Count rows, classes and empty texts of a split."""
         rows = np.flatnonzero(~texts.are_empty)
-        self._texts[split] = _Compared(rows, texts.hashes[rows], texts.labels[rows])
-        by_class = np.bincount(texts.labels, minlength=len(self.label_names)).tolist()
+        self._texts[split] = _Compared(rows, texts.hashes[rows], texts.label_sets[rows])
+        by_class = np.bincount(texts.labels.ids, minlength=len(self.label_names)).tolist()
         self._facts[split] = {
             "rows": len(texts.labels),
             "by_class": dict(zip(self.label_names, by_class, strict=True)),
             "empty": len(texts.labels) - len(rows),
         }
+        if texts.labels.offsets is not None:
+            counts = texts.labels.counts
+            self._facts[split] |= {
+                "labels": len(texts.labels.ids),
+                "without_label": int(np.count_nonzero(counts == 0)),
+                "most_labels": int(counts.max(initial=0)),
+            }
 
     def count_tokens(self, split: str, tokens: Tokens) -> None:
         """Count tokens, and characters in them that tell of a wrong encoding.
@@ -153,7 +171,7 @@ class FactCounter:
 
     def splits(self) -> dict[str, dict[str, Any]]:
         """Return what was counted, by split, and compare the texts of all splits."""
-        compared = _compare(self._texts, len(self.label_names))
+        compared = _compare(self._texts)
         return {split: facts | compared[split] for split, facts in self._facts.items()}
 
 
@@ -164,7 +182,7 @@ class _Compared:
     Attributes:
         rows: int64 ``[n]``, their rows in the split.
         hashes: uint64 ``[n]``.
-        labels: int64 ``[n]``.
+        labels: int64 ``[n]``, the same for the same labels.
     """
 
     rows: Int64
@@ -172,13 +190,14 @@ class _Compared:
     labels: Int64
 
 
-def _compare(splits: Mapping[str, _Compared], num_classes: int) -> dict[str, dict[str, Any]]:
+def _compare(splits: Mapping[str, _Compared]) -> dict[str, dict[str, Any]]:
     """Count rows whose text another row has, in the same split and in the splits before it.
 
     A row contradicts where its text has another label in another row of the split.
     """
     hashes = np.concatenate([texts.hashes for texts in splits.values()])
     hashes.sort()
+    num_classes = 1 + max(int(texts.labels.max(initial=0)) for texts in splits.values())
     # Texts that stand once, mostly nearly all, need no comparison.
     repeated = pc.unique(_as_arrow(hashes[1:][hashes[1:] == hashes[:-1]]))
     facts: dict[str, dict[str, Any]] = {}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from textcls.arrow import Int64, booleans
+from textcls.arrow import booleans
+from textcls.corpus.splits import RowLabels
 from textcls.data.char_ngrams import CharNgrams
 from textcls.data.features import Features, parts_of
 from textcls.data.token_weights import learned
@@ -38,14 +39,14 @@ def with_chars(made: TextEncoder, tokens: Tokens) -> TextEncoder:
 
 
 def with_weights(
-    made: TextEncoder, tokens: Tokens, labels: Int64 | None
+    made: TextEncoder, tokens: Tokens, labels: RowLabels | None
 ) -> tuple[TextEncoder, deque[Features] | None]:
     """Return an encoder with the weights of its features.
 
     Args:
         made: has its vocabulary and its character n-grams.
         tokens: of the texts of train.
-        labels: int64 ``[num_texts]``, for the weights that go by them.
+        labels: of the texts, for the weights that go by them.
 
     Returns:
         The encoder, and the features of the texts where these were needed for it.
@@ -70,7 +71,7 @@ def with_weights(
 
 
 def _with_weights_of_chars(
-    made: TextEncoder, features: deque[Features] | None, num_texts: int, labels: Int64 | None
+    made: TextEncoder, features: deque[Features] | None, num_texts: int, labels: RowLabels | None
 ) -> TextEncoder:
     """Return an encoder with weights of character n-grams, and of words with these."""
     assert made.chars is not None

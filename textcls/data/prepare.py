@@ -30,7 +30,7 @@ from textcls.defaults import VERSION, CorpusFacts, resolve_group
 from textcls.errors import InputError
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 9
+FORMAT = 10
 COMPOSITION = "composition.safetensors"
 
 
@@ -46,7 +46,7 @@ class Prepared:
         from_cache: whether an earlier run had done the work.
         key: a hash of everything that determines the above.
         text_columns: where the texts were.
-        label_column: where the labels were.
+        label_columns: where the labels were.
         test_set: a hash of the test split's texts and labels, however they were tokenized: runs
             with the same one can be compared row by row.
         about: what settings are chosen by; of all of train where validation is joined to it.
@@ -64,7 +64,7 @@ class Prepared:
     from_cache: bool
     key: str
     text_columns: tuple[str, ...]
-    label_column: str
+    label_columns: tuple[str, ...]
     test_set: str
     about: CorpusFacts
     facts: dict[str, Any]
@@ -185,11 +185,13 @@ def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
         counter.count_texts(split, texts)
         counter.count_tokens(split, tokens)
         counter.count_ids(split, encoder, tokens, encoded)
-        tensors = {name: tensor for name, tensor in encoded._asdict().items() if tensor is not None}
-        safetensors.numpy.save_file(
-            tensors | {"labels": texts.labels}, folder / f"{split}.safetensors"
-        )
-        del encoded, tensors
+        tensors = encoded._asdict() | {
+            "labels": texts.labels.ids,
+            "label_offsets": texts.labels.offsets,
+        }
+        there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        safetensors.numpy.save_file(there, folder / f"{split}.safetensors")
+        del encoded, tensors, there
         release_memory()
     assert encoder is not None
     encoder.save(folder)
@@ -206,7 +208,7 @@ def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
     facts = {
         "columns": {
             "text": corpus.text_columns,
-            "label": corpus.label_column,
+            "label": corpus.label_columns,
             "left": _left(corpus),
         },
         "files": {
@@ -228,7 +230,7 @@ def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
 def _left(corpus: Corpus) -> list[str]:
     """Return the columns that some file has and nobody took, in order."""
     columns = (name for files in corpus.files.values() for file in files for name in file.columns)
-    taken = {*corpus.text_columns, corpus.label_column}
+    taken = {*corpus.text_columns, *corpus.label_columns}
     return [name for name in dict.fromkeys(columns) if name not in taken]
 
 
@@ -262,7 +264,7 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
         from_cache=False,
         key=name_of(manifest["key"]),
         text_columns=tuple(columns["text"]),
-        label_column=columns["label"],
+        label_columns=tuple(columns["label"]),
         test_set=manifest["test_set"],
         about=about,
         facts=manifest["facts"],

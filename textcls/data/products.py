@@ -24,6 +24,7 @@ from textcls.data.bags import Bags
 from textcls.data.batches import made_in_groups
 from textcls.data.composition import Composition
 from textcls.data.counting import starts_of
+from textcls.data.targets import Targets
 from textcls.data.token_weights import Float32
 
 
@@ -54,13 +55,13 @@ class Operands(NamedTuple):
     Attributes:
         rows: int64 ``[num_rows]``, the table's rows that the batch touches, ascending.
         factors: to multiply these rows by, one after another: the last gives the pooled bags.
-        labels: int64 ``[num_bags]``.
+        targets: of the bags.
         num_tokens: of the batch.
     """
 
     rows: Tensor
     factors: list[Factor]
-    labels: Tensor
+    targets: Targets
     num_tokens: int
 
 
@@ -106,9 +107,9 @@ def _of_group(
         )
         factors = [[first, *rest] for first, rest in zip(inner, factors, strict=True)]
     of_batch = torch.from_numpy(rows).split_with_sizes(np.diff(row_cuts).tolist())
-    labels = bags.labels.split_with_sizes(np.diff(cuts).tolist())
+    targets = [bags.targets.slice(start, stop) for start, stop in pairwise(cuts.tolist())]
     num_tokens = np.diff(bags.offsets.numpy()[cuts]).tolist()
-    return list(map(Operands, of_batch, factors, labels, num_tokens))
+    return list(map(Operands, of_batch, factors, targets, num_tokens))
 
 
 def _normalised(weights: Float32, lengths: Int64, pooling: str) -> Float32:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from textcls.arrow import Int32, Int64
+from textcls.arrow import Int32, Int64, places_of_runs
+from textcls.corpus.splits import RowLabels
 from textcls.data.counting import KeyCounter, runs_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def learned(
     num_rows: int,
     num_specials: int,
     num_texts: int,
-    labels: Int64 | None,
+    labels: RowLabels | None,
 ) -> Float32:
     """Return the weights of features, float32 ``[num_rows]``.
 
@@ -43,12 +44,12 @@ def learned(
         num_rows: features.
         num_specials: so many rows at the beginning are no features.
         num_texts: of train.
-        labels: int64 ``[num_texts]``, for log-count ratios.
+        labels: of the texts, for log-count ratios: a text of several counts for each of them.
     """
     if how.endswith("log_count_ratio"):
         if labels is None:
             raise ValueError("log_count_ratio learns from the labels of the train split")
-        num_classes = int(labels.max(initial=0)) + 1
+        num_classes = int(labels.ids.max(initial=0)) + 1
         pairs = _count_pairs(features, num_rows, labels, num_classes)
         weights = log_count_ratio(*pairs, num_rows, num_classes, num_specials)
         if how == "log_count_ratio":
@@ -65,14 +66,21 @@ def learned(
 
 
 def _count_pairs(
-    features: Iterable[Features], num_rows: int, labels: Int64, num_classes: int
+    features: Iterable[Features], num_rows: int, labels: RowLabels, num_classes: int
 ) -> tuple[Int64, Int64]:
     """Count the texts that have each pair of feature and class; see :func:`log_count_ratio`."""
     pairs, cells, start = KeyCounter(), num_rows * num_classes, 0
     dense = np.zeros(cells if cells <= _DENSE else 0, np.int32)
     for ids, _, ends, _ in features:
-        own = labels[start : start + len(ends) - 1]
-        key = ids.astype(np.int64) * num_classes + np.repeat(own, np.diff(ends))
+        own = labels.slice(start, start + len(ends) - 1)
+        text = np.repeat(np.arange(len(own)), np.diff(ends))
+        if own.offsets is None:
+            label = own.ids[text]
+        else:
+            counts = own.counts[text]
+            ids = np.repeat(ids, counts)
+            label = own.ids[places_of_runs(own.offsets[text], counts)]
+        key = ids.astype(np.int64) * num_classes + label
         key = key[ids < num_rows]
         if len(dense):
             dense += np.bincount(key, minlength=cells)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from textcls.arrow import release_memory
 from textcls.config import TokenizerConfig
 from textcls.corpus.corpus import Corpus
+from textcls.corpus.splits import RowLabels
 from textcls.data.facts import Texts
 from textcls.data.tokenizer import Tokenizer, learns
 from textcls.data.tokens import Tokens
@@ -61,7 +62,8 @@ def tokenize(corpus: Corpus, config: TokenizerConfig, joined: bool = False) -> T
     Raises:
         InputError: the tokenizer cannot be used.
     """
-    about = measure(corpus.train.chunks, len(corpus.label_names))
+    several = corpus.train.labels.offsets is not None
+    about = measure(corpus.train.chunks, len(corpus.label_names), several)
     config = resolve_group("tokenizer", config, about)
     test_set = corpus.test.fingerprint(corpus.label_names)
     to_learn_from = None
@@ -77,7 +79,7 @@ def tokenize(corpus: Corpus, config: TokenizerConfig, joined: bool = False) -> T
     chunks = [chunk for part in parts for chunk in part.chunks]
     for part in parts:
         part.chunks.clear()  # from here on the list alone holds the texts
-    texts = Texts.of(chunks, np.concatenate([part.labels for part in parts]))
+    texts = Texts.of(chunks, RowLabels.concatenate([part.labels for part in parts]))
     tokens = tokenizer.use_up(chunks)
     release_memory()  # of the texts
     whole = TokenizedCorpus(corpus, tokenizer, tokens, texts, rows, 0, test_set, about)

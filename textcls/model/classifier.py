@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
+from torch import Tensor
 
 from textcls.arrow import large_strings
 from textcls.data.bags import Bags
@@ -49,6 +51,7 @@ class Classifier(ModelHubMixin):
 
     Attributes:
         label_names: of class 0, 1, 2, …: the columns of :meth:`predict_proba`.
+        task: what the labels are.
     """
 
     # Else the mixin would make a configuration of the arguments, by a deep copy of the model.
@@ -57,6 +60,7 @@ class Classifier(ModelHubMixin):
     def __init__(self, parts: ModelParts) -> None:
         self.parts = parts
         self.label_names = parts.label_names
+        self.task = parts.task
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto") -> Classifier:
@@ -82,14 +86,28 @@ class Classifier(ModelHubMixin):
         return self.parts.encoder.encode([to_arrow(texts)])
 
     def predict_proba(self, texts: Texts) -> Float32:
-        """Return the class probabilities of each text, float32 ``[num_texts, num_classes]``."""
-        probabilities: Float32 = logits_of(self.parts.model, self.bags(texts)).softmax(1).numpy()
+        """Return the class probabilities of each text, float32 ``[num_texts, num_classes]``.
+
+        Those of a text sum to 1 where it has one label; where it may have several, each stands by
+        itself.
+        """
+        probabilities: Float32 = self._probabilities(texts).numpy()
         return probabilities
 
-    def predict(self, texts: Texts) -> list[str]:
-        """Return the most probable label of each text."""
-        names = self.label_names
-        return [names[i] for i in self.predict_proba(texts).argmax(1)]
+    def predict(self, texts: Texts) -> list[Any]:
+        """Return the most probable label of each text.
+
+        Where a text may have several: a tuple of all whose probability reaches their threshold, in
+        the order of ``label_names``.
+        """
+        names, found = self.label_names, self.task.decided(self._probabilities(texts))
+        if found.offsets is None:
+            return [names[i] for i in found.ids.tolist()]
+        ids, ends = found.ids.tolist(), found.offsets.tolist()
+        return [tuple(names[i] for i in ids[a:b]) for a, b in pairwise(ends)]
+
+    def _probabilities(self, texts: Texts) -> Tensor:
+        return self.task.probabilities(logits_of(self.parts.model, self.bags(texts)))
 
     def predict_top(
         self, texts: Texts, k: int = 5, threshold: float = 0.0

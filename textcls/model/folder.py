@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import safetensors.torch
 import torch
@@ -28,8 +28,12 @@ from textcls.files import filled_folder, whole_file
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.table import BUCKETS, LARGEST_WEIGHT, QUANTIZED, TABLE, beyond_measure
 from textcls.model.tensors import EXACT, Shape, read_tensors
+from textcls.task.base import Task
+from textcls.task.multi import THRESHOLDS
+from textcls.task.single import SingleLabel
+from textcls.task.tasks import task_named
 
-FORMAT = 4
+FORMAT = 5
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 # All that a model folder may hold.
@@ -51,6 +55,7 @@ class ModelParts:
             them; None: the table itself is.
         reading: how the files that the model was trained on were read.
         temperature: that the class scores of training were divided by, if they were.
+        task: what the labels are.
     """
 
     model: EmbeddingBagClassifier
@@ -60,6 +65,7 @@ class ModelParts:
     quantized: Mapping[str, Tensor] | None = None
     reading: Reading = Reading()  # noqa: RUF009  # it is frozen
     temperature: float | None = None
+    task: Task = SingleLabel()  # noqa: RUF009  # it has no state
 
 
 def save_model(parts: ModelParts, folder: Path) -> None:
@@ -73,6 +79,7 @@ def save_model(parts: ModelParts, folder: Path) -> None:
     model = parts.model
     config: dict[str, Any] = {
         "format": FORMAT,
+        "task": parts.task.name,
         "model": {
             "num_embeddings": model.embedding.num_embeddings,
             "embedding_dim": model.embedding.embedding_dim,
@@ -104,6 +111,7 @@ def save_tensors(parts: ModelParts, folder: Path) -> None:
     if parts.encoder.kept_buckets is not None:
         state[BUCKETS] = torch.from_numpy(parts.encoder.kept_buckets)
     state |= {name: torch.from_numpy(own) for name, own in parts.encoder.tensors().items()}
+    state |= parts.task.tensors()
     _save(state, folder / WEIGHTS, synced=False)
 
 
@@ -139,6 +147,7 @@ class _Config:
     tokenizer: TokenizerConfig
     reading: Reading | None = None
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    task: Literal["single", "multi"] = "single"
 
 
 @dataclass(frozen=True, config=EXACT)
@@ -183,6 +192,10 @@ def load_model(folder: Path) -> ModelParts:
             )
         tokenizer = _read_tokenizer(folder / "tokenizer.json", config.tokenizer)
         tensors = read_tensors(folder / WEIGHTS, config.model, config.tokenizer, vocabulary)
+        decisions = {name: tensors.pop(name) for name in (THRESHOLDS,) if name in tensors}
+        task = task_named(config.task, decisions)
+        if task.tensors().keys() != decisions.keys():
+            raise ValueError(f"{WEIGHTS}: holds {THRESHOLDS}, but each text has one label")
         card = folder / CARD
         text = _read_text(card) if card.exists() else None
     except (OSError, ValueError, RuntimeError, MemoryError, SafetensorError) as error:
@@ -204,6 +217,7 @@ def load_model(folder: Path) -> ModelParts:
         card=text,
         reading=config.reading or Reading(),
         temperature=config.temperature,
+        task=task,
         quantized=quantized or None,
     )
 

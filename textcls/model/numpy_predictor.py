@@ -24,7 +24,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Split = Callable[[Sequence[str]], list[list[str]]]
 
-FORMAT = 4
+FORMAT = 5
 TOKENIZERS = ("basic_english", "basic", "split", "bpe", "wordpiece", "file")
 # Texts that are worked on at one go: they bound the memory that is needed beside the model.
 BLOCK_TEXTS = 1_000

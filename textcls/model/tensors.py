@@ -32,6 +32,7 @@ from textcls.model.table import (
     dequantize,
 )
 from textcls.pooling import Pooling
+from textcls.task.multi import THRESHOLDS
 
 EXACT = ConfigDict(extra="forbid", strict=True)  # of JSON: no other keys, nothing converted
 
@@ -85,6 +86,9 @@ def read_tensors(
         buckets, limit = tensors[BUCKETS], tokenizer.buckets or 0
         if ((buckets < 0) | (buckets >= limit)).any() or (buckets[1:] <= buckets[:-1]).any():
             raise ValueError(f"{path.name}: {BUCKETS} must ascend, from 0 to below {limit}")
+    thresholds = tensors.get(THRESHOLDS, torch.ones(1))
+    if not ((thresholds >= 0) & (thresholds <= 1)).all():
+        raise ValueError(f"{path.name}: {THRESHOLDS} must be probabilities")
     # A token that all classes have alike has a log-count ratio of 0.
     for name, least in ((TOKEN_WEIGHTS, 0.0), (CHAR_WEIGHTS, 0.0), (MEAN_LENGTH, 1e-9)):
         found_here = tensors.get(name, torch.ones(1))
@@ -142,6 +146,8 @@ def _kinds(
         kinds[TOKEN_WEIGHTS] = ("F32", [features])
     if tokenizer.token_weights == "bm25":
         kinds[MEAN_LENGTH] = ("F32", [1])
+    if THRESHOLDS in found:
+        kinds[THRESHOLDS] = ("F32", [shape.num_classes])
     if BUCKETS in found:
         kinds[BUCKETS] = ("I32", [features - len(vocabulary)])
     elif features != (known := len(vocabulary) + (tokenizer.buckets or 0)):

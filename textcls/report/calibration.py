@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from textcls.training.calibration import NUM_BINS, Reliability
+from textcls.task.calibration import NUM_BINS, Reliability
 
 # Two of Okabe and Ito's colours, as in textcls.report.plots (which would bring scipy).
 _DARK, _LIGHT = "#0072b2", "#56b4e9"

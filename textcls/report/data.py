@@ -126,7 +126,7 @@ def _columns(facts: dict[str, Any]) -> str:
     columns = facts["columns"]
     text = " and ".join(f"'{visible(name)}'" for name in columns["text"])
     left = ", ".join(f"'{visible(name)}'" for name in columns["left"])
-    return f"text from {text}, label from '{visible(columns['label'])}'" + (
+    return f"text from {text}, label from '{visible(', '.join(columns['label']))}'" + (
         f", not used: {left}" if left else ""
     )
 

@@ -16,9 +16,10 @@ from textcls.data.resident import NO_BAG, Resident
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.kernels import columns_of, rows_of, update_kernel
 from textcls.model.resident_bag import ResidentEmbeddingBag
+from textcls.task.single import weight_of_batch
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer
-from textcls.training.steps import Objective, weight_of_batch
+from textcls.training.steps import Objective
 
 # Steps that run uncaptured at first: they load and compile what a captured step must find there.
 WARM_UP = 2
@@ -84,7 +85,7 @@ class CapturedSteps:
         self._order = order
         self.loss_sum.fill_(begun.loss_sum)
         if begun.step:
-            self._predictions[: len(order)] = begun.predictions[order].to(self.device)
+            self._predictions[: len(order)] = begun.tally[order].to(self.device)
         for steps, tokens in self.layout.chunks(order, begun.step):
             for i, value in enumerate((0, number * self.num_steps + steps.start, steps.start)):
                 self._counter[i].fill_(value)
@@ -93,7 +94,7 @@ class CapturedSteps:
                 yield count
 
     @property
-    def predictions(self) -> Tensor:
+    def tally(self) -> Tensor:
         """The epoch's, int64 ``[num_bags]`` on the CPU; waits for the device."""
         predictions = torch.empty_like(self._order)
         predictions[self._order] = self._predictions[: len(self._order)].cpu()

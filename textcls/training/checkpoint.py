@@ -40,7 +40,7 @@ class Progress:
         step_seconds: spent in the steps of all epochs behind it.
         seconds: spent in the training loop, with validation and saving.
         tokens: trained on in all epochs behind it.
-        predictions: int64 ``[num_bags]``, of the current epoch; those not yet made are undefined.
+        tally: what the predictions of the current epoch come to so far, as the task counts them.
     """
 
     epoch: int = 0
@@ -52,7 +52,7 @@ class Progress:
     step_seconds: float = 0.0
     seconds: float = 0.0
     tokens: int = 0
-    predictions: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    tally: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
 
 class Checkpoints:
@@ -144,10 +144,10 @@ def save_checkpoint(path: Path, progress: Progress, model: nn.Module, optimizer:
         OSError: it cannot be written; what was there stays.
     """
     numbers = asdict(progress)
-    del numbers["predictions"]
+    del numbers["tally"]
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"optimizer.{name}": value for name, value in optimizer.state_dict().items()}
-    tensors["predictions"] = progress.predictions
+    tensors["predictions"] = progress.tally
     tensors |= _random_states(next(model.parameters()).device)
     metadata = {"format": str(FORMAT), "progress": json.dumps(numbers)}
     with whole_file(path, synced=True) as scratch:
@@ -173,7 +173,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> Progr
         model.load_state_dict(_below(tensors, "model."))
         optimizer.load_state_dict(_below(tensors, "optimizer."))
         _set_random_states(tensors)
-        return Progress(**json.loads(metadata["progress"]), predictions=tensors["predictions"])
+        return Progress(**json.loads(metadata["progress"]), tally=tensors["predictions"])
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = first_line(error)
         raise InputError(f"{path}: is missing, damaged or of another run ({reason})") from None

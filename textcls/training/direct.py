@@ -52,13 +52,13 @@ class DirectSteps(Steps):
         for batch in operands(
             self.train, order, self.batch_size, part, begun.step, self._composition
         ):
-            stop = start + len(batch.labels)
-            self._predictions[order[start:stop]] = self._step(batch, self.learning_rate(step))
+            stop = start + batch.targets.num_bags
+            self._step(batch, order[start:stop], self.learning_rate(step))
             step, start = step + 1, stop
             yield batch.num_tokens
 
-    def _step(self, batch: Operands, lr: float) -> Tensor:
-        """Update the model; return the classes that it named before."""
+    def _step(self, batch: Operands, bags: Tensor, lr: float) -> None:
+        """Update the model, and count what it predicted before."""
         linear, optimizer = self.model.linear, self.optimizer
         touched = optimizer.rows_of(_TABLE, batch.rows)
         pooled = touched[0]
@@ -66,17 +66,10 @@ class DirectSteps(Steps):
             pooled = _times(factor.forward, pooled)
         logits = torch.addmm(linear.bias, pooled, linear.weight.t())
 
-        log_probabilities = torch.log_softmax(logits, 1)
-        labels = batch.labels.unsqueeze(1)
-        self.loss_sum.sub_(log_probabilities.gather(1, labels).sum())
-        # Softmax minus target, over the number of bags.
-        smoothing = self.objective.label_smoothing
-        grad = log_probabilities.exp_()
-        if smoothing:
-            grad.sub_(smoothing / grad.shape[1])
-        grad.scatter_add_(1, labels, torch.full(labels.shape, smoothing - 1.0))
-        grad.div_(len(labels))
-
+        task, smoothing = self.objective.task, self.objective.label_smoothing
+        task.count(self._tally, bags, logits, batch.targets)
+        loss, grad = task.gradient(logits, batch.targets, smoothing)
+        self.loss_sum.add_(loss)
         credit = grad.mm(linear.weight)
         for factor in reversed(batch.factors):
             credit = _times(factor.backward, credit)
@@ -88,7 +81,6 @@ class DirectSteps(Steps):
         grads = {_TABLE: credit, _WEIGHT: grad.t().mm(pooled), _BIAS: grad.sum(0)}
         optimizer.update(tensors, grads, lr)
         optimizer.put_rows(_TABLE, batch.rows, touched)
-        return logits.argmax(1)
 
 
 def _times(matrix: Matrix, table: Tensor) -> Tensor:

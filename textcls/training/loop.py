@@ -13,10 +13,11 @@ from textcls.config import OptimizerConfig, ScheduleConfig, TrainerConfig
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.data.composition import Composition
-from textcls.errors import Interrupted, TextclsError
+from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
+from textcls.task.single_metrics import class_weights
+from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints, Progress
-from textcls.training.metrics import class_weights, classification_metrics, metrics_of_logits
 from textcls.training.optimizer import Optimizer, make_schedule, touches_few
 from textcls.training.signals import deferred
 from textcls.training.steps import Objective, steps_on
@@ -72,7 +73,12 @@ def fit(
     device = model.linear.weight.device
     if device.type == "cuda":
         torch.cuda.set_device(device)  # where Triton launches, and whose random state is saved
-    labels_on_host = train.labels.cpu()
+    task, targets = task_of(train), train.targets.to("cpu")
+    if options.monitor not in task.monitors:
+        raise InputError(
+            f"trainer.monitor={options.monitor}: is no metric of such labels: set it to "
+            f"{', '.join(task.monitors[:-1])} or {task.monitors[-1]}"
+        )
     num_steps = math.ceil(len(train) / options.batch_size)
     total_steps = options.epochs * num_steps
     model.embedding.sparse = _touched_rows_only(
@@ -83,9 +89,12 @@ def fit(
     )
     optimizer = Optimizer(config.optimizer, model.named_parameters())
     schedule = make_schedule(config.schedule, total_steps)
-    weights = class_weights(options.class_weights, labels_on_host, label_names)
+    weights = class_weights(options.class_weights, targets.ids, label_names)
     objective = Objective(
-        None if weights is None else weights.to(device), options.label_smoothing, options.clip_norm
+        None if weights is None else weights.to(device),
+        options.label_smoothing,
+        options.clip_norm,
+        task,
     )
     minimize = options.monitor == "loss"
 
@@ -117,7 +126,7 @@ def fit(
                 tracker.step(progress, tokens, steps.loss_sum, options.batch_size)
                 if received.signum is not None:
                     progress.loss_sum = steps.loss_sum.item()
-                    progress.predictions = steps.predictions
+                    progress.tally = steps.tally
                     progress.epoch_seconds = time.perf_counter() - started
                     save()
                     raise Interrupted(received.signum)
@@ -127,8 +136,7 @@ def fit(
             train_loss = steps.loss_sum.item() / len(train)  # waits for the device
             seconds = time.perf_counter() - started
             metrics = {
-                "train": {"loss": train_loss}
-                | classification_metrics(labels_on_host, steps.predictions, label_names)
+                "train": {"loss": train_loss} | task.counted(steps.tally, targets, label_names)
             }
             if validation is not None:
                 metrics["validation"] = evaluate(model.composed(), validation, label_names)
@@ -167,7 +175,7 @@ def evaluate(
     model: EmbeddingBagClassifier, bags: Bags, label_names: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the metrics of ``model`` on ``bags``."""
-    return metrics_of_logits(logits_of(model, bags), bags.labels.cpu(), label_names)
+    return task_of(bags).metrics(logits_of(model, bags), bags.targets.to("cpu"), label_names)
 
 
 def _touched_rows_only(

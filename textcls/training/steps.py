@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from textcls.data.bags import Bags
 from textcls.data.batches import batches
+from textcls.data.targets import Targets
 from textcls.errors import first_line
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.pooling import KERNEL_MODES
+from textcls.task.base import Task
+from textcls.task.single import SingleLabel
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer
 
@@ -35,49 +36,22 @@ class Objective:
         class_weights: float32 ``[num_classes]``, or None.
         label_smoothing: share of the target spread evenly over all classes.
         clip_norm: gradients are scaled down to this norm where they exceed it; None: never.
+        task: what the labels are.
     """
 
     class_weights: Tensor | None = None
     label_smoothing: float = 0.0
     clip_norm: float | None = None
+    task: Task = SingleLabel()  # noqa: RUF009  # it has no state
 
     @property
     def is_plain(self) -> bool:
-        """Whether the loss is the plain cross-entropy."""
+        """Whether it is the loss that is reported."""
         return self.class_weights is None and not self.label_smoothing
 
-    @cached_property
-    def _some_weigh_nothing(self) -> bool:
-        return self.class_weights is not None and not bool(self.class_weights.all())
-
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss of a batch, weighted; 0 where no bag of it weighs anything.
-
-        Args:
-            logits: float ``[num_bags, num_classes]``.
-            labels: int64 ``[num_bags]``.
-        """
-        reduction = "sum" if self._some_weigh_nothing else "mean"
-        loss = F.cross_entropy(
-            logits,
-            labels,
-            self.class_weights,
-            reduction=reduction,
-            label_smoothing=self.label_smoothing,
-        )
-        if self.class_weights is None or reduction == "mean":
-            return loss
-        return loss / weight_of_batch(self.class_weights[labels])
-
-
-def weight_of_batch(weights: Tensor) -> Tensor:
-    """Return what the summed loss of a batch is divided by, for its weights, ``[num_bags]``.
-
-    Infinity where they sum to 0, as their classes weigh nothing: loss and gradient are 0 then.
-    """
-    total = weights.sum()
-    # Not torch.where, which copies its number to the device: no graph of a GPU may hold that.
-    return total.masked_fill(total <= 0, torch.inf)
+    def loss(self, logits: Tensor, targets: Targets) -> Tensor:
+        """Return the mean loss of a batch; see :meth:`textcls.task.base.Task.objective`."""
+        return self.task.objective(logits, targets, self.class_weights, self.label_smoothing)
 
 
 class Steps:
@@ -109,7 +83,7 @@ class Steps:
         self.batch_size, self.objective, self.learning_rate = batch_size, objective, learning_rate
         self.num_steps = -(-len(train) // batch_size)
         self.loss_sum = torch.zeros((), device=train.device)
-        self._predictions = torch.empty_like(train.labels)
+        self._tally = objective.task.new_tally(len(train), model.linear.out_features, train.device)
         self._composition = None
         if model.composition is not None:
             self._composition = model.composition.to(train.device)
@@ -120,7 +94,7 @@ class Steps:
         Args:
             number: of the epoch, from 0.
             order: int64 ``[num_bags]``, a permutation of the bags, on the CPU.
-            begun: how far the epoch has come: its step, sum of losses and predictions.
+            begun: how far the epoch has come: its step, sum of losses and tally.
         """
         model, objective = self.model, self.objective
         step = self._begin(number, begun)
@@ -131,7 +105,7 @@ class Steps:
         ):
             batch = made.bags
             logits = model(batch.indices, batch.offsets, batch.weights, made.transposed, made.items)
-            loss = objective.loss(logits, batch.labels)
+            loss = objective.loss(logits, batch.targets)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if objective.clip_norm is not None:
@@ -139,10 +113,12 @@ class Steps:
             self.optimizer.step(self.learning_rate(step))
 
             with torch.no_grad():
-                # Reported is the plain cross-entropy, as on validation and test.
-                shown = loss if objective.is_plain else F.cross_entropy(logits, batch.labels)
-                self.loss_sum.add_(shown.detach(), alpha=len(batch))
-                self._predictions[made.rows] = logits.argmax(1)
+                # Reported is the plain loss, as on validation and test.
+                if objective.is_plain:
+                    self.loss_sum.add_(loss.detach(), alpha=len(batch))
+                else:
+                    self.loss_sum.add_(objective.task.losses(logits, batch.targets).sum())
+                objective.task.count(self._tally, made.rows, logits, batch.targets)
             step += 1
             yield batch.num_tokens
 
@@ -151,13 +127,15 @@ class Steps:
         self.model.train()
         self.loss_sum.fill_(begun.loss_sum)
         if begun.step:
-            self._predictions.copy_(begun.predictions)
+            self._tally.copy_(begun.tally)
+        else:
+            self._tally.zero_()
         return number * self.num_steps + begun.step
 
     @property
-    def predictions(self) -> Tensor:
-        """The epoch's, int64 ``[num_bags]`` on the CPU; those not yet made are undefined."""
-        return self._predictions.cpu()
+    def tally(self) -> Tensor:
+        """What the epoch's predictions come to so far, as its task counts them, on the CPU."""
+        return self._tally.cpu()
 
 
 def steps_on(
@@ -196,6 +174,8 @@ def _no_kernels(model: EmbeddingBagClassifier, train: Bags) -> str | None:
         return f"the faster ones do not have mode={mode}"
     if train.weights is not None:
         return "the faster ones do not have weighted tokens"
+    if train.label_offsets is not None:
+        return "the faster ones do not have several labels a text"
     if model.composition is not None:
         return "the faster ones do not have words composed of character n-grams"
     return None

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, schedule
 from torch.utils.tensorboard import SummaryWriter
 
+from textcls.data.targets import Targets
 from textcls.files import read_epochs, whole_file, write_whole
 from textcls.markdown import table
 from textcls.pooling import MODES
@@ -57,6 +58,10 @@ class Listener:
             record: the line of ``epochs.jsonl``.
             progress: with the epoch behind it.
         """
+
+
+# Metrics that are charted, where there are such.
+SCALARS = ("loss", "accuracy", "macro_f1", "micro_f1", "lrap", "precision_at_1")
 
 
 class Tracker(Listener):
@@ -173,7 +178,7 @@ class Tracker(Listener):
         measured = [split for split in ("train", "validation") if split in record]
         for split in measured:
             writer = self._writer(split)
-            for name in ("loss", "accuracy", "macro_f1"):
+            for name in (name for name in SCALARS if name in record[split]):
                 writer.add_scalar(name, record[split][name], number)
             classes = record[split]["per_class"]
             if len(classes) <= MAX_CHARTED_CLASSES:
@@ -184,7 +189,8 @@ class Tracker(Listener):
         for writer in self._writers.values():
             writer.flush()
         judged = record[measured[-1]]
-        self._last_value = f"{measured[-1]} {self.monitor} {judged[self.monitor]:.4f}"
+        shown = self.monitor if self.monitor in judged else "loss"  # of train, decisions alone
+        self._last_value = f"{measured[-1]} {shown} {judged[shown]:.4f}"
         of_validation = "validation" in measured
         log.info(
             "epoch %*d/%d  loss %.4f  %saccuracy %.4f  macro F1 %.4f  %s tokens/s%s",
@@ -229,8 +235,8 @@ class Tracker(Listener):
         hparams: Mapping[str, Any],
         test: Mapping[str, Any],
         probabilities: npt.NDArray[np.float32],
-        labels: npt.NDArray[np.int64],
-        confusion: Figure,
+        targets: Targets,
+        confusion: Figure | None,
         calibration: Figure,
         tokens: Sequence[tuple[str, str, str]],
         embeddings: Tensor,
@@ -241,8 +247,8 @@ class Tracker(Listener):
             hparams: settings by name: a row of the HPARAMS table.
             test: metrics on the test split.
             probabilities: float32 ``[num_bags, num_classes]`` on the test split.
-            labels: int64 ``[num_bags]``.
-            confusion: the picture of the confusion matrix.
+            targets: of these bags.
+            confusion: the picture of the confusion matrix, if there is one.
             calibration: the reliability diagram.
             tokens: (token, count, class it speaks for) per row of ``embeddings``.
             embeddings: float ``[n, embedding_dim]`` for the projector.
@@ -250,16 +256,18 @@ class Tracker(Listener):
         self._live.stop()
         writer = self._of_run()
         names = list(test["per_class"])
-        final = {f"test/{name}": float(test[name]) for name in ("accuracy", "macro_f1", "loss")}
+        final = {f"test/{name}": float(test[name]) for name in SCALARS if name in test}
         add_hparams(writer, hparams, final)
-        writer.add_figure("confusion_matrix/test", confusion, close=False)
+        if confusion is not None:
+            writer.add_figure("confusion_matrix/test", confusion, close=False)
         writer.add_figure("calibration/test", calibration, close=False)
         # The classes with most rows first, and no more than can be looked at.
-        frequent = np.argsort(-np.bincount(labels, minlength=len(names)), kind="stable")
+        ids, rows = targets.ids.numpy(), targets.bags.numpy()
+        frequent = np.argsort(-np.bincount(ids, minlength=len(names)), kind="stable")
         for index in frequent[:MAX_CHARTED_CLASSES]:
-            writer.add_pr_curve(
-                f"precision_recall/{names[index]}", labels == index, probabilities[:, index]
-            )
+            has = np.zeros(len(probabilities), np.bool_)
+            has[rows[ids == index]] = True
+            writer.add_pr_curve(f"precision_recall/{names[index]}", has, probabilities[:, index])
         writer.add_embedding(
             embeddings,
             metadata=[list(row) for row in tokens],

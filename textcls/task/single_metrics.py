@@ -6,7 +6,6 @@ than most trainings here last. The tests compare with it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textcls.errors import InputError
-from textcls.training.calibration import reliability
+from textcls.task.calibration import reliability
 
 # Class scores in double precision at a time: 8 MiB, where those of a split may be gigabytes.
 DOUBLES = 1 << 20
@@ -131,21 +130,3 @@ def class_weights(
             "trainer.class_weights leaves no row of train any weight: raise one above 0"
         )
     return weights
-
-
-def standard_error(monitor: str, value: float, logits: Tensor, labels: Tensor) -> float:
-    """Return the standard error of a metric, which the choice of rows gives it.
-
-    That of a mean over rows for ``loss``, that of a share of the rows for ``accuracy``, and for
-    ``macro_f1``, which has no simple one, that of a share of the same size.
-
-    Args:
-        monitor: ``loss``, ``accuracy`` or ``macro_f1``.
-        value: of the metric.
-        logits: float ``[n, num_classes]`` on the CPU.
-        labels: int64 ``[n]`` on the CPU.
-    """
-    if monitor != "loss":
-        return math.sqrt(value * (1 - value) / len(labels))
-    losses = F.cross_entropy(logits, labels, reduction="none").double()
-    return losses.std(correction=0).item() / math.sqrt(len(labels))

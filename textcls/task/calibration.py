@@ -16,7 +16,7 @@ NUM_BINS = 15
 # A temperature beyond these says that the rows are too few, not that the model is so wrong.
 LOWEST, HIGHEST = 0.2, 5.0
 # Each halves the range that the temperature may lie in: it has seven digits then.
-_HALVINGS = 24
+HALVINGS = 24
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,18 @@ class Reliability:
     counts: Tensor
     accuracy: Tensor
     confidence: Tensor
+
+    def __add__(self, other: Reliability) -> Reliability:
+        """Return that of the rows of both."""
+        counts = self.counts + other.counts
+        accuracy, confidence = (
+            (self.counts * mine + other.counts * others) / counts.clamp(min=1)
+            for mine, others in (
+                (self.accuracy, other.accuracy),
+                (self.confidence, other.confidence),
+            )
+        )
+        return Reliability(counts, accuracy, confidence)
 
     @property
     def error(self) -> float:
@@ -78,7 +90,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     low, high = 1 / HIGHEST, 1 / LOWEST
     if not (scores.amax(1) > scores.amin(1)).any():
         return 1.0
-    for _ in range(_HALVINGS):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
         expected = ((scores * middle).softmax(1) * scores).sum(1).mean()
         low, high = (middle, high) if expected < wanted else (low, middle)

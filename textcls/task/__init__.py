@@ -1,0 +1,1 @@
+"""What a label is: one of several classes, or any number of them."""

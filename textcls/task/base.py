@@ -1,0 +1,163 @@
+"""A task: how labels are learned from, predicted and scored. Each kind has a file of its own.
+
+All arithmetic on class scores (logits) is here, so that the rest of the program does not ask what a
+label is: the training loop takes losses and gradients from the task, prediction takes
+probabilities and decisions, and reports take metrics.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from textcls.data.targets import Targets
+from textcls.task.calibration import Reliability
+
+
+class Task(ABC):
+    """How labels are learned from, predicted and scored.
+
+    Attributes:
+        name: as a model folder has it.
+        several: whether a text has any number of labels; else it has one.
+        monitors: the metrics by which trainings can be compared.
+    """
+
+    name: ClassVar[str]
+    several: ClassVar[bool]
+    monitors: ClassVar[tuple[str, ...]]
+
+    # --- learning ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def losses(self, logits: Tensor, targets: Targets) -> Tensor:
+        """Return the loss of each bag in nats, ``[num_bags]``, as it is reported.
+
+        Args:
+            logits: float ``[num_bags, num_classes]``.
+            targets: of these bags.
+        """
+
+    @abstractmethod
+    def objective(
+        self, logits: Tensor, targets: Targets, class_weights: Tensor | None, smoothing: float
+    ) -> Tensor:
+        """Return the mean loss of a batch, as it is minimised.
+
+        Args:
+            logits: float ``[num_bags, num_classes]``.
+            targets: of these bags.
+            class_weights: float32 ``[num_classes]``, or None.
+            smoothing: share of a target that is spread over all classes.
+        """
+
+    @abstractmethod
+    def gradient(self, logits: Tensor, targets: Targets, smoothing: float) -> tuple[Tensor, Tensor]:
+        """Return the summed loss of a batch, and the gradient of :meth:`objective`.
+
+        Args:
+            logits: float32 ``[num_bags, num_classes]``, which nobody needs any more.
+            targets: of these bags.
+            smoothing: see :meth:`objective`.
+        """
+
+    @abstractmethod
+    def new_tally(self, num_bags: int, num_classes: int, device: torch.device) -> Tensor:
+        """Return what :meth:`count` counts the predictions of an epoch in."""
+
+    @abstractmethod
+    def count(self, tally: Tensor, bags: Tensor, logits: Tensor, targets: Targets) -> None:
+        """Count what class scores predict.
+
+        Args:
+            tally: of the epoch.
+            bags: int64 ``[n]``, numbers in their split.
+            logits: float ``[n, num_classes]``.
+            targets: of these bags.
+        """
+
+    @abstractmethod
+    def counted(self, tally: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
+        """Return the metrics of a tally, those of decisions alone.
+
+        Args:
+            tally: on the CPU, of a whole epoch.
+            targets: of all bags, on the CPU.
+            names: of class 0, 1, 2, …
+        """
+
+    # --- after training ----------------------------------------------------------------------
+
+    @abstractmethod
+    def temperature(self, logits: Tensor, targets: Targets) -> float:
+        """Return what class scores are best divided by, for held-out bags."""
+
+    def fitted(self, logits: Tensor, targets: Targets) -> Task:
+        """Return the task with the decisions that suit held-out bags best.
+
+        Args:
+            logits: float ``[num_bags, num_classes]`` on the CPU.
+            targets: of these bags.
+        """
+        return self
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what a model folder keeps of the decisions, by name."""
+        return {}
+
+    # --- prediction --------------------------------------------------------------------------
+
+    @abstractmethod
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the probability of each class, of the shape of ``logits``."""
+
+    @abstractmethod
+    def decided(self, probabilities: Tensor) -> Targets:
+        """Return the labels that are predicted.
+
+        Args:
+            probabilities: float ``[num_bags, num_classes]``.
+        """
+
+    # --- scores ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def metrics(self, logits: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
+        """Return all metrics of class scores.
+
+        Args:
+            logits: float ``[num_bags, num_classes]`` on the CPU.
+            targets: of these bags.
+            names: of class 0, 1, 2, …
+        """
+
+    @abstractmethod
+    def reliability(self, logits: Tensor, targets: Targets) -> Reliability:
+        """Return how often the model is right, by bins of its probabilities.
+
+        Args:
+            logits: float ``[num_bags, num_classes]`` on the CPU.
+            targets: of these bags.
+        """
+
+    def standard_error(self, monitor: str, value: float, logits: Tensor, targets: Targets) -> float:
+        """Return the standard error of a metric, which the choice of bags gives it.
+
+        That of a mean over bags for ``loss``; for the others, some of which have no simple one,
+        that of a share of the bags.
+
+        Args:
+            monitor: one of ``monitors``.
+            value: of the metric.
+            logits: float ``[num_bags, num_classes]`` on the CPU.
+            targets: of these bags.
+        """
+        if monitor != "loss":
+            return math.sqrt(value * (1 - value) / len(logits))
+        losses = self.losses(logits, targets).double()
+        return losses.std(correction=0).item() / math.sqrt(len(logits))

@@ -1,0 +1,124 @@
+"""Any number of labels: a sigmoid and a threshold for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from textcls.data.targets import Targets
+from textcls.task.base import Task
+from textcls.task.calibration import HALVINGS, HIGHEST, LOWEST, Reliability
+from textcls.task.multi_metrics import (
+    Decisions,
+    decision_metrics,
+    metrics_of_logits,
+    reliability_of,
+)
+from textcls.task.thresholds import fit_thresholds
+
+# The threshold of a label where none was fitted.
+EVEN = 0.5
+THRESHOLDS = "thresholds"
+
+
+class MultiLabel(Task):
+    """Each text has any number of labels, of which a model says one by one how probable it is.
+
+    Args:
+        thresholds: float32 ``[num_classes]``: a label is predicted from this probability on; None:
+            from one half on.
+    """
+
+    name = "multi"
+    several = True
+    monitors = ("lrap", "micro_f1", "macro_f1", "accuracy", "loss")
+
+    def __init__(self, thresholds: Tensor | None = None) -> None:
+        self.thresholds = thresholds
+
+    def losses(self, logits: Tensor, targets: Targets) -> Tensor:
+        """See :meth:`Task.losses`: the binary cross-entropy, summed over the labels."""
+        # log(1 + exp(x)) for every label; less x for those that the bag has.
+        losses = F.softplus(logits).sum(1)
+        return losses.index_add(0, targets.bags, -logits[targets.bags, targets.ids])
+
+    def objective(
+        self, logits: Tensor, targets: Targets, class_weights: Tensor | None, smoothing: float
+    ) -> Tensor:
+        """See :meth:`Task.objective`: a label's weight is that of its binary cross-entropy."""
+        wanted = self._wanted(logits, targets, smoothing)
+        losses = F.binary_cross_entropy_with_logits(
+            logits, wanted, None if class_weights is None else class_weights.expand_as(logits),
+            reduction="sum",
+        )  # fmt: skip
+        return losses / len(logits)
+
+    def gradient(self, logits: Tensor, targets: Targets, smoothing: float) -> tuple[Tensor, Tensor]:
+        """See :meth:`Task.gradient`: sigmoid minus target."""
+        loss_sum = self.losses(logits, targets).sum()
+        grad = logits.sigmoid().sub_(self._wanted(logits, targets, smoothing))
+        return loss_sum, grad.div_(len(logits))
+
+    def _wanted(self, logits: Tensor, targets: Targets, smoothing: float) -> Tensor:
+        """Return the targets, of which a share is spread over having a label and not having it."""
+        wanted = targets.dense(logits.shape[1]).to(logits.dtype)
+        return wanted.mul_(1 - smoothing).add_(smoothing / 2) if smoothing else wanted
+
+    def new_tally(self, num_bags: int, num_classes: int, device: torch.device) -> Tensor:
+        """See :meth:`Task.new_tally`: see :class:`~textcls.task.multi_metrics.Decisions`."""
+        return torch.zeros(2, num_classes + 1, dtype=torch.int64, device=device)
+
+    def count(self, tally: Tensor, bags: Tensor, logits: Tensor, targets: Targets) -> None:
+        """See :meth:`Task.count`: in training, of labels that are more probable than not."""
+        found = Decisions.of(logits > 0, targets)
+        tally += torch.stack([F.pad(found.right, (0, 1)), F.pad(found.claimed, (0, 1))])
+        tally[0, -1] += found.exact
+
+    def counted(self, tally: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
+        """See :meth:`Task.counted`."""
+        found = Decisions(tally[0, :-1], tally[1, :-1], tally[0, -1])
+        return decision_metrics(found, targets, names)
+
+    def temperature(self, logits: Tensor, targets: Targets) -> float:
+        """See :meth:`Task.temperature`: it minimises the loss, which is convex in its inverse."""
+        scores = logits.double()
+        wanted = scores[targets.bags, targets.ids].sum()
+        low, high = 1 / HIGHEST, 1 / LOWEST
+        if not bool((scores != 0).any()):
+            return 1.0
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            expected = ((scores * middle).sigmoid() * scores).sum()
+            low, high = (middle, high) if expected < wanted else (low, middle)
+        return 2 / (low + high)
+
+    def fitted(self, logits: Tensor, targets: Targets) -> MultiLabel:
+        """See :meth:`Task.fitted`: the thresholds of the best F1."""
+        return MultiLabel(fit_thresholds(self.probabilities(logits), targets))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See :meth:`Task.tensors`: the thresholds."""
+        return {} if self.thresholds is None else {THRESHOLDS: self.thresholds}
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """See :meth:`Task.probabilities`: each by itself."""
+        return logits.sigmoid()
+
+    def decided(self, probabilities: Tensor) -> Targets:
+        """See :meth:`Task.decided`: those whose probability reaches their threshold."""
+        chosen = probabilities >= (EVEN if self.thresholds is None else self.thresholds)
+        counts = chosen.sum(1)
+        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        return Targets(chosen.nonzero()[:, 1], offsets)
+
+    def metrics(self, logits: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
+        """See :meth:`Task.metrics`."""
+        return metrics_of_logits(self, logits, targets, names)
+
+    def reliability(self, logits: Tensor, targets: Targets) -> Reliability:
+        """See :meth:`Task.reliability`: of the probability of each label, had or not."""
+        return reliability_of(self, logits, targets)

@@ -1,0 +1,94 @@
+"""One of several classes: softmax and cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from textcls.data.targets import Targets
+from textcls.task.base import Task
+from textcls.task.calibration import Reliability, fit_temperature, reliability
+from textcls.task.single_metrics import classification_metrics, metrics_of_logits
+
+
+class SingleLabel(Task):
+    """Each text has one of the classes."""
+
+    name = "single"
+    several = False
+    monitors = ("accuracy", "macro_f1", "loss")
+
+    def losses(self, logits: Tensor, targets: Targets) -> Tensor:
+        """See :meth:`Task.losses`: the cross-entropy."""
+        return F.cross_entropy(logits, targets.ids, reduction="none")
+
+    def objective(
+        self, logits: Tensor, targets: Targets, class_weights: Tensor | None, smoothing: float
+    ) -> Tensor:
+        """See :meth:`Task.objective`: weighted by class, and 0 where no bag weighs anything."""
+        some_weigh_nothing = class_weights is not None and not bool(class_weights.all())
+        reduction = "sum" if some_weigh_nothing else "mean"
+        loss = F.cross_entropy(
+            logits, targets.ids, class_weights, reduction=reduction, label_smoothing=smoothing
+        )
+        if class_weights is None or reduction == "mean":
+            return loss
+        return loss / weight_of_batch(class_weights[targets.ids])
+
+    def gradient(self, logits: Tensor, targets: Targets, smoothing: float) -> tuple[Tensor, Tensor]:
+        """See :meth:`Task.gradient`: softmax minus target."""
+        log_probabilities = torch.log_softmax(logits, 1)
+        labels = targets.ids.unsqueeze(1)
+        loss_sum = log_probabilities.gather(1, labels).sum().neg_()
+        grad = log_probabilities.exp_()
+        if smoothing:
+            grad.sub_(smoothing / grad.shape[1])
+        grad.scatter_add_(1, labels, torch.full(labels.shape, smoothing - 1.0))
+        return loss_sum, grad.div_(len(labels))
+
+    def new_tally(self, num_bags: int, num_classes: int, device: torch.device) -> Tensor:
+        """See :meth:`Task.new_tally`: int64 ``[num_bags]``, the classes that were predicted."""
+        return torch.zeros(num_bags, dtype=torch.int64, device=device)
+
+    def count(self, tally: Tensor, bags: Tensor, logits: Tensor, targets: Targets) -> None:
+        """See :meth:`Task.count`."""
+        tally[bags] = logits.argmax(1)
+
+    def counted(self, tally: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
+        """See :meth:`Task.counted`."""
+        return classification_metrics(targets.ids, tally, names)
+
+    def temperature(self, logits: Tensor, targets: Targets) -> float:
+        """See :meth:`Task.temperature`."""
+        return fit_temperature(logits, targets.ids)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """See :meth:`Task.probabilities`: they sum to 1."""
+        return logits.softmax(1)
+
+    def decided(self, probabilities: Tensor) -> Targets:
+        """See :meth:`Task.decided`: the most probable."""
+        return Targets(probabilities.argmax(1))
+
+    def metrics(self, logits: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
+        """See :meth:`Task.metrics`."""
+        return metrics_of_logits(logits, targets.ids, names)
+
+    def reliability(self, logits: Tensor, targets: Targets) -> Reliability:
+        """See :meth:`Task.reliability`: of the probability of what is predicted."""
+        confidence, predictions = logits.softmax(1).max(1)
+        return reliability(confidence, predictions == targets.ids)
+
+
+def weight_of_batch(weights: Tensor) -> Tensor:
+    """Return what the summed loss of a batch is divided by, for its weights, ``[num_bags]``.
+
+    Infinity where they sum to 0, as their classes weigh nothing: loss and gradient are 0 then.
+    """
+    total = weights.sum()
+    # Not torch.where, which copies its number to the device: no graph of a GPU may hold that.
+    return total.masked_fill(total <= 0, torch.inf)

@@ -1,0 +1,31 @@
+"""Which tasks there are, and which one some bags are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from textcls.data.bags import Bags
+from textcls.task.base import Task
+from textcls.task.multi import THRESHOLDS, MultiLabel
+from textcls.task.single import SingleLabel
+
+
+def task_of(bags: Bags) -> Task:
+    """Return the task that the labels of bags are for."""
+    return SingleLabel() if bags.label_offsets is None else MultiLabel()
+
+
+def task_named(name: str, tensors: Mapping[str, Tensor]) -> Task:
+    """Return the task of a model folder.
+
+    Args:
+        name: of the task.
+        tensors: what :meth:`~textcls.task.base.Task.tensors` returned.
+
+    Raises:
+        KeyError: there is no such task.
+    """
+    tasks: dict[str, Task] = {"single": SingleLabel(), "multi": MultiLabel(tensors.get(THRESHOLDS))}
+    return tasks[name]
