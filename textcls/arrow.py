@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
+_Integer = TypeVar("_Integer", bound=np.integer)
 
 
 @contextlib.contextmanager
@@ -37,7 +38,7 @@ def release_memory() -> None:
 def offsets_of(lengths: npt.NDArray[np.integer]) -> Int64:
     """Return int64 ``[n + 1]`` offsets for ``[n]`` lengths."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
+    lengths.cumsum(out=offsets[1:])
     return offsets
 
 
@@ -50,6 +51,11 @@ def places_of_runs(starts: Int64, lengths: Int64) -> Int64:
     """
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)
+
+
+def lengths_of(offsets: npt.NDArray[_Integer]) -> npt.NDArray[_Integer]:
+    """Return ``[n]`` lengths for ``[n + 1]`` offsets: ``numpy.diff`` at a quarter of its cost."""
+    return offsets[1:] - offsets[:-1]
 
 
 def strings(values: Sequence[str]) -> pa.StringArray:

@@ -5,7 +5,7 @@ characters, counted once a word. One is known by a 64-bit hash of its characters
 words, no block and no machine can change it. Saved models depend on that. Two of ten million
 different n-grams share a hash with a probability of three in a million.
 
-All distinct words are worked on at once, as one flat array of code points.
+Words are worked on many at once, as one flat array of code points.
 """
 
 from __future__ import annotations
@@ -15,17 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of, strings
+from textcls.arrow import Int32, Int64, as_numpy, integers, lengths_of, offsets_of
 from textcls.corpus.splits import bytes_of
-from textcls.data.counting import KeyCounter, UInt64, places_of_keys, runs_of
+from textcls.data.counting import FEW, KeyCounter, UInt64, distinct, places_of_keys
 from textcls.data.hashing import MULTIPLIER, buckets_of
 
-# Characters of words that are worked on at one go: they bound the memory that is needed beside.
-PIECE = 1 << 17
+# Bytes of words that are worked on at one go: they bound the memory that is needed beside.
+PIECE = 1 << 16
 
-_BEGIN, _END = ord("<"), ord(">")
 _MIX = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
 
@@ -67,35 +65,51 @@ class CharNgrams:
         """
         counter = KeyCounter()
         none = cls(lengths, buckets, np.zeros(0, np.uint64))
-        for start, stop, keys, word, which in none._pieces(words):
-            pair, _ = runs_of(word * len(keys) + which)
+        start = 0
+        for piece in _pieces(words):
+            hashes, word = _hashes(piece, *lengths)
+            keys, which = _numbered(none._keys(hashes))
+            pair = distinct(word * len(keys) + which)
             number, key = np.divmod(pair, max(len(keys), 1))
-            sums = np.bincount(key, counts[start:stop][number], len(keys))  # exact below 2**53
+            sums = np.bincount(key, counts[start:][number], len(keys))  # exact below 2**53
             counter.add(keys, sums.astype(np.int64))
+            start += len(piece)
         keys, sums = counter.total()
         return cls(lengths, buckets, keys[sums >= max(min_freq, 1)]), len(keys)
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def of_words(self, words: pa.Array) -> tuple[Int64, Int32]:
+    def of_words(self, words: pa.Array | list[str]) -> tuple[Int64, Int32]:
         """Return the n-grams of each word that have a row.
 
         Args:
-            words: Arrow strings.
+            words: Arrow strings, or a few of Python.
 
         Returns:
             Offsets, int64 ``[num_words + 1]``, and positions in ``keys``, int32, ascending within
             each word.
         """
-        lengths, places = np.zeros(len(words), np.int64), [np.zeros(0, np.int32)]
-        for start, stop, keys, word, which in self._pieces(words):
+        if isinstance(words, list):
+            return self._of_piece(words)
+        lengths, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+        for piece in _pieces(words):
+            offsets, own = self._of_piece(piece)
+            lengths.append(lengths_of(offsets))
+            places.append(own)
+        return offsets_of(np.concatenate(lengths)), np.concatenate(places)
+
+    def _of_piece(self, words: list[str]) -> tuple[Int64, Int32]:
+        hashes, word = _hashes(words, *self.lengths)
+        keys = self._keys(hashes)
+        if len(keys) <= FEW:
+            at = places_of_keys(self.keys, keys)
+        else:  # mostly repeats
+            keys, which = _numbered(keys)
             at = places_of_keys(self.keys, keys)[which]
-            pair, _ = runs_of((word * len(self.keys) + at)[at >= 0])
-            number, place = np.divmod(pair, max(len(self.keys), 1))
-            lengths[start:stop] = np.bincount(number, minlength=stop - start)
-            places.append(place.astype(np.int32))
-        return offsets_of(lengths), np.concatenate(places)
+        size = max(len(self.keys), 1)
+        pair = distinct((word * size + at)[at >= 0])
+        return pair.searchsorted(np.arange(len(words) + 1) * size), (pair % size).astype(np.int32)
 
     def names(self, word: str) -> dict[int, str]:
         """Return the n-grams of a word that have a row, by their positions in ``keys``.
@@ -104,8 +118,7 @@ class CharNgrams:
         """
         names: dict[int, list[str]] = {}
         marked = f"<{word}>"
-        lengths = np.array([len(word)])
-        hashes, _ = _hashes(strings([word]), lengths, *self.lengths)
+        hashes, _ = _hashes([word], *self.lengths)
         texts = (
             marked[start : start + length]
             for length in range(self.lengths[0], self.lengths[1] + 1)
@@ -123,60 +136,47 @@ class CharNgrams:
             return hashes
         return buckets_of(hashes, self.buckets).view(np.uint64)
 
-    def _pieces(self, words: pa.Array) -> Iterator[tuple[int, int, UInt64, Int64, Int64]]:
-        """Yield for pieces of the words all their n-grams, repeats within a word included.
 
-        Yields:
-            From which word to which, without it; the distinct keys, uint64 ``[k]``; for each n-gram
-            the number of its word in the piece, int64 ``[m]``, and of its key, int64 ``[m]``.
-        """
-        lengths = as_numpy(pc.utf8_length(words)).astype(np.int64)
-        ends = np.cumsum(lengths + 2)
-        start = 0
-        while start < len(words):
-            before = int(ends[start - 1]) if start else 0
-            stop = max(int(np.searchsorted(ends, before + PIECE, side="right")), start + 1)
-            piece = words.slice(start, stop - start)
-            hashes, word = _hashes(piece, lengths[start:stop], *self.lengths)
-            encoded = integers(self._keys(hashes).view(np.int64)).dictionary_encode()
-            keys = as_numpy(encoded.dictionary).view(np.uint64)
-            yield start, stop, keys, word, as_numpy(encoded.indices).astype(np.int64)
-            start = stop
+def _pieces(words: pa.Array) -> Iterator[list[str]]:
+    """Cut words into lists of about ``PIECE`` bytes."""
+    _, ends = bytes_of(words)
+    start = 0
+    while start < len(words):
+        stop = max(int(np.searchsorted(ends, ends[start] + PIECE, side="right")) - 1, start + 1)
+        yield words.slice(start, stop - start).to_pylist()
+        start = stop
 
 
-def _hashes(words: pa.Array, lengths: Int64, low: int, high: int) -> tuple[UInt64, Int64]:
+def _numbered(keys: UInt64) -> tuple[UInt64, Int32]:
+    """Return the distinct keys, and the number of each of the keys among these."""
+    encoded = integers(keys.view(np.int64)).dictionary_encode()
+    return as_numpy(encoded.dictionary).view(np.uint64), as_numpy(encoded.indices)
+
+
+def _hashes(words: list[str], low: int, high: int) -> tuple[UInt64, Int64]:
     """Return the hashes of all n-grams, and the number of the word of each, both ``[m]``.
 
     A word of one character has none: it is its own n-gram.
 
     Args:
-        words: Arrow strings.
-        lengths: of these, in characters, int64 ``[num_words]``.
+        words: at least one.
         low: the shortest n-gram.
         high: the longest.
     """
-    data, ends = bytes_of(words)
-    text = data[ends[0] : ends[-1]].tobytes().decode()
-    starts = offsets_of(lengths + 2)
-    characters = np.empty(starts[-1], np.uint32)
-    is_mark = np.zeros(len(characters), np.bool_)
-    is_mark[starts[:-1]] = is_mark[starts[1:] - 1] = True
-    characters[~is_mark] = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    characters[starts[:-1]], characters[starts[1:] - 1] = _BEGIN, _END
-
-    mixed = _mix(characters.astype(np.uint64) + np.uint64(1))  # of 0 nothing would be left
-    word = np.repeat(np.arange(len(words)), lengths + 2)
+    text = f"<{'><'.join(words)}>".encode("utf-32-le")
+    # Of 0 nothing would be left.
+    mixed = _mix(np.frombuffer(text, np.uint32).astype(np.uint64) + np.uint64(1))
+    lengths = np.array([len(word) + 2 for word in words])
+    word = np.arange(len(words)).repeat(lengths)
     # How many characters the word has from here on: none of a word that has no n-grams.
-    left = np.repeat(np.where(lengths > 1, starts[1:], 0), lengths + 2) - np.arange(len(word))
-    rolling, hashes, of_word = mixed, [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
-    for length in range(1, high + 1):
-        if length > 1:
-            rolling = rolling[:-1] * MULTIPLIER + mixed[length - 1 :]
-        if length >= low:
-            whole = left[: len(rolling)] >= length
-            hashes.append(_mix(rolling[whole]))
-            of_word.append(word[: len(rolling)][whole])
-    return np.concatenate(hashes), np.concatenate(of_word)
+    left = (lengths.cumsum() * (lengths > 3))[word] - np.arange(len(word))
+    # Row n - 1: of the n characters from here on.
+    rolling = np.zeros((high, len(mixed)), np.uint64)
+    rolling[0] = mixed
+    for n in range(1, high):
+        rolling[n, :-n] = rolling[n - 1, :-n] * MULTIPLIER + mixed[n:]
+    longer, at = (left >= np.arange(low, high + 1)[:, None]).nonzero()
+    return _mix(rolling[longer + low - 1, at]), word[at]
 
 
 def _mix(values: UInt64) -> UInt64:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from textcls.arrow import Int32, Int64
+from textcls.arrow import Int32, Int64, lengths_of
 
 UInt64 = npt.NDArray[np.uint64]
 _Number = TypeVar("_Number", np.int32, np.int64, np.uint64)
@@ -27,7 +27,13 @@ def runs_of(values: npt.NDArray[_Number]) -> tuple[npt.NDArray[_Number], Int64]:
     """
     values.sort()
     starts = starts_of(values)
-    return values[starts], np.diff(starts, append=len(values))
+    return values[starts], lengths_of(np.append(starts, len(values)))
+
+
+def distinct(values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
+    """Sort ``values`` in place; return the different ones."""
+    values.sort()
+    return values[starts_of(values)]
 
 
 def starts_of(values: npt.NDArray[Any], bounds: Int64 | None = None) -> Int64:
@@ -41,7 +47,7 @@ def starts_of(values: npt.NDArray[Any], bounds: Int64 | None = None) -> Int64:
     np.not_equal(values[1:], values[:-1], out=begins[1:])
     if bounds is not None:
         begins[bounds[bounds < len(values)]] = True
-    return np.flatnonzero(begins)
+    return begins.nonzero()[0]
 
 
 def places_of_keys(keys: npt.NDArray[_Key], wanted: npt.NDArray[_Key]) -> Int32:
@@ -62,7 +68,7 @@ def places_of_keys(keys: npt.NDArray[_Key], wanted: npt.NDArray[_Key]) -> Int32:
 def _places(keys: npt.NDArray[_Key], wanted: npt.NDArray[_Key]) -> Int32:
     if not len(keys):
         return np.full(len(wanted), -1, np.int32)
-    at = np.searchsorted(keys, wanted)
+    at = keys.searchsorted(wanted)
     at[at == len(keys)] = 0
     return np.where(keys[at] == wanted, at, -1).astype(np.int32)
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,25 @@ import pyarrow.compute as pc
 import safetensors.numpy
 import torch
 
-from textcls.arrow import Int32, Int64, as_numpy, integers, offsets_of, release_memory
+from textcls.arrow import Int32, Int64, as_numpy, lengths_of, offsets_of, release_memory
 from textcls.config import TokenizerConfig
 from textcls.corpus.splits import RowLabels
 from textcls.data.bags import Bags
 from textcls.data.char_ngrams import CharNgrams
-from textcls.data.features import Encoded, Features, Unknown, amounts, count_features, flattened
+from textcls.data.features import (
+    Encoded,
+    Features,
+    Unknown,
+    amounts,
+    count_features,
+    flattened,
+    num_entries,
+)
 from textcls.data.learning import with_chars, with_weights
 from textcls.data.ngrams import NgramIds, build_vocabulary
 from textcls.data.token_weights import Float32, saturated
 from textcls.data.tokenizer import Tokenizer
-from textcls.data.tokens import PIECE, Tokens
+from textcls.data.tokens import PIECE, Tokens, alphabetical
 from textcls.data.vocabulary import Vocabulary
 
 Array = npt.NDArray[Any]
@@ -225,22 +234,22 @@ class TextEncoder:
         if not self.has_weights:
             return Encoded(*self.ids(tokens))
         words, unknown = self.numbered(tokens.dictionary)
+        found = self.features(tokens, words) if known is None else _drained(known)
+        pieces = (self._entries(features, unknown) for features in found)
+        first = next(pieces, None)
+        if first is not None and len(first.offsets) == len(tokens.offsets):
+            return first
         # Memory that is never written to is never taken.
         most = self.ids.most(tokens)
         if unknown is not None:
-            more = np.zeros(len(words), np.int64)
-            named = words >= self.num_embeddings
-            more[named] = np.diff(unknown.offsets)[words[named] - self.num_embeddings]
-            most += int(more @ tokens.counts())
+            most += int(num_entries(words, unknown, self.num_embeddings) @ tokens.counts())
         indices, weights = np.empty(most, np.int32), np.empty(most, np.float32)
         lengths, end = [np.zeros(0, np.int64)], 0
-        found = self.features(tokens, words) if known is None else _drained(known)
-        for features in found:
-            own, weight, ends = self._entries(features, unknown)
+        for own, offsets, weight in pieces if first is None else chain([first], pieces):
             indices[end : end + len(own)] = own
             weights[end : end + len(own)] = weight
             end += len(own)
-            lengths.append(np.diff(ends))
+            lengths.append(lengths_of(offsets))
         return Encoded(indices[:end], offsets_of(np.concatenate(lengths)), weights[:end])
 
     def weights_of_chars(self, chars: Int32, lengths: Int64) -> Float32:
@@ -263,17 +272,16 @@ class TextEncoder:
         the alphabet, so that a bag is the same whatever other texts there are.
         """
         words = self.vocabulary.ids(dictionary)
-        places = np.flatnonzero(words == self.vocabulary.unknown_id)
+        (places,) = (words == self.vocabulary.unknown_id).nonzero()
         lost = -1 if self.config.counts is not None else self.vocabulary.unknown_id
         words[places] = lost
         if self.chars is None or not len(places):
             return words, None
-        names = dictionary.take(integers(places))
-        order = pc.sort_indices(names)
-        offsets, chars = self.chars.of_words(names.take(order))
-        lengths = np.diff(offsets)
+        names, places = alphabetical(dictionary, places)
+        offsets, chars = self.chars.of_words(names)
+        lengths = lengths_of(offsets)
         numbers = np.arange(len(places)) + self.num_embeddings
-        words[places[as_numpy(order)]] = np.where(lengths > 0, numbers, lost)
+        words[places] = np.where(lengths > 0, numbers, lost)
         weights = self.weights_of_chars(chars, lengths)
         return words, Unknown(offsets, chars + np.int32(self.num_features), weights)
 
@@ -288,18 +296,18 @@ class TextEncoder:
                 is_binary = self.config.counts == "binary"
                 yield features._replace(counts=None) if is_binary else features
 
-    def _entries(self, features: Features, unknown: Unknown | None) -> tuple[Int32, Float32, Int64]:
-        """Return ids and weights of entries, and the offsets of the texts in them."""
+    def _entries(self, features: Features, unknown: Unknown | None) -> Encoded:
+        """Return the entries of the bags of some texts."""
         ids, _, ends, num_words = features
         weights = amounts(features, self.config.counts)
         if self.mean_length is not None:
-            lengths = np.repeat(num_words, np.diff(ends))
+            lengths = np.repeat(num_words, lengths_of(ends))
             weights = saturated(weights, lengths, self.mean_length)
         known = ids < self.num_embeddings
         if self._weights is not None:
             weights[known] *= self._weights[ids[known]]
         if unknown is None or known.all():
-            return ids, weights, ends
+            return Encoded(ids, ends, weights)
         return flattened(features, weights, unknown, self.num_embeddings)
 
     # --- keeping -----------------------------------------------------------------------------

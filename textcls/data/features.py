@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from textcls.arrow import Int32, Int64, offsets_of
+from textcls.arrow import Int32, Int64, lengths_of, offsets_of
 from textcls.data.counting import runs_of, starts_of
 from textcls.data.token_weights import Float32
 
@@ -89,8 +89,8 @@ def count_features(ids: Int32, ends: Int64, num_words: Int64, limit: int) -> Fea
     is_narrow = bits <= 26
     dtype = np.uint32 if is_narrow else np.uint64
     cuts = _blocks(ends, 1 << (32 - bits) if is_narrow else len(ends))
-    sizes = np.diff(ends)
-    number = np.arange(len(sizes)) - np.repeat(cuts[:-1], np.diff(cuts))
+    sizes = lengths_of(ends)
+    number = np.arange(len(sizes)) - np.repeat(cuts[:-1], lengths_of(cuts))
     keys: npt.NDArray[np.unsignedinteger] = np.repeat(number.astype(dtype), sizes)
     unsigned = keys.dtype.type
     keys <<= unsigned(bits)
@@ -114,9 +114,7 @@ def _blocks(ends: Int64, most_texts: int) -> Int64:
     return np.array(cuts)
 
 
-def flattened(
-    features: Features, weights: Float32, unknown: Unknown, num_rows: int
-) -> tuple[Int32, Float32, Int64]:
+def flattened(features: Features, weights: Float32, unknown: Unknown, num_rows: int) -> Encoded:
     """Put character n-grams in the place of unknown words.
 
     Args:
@@ -124,28 +122,23 @@ def flattened(
         weights: of the features; of unknown words, what their count weighs.
         unknown: the n-grams of the words.
         num_rows: of the embedding.
-
-    Returns:
-        Ids and weights of entries, and the offsets of the texts in them.
     """
     ids, _, ends, _ = features
-    places = np.flatnonzero(ids >= num_rows)
-    starts = offsets_of(num_entries(ids, unknown, num_rows))
-    flat, flat_weights = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.float32)
-    flat[starts[:-1]], flat_weights[starts[:-1]] = ids, weights
-    # Of the unknown words alone: where their n-grams stand in what is known, and in the bags.
-    taken, per_word = places_of(unknown.offsets, ids[places] - num_rows)
-    at, _ = places_of(starts, places)
+    entries = num_entries(ids, unknown, num_rows)
+    starts, feature = offsets_of(entries), np.arange(len(ids)).repeat(entries)
+    flat, flat_weights = ids[feature], weights[feature]
+    (at,) = (flat >= num_rows).nonzero()
+    taken = unknown.offsets[flat[at] - num_rows] + at - starts[feature[at]]
     flat[at] = unknown.indices[taken]
-    flat_weights[at] = unknown.weights[taken] * np.repeat(weights[places], per_word)
-    return flat, flat_weights, starts[ends]
+    flat_weights[at] *= unknown.weights[taken]
+    return Encoded(flat, starts[ends], flat_weights)
 
 
 def num_entries(ids: Int32, unknown: Unknown, num_rows: int) -> Int64:
     """Return how many entries each feature comes to, int64 ``[len(ids)]``."""
-    places = np.flatnonzero(ids >= num_rows)
+    (places,) = (ids >= num_rows).nonzero()
     entries = np.ones(len(ids), np.int64)
-    entries[places] = np.diff(unknown.offsets)[ids[places] - num_rows]
+    entries[places] = lengths_of(unknown.offsets)[ids[places] - num_rows]
     return entries
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from textcls.arrow import booleans
+from textcls.arrow import booleans, lengths_of
 from textcls.corpus.splits import RowLabels
 from textcls.data.char_ngrams import CharNgrams
 from textcls.data.features import Features, parts_of
@@ -63,7 +63,7 @@ def with_weights(
         )
         made = dataclasses.replace(made, token_weights=weights)
         if config.token_weights == "bm25":
-            mean_length = max(float(np.diff(tokens.offsets).mean()), 1.0)
+            mean_length = max(float(lengths_of(tokens.offsets).mean()), 1.0)
             made = dataclasses.replace(made, mean_length=mean_length)
     if made.chars is not None:
         made = _with_weights_of_chars(made, features, num_texts, labels)
@@ -86,7 +86,7 @@ def _with_weights_of_chars(
     if made.token_weights is not None:
         weights = made.token_weights.copy()
     words = weights[: len(made.vocabulary)]
-    word = np.repeat(np.arange(len(words)), np.diff(offsets))
+    word = np.repeat(np.arange(len(words)), lengths_of(offsets))
     squares = np.bincount(word, each[chars] ** 2, len(words))
     words[:] = np.sqrt(words.astype(np.float64) ** 2 + squares)
     return dataclasses.replace(made, token_weights=weights, char_weights=each)

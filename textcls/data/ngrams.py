@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from textcls.arrow import Int32, Int64, offsets_of, release_memory
+from textcls.arrow import Int32, Int64, lengths_of, offsets_of, release_memory
 from textcls.config import TokenizerConfig
 from textcls.data.counting import UInt64, runs_of
 from textcls.data.hashing import MULTIPLIER, buckets_of
@@ -86,7 +86,7 @@ class NgramIds:
         for found, ends, _ in self.pieces(tokens, self.vocabulary.ids(tokens.dictionary)):
             indices[end : end + len(found)] = found
             end += len(found)
-            lengths.append(np.diff(ends))
+            lengths.append(lengths_of(ends))
         return indices[:end], offsets_of(np.concatenate(lengths))
 
     def most(self, tokens: Tokens) -> int:
@@ -108,7 +108,7 @@ class NgramIds:
             flat = grid.reshape(-1)
             there = flat >= 0
             ends = offsets_of(there.view(np.uint8))[offsets * self.ngrams]
-            yield np.compress(there, flat), ends, np.diff(offsets)
+            yield flat.compress(there), ends, lengths_of(offsets)
 
     def runs(self, tokens: Tokens) -> Int32:
         """Return which words each index is made of, int32 ``[num_indices, 2]``.
@@ -172,7 +172,7 @@ def _pieces(tokens: Tokens) -> Iterator[tuple[Int32, Bools, Int64]]:
     """
     start, offsets = 0, tokens.offsets
     while start + 1 < len(offsets):
-        fits = int(np.searchsorted(offsets, offsets[start] + PIECE, side="right")) - 1
+        fits = int(offsets.searchsorted(offsets[start] + PIECE, side="right")) - 1
         stop = max(fits, start + 1)
         codes = tokens.codes[offsets[start] : offsets[stop]]
         own = offsets[start : stop + 1] - offsets[start]
@@ -182,14 +182,14 @@ def _pieces(tokens: Tokens) -> Iterator[tuple[Int32, Bools, Int64]]:
 
 def _num_ngrams(tokens: Tokens, shortest: int, longest: int) -> int:
     """Return how many n-grams of ``shortest`` to ``longest`` words all texts hold together."""
-    lengths = np.diff(tokens.offsets)
+    lengths = lengths_of(tokens.offsets)
     return sum(int(np.maximum(lengths - n + 1, 0).sum()) for n in range(shortest, longest + 1))
 
 
 def _follows(offsets: Int64) -> Bools:
     """Return for each token whether another of the same text follows it."""
     follows = np.ones(offsets[-1], np.bool_)
-    follows[offsets[1:][np.diff(offsets) > 0] - 1] = False
+    follows[offsets[1:][lengths_of(offsets) > 0] - 1] = False
     return follows
 
 

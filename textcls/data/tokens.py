@@ -11,7 +11,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.arrow import Int32, Int64, as_numpy, booleans, large_strings, offsets_of, strings
+from textcls.arrow import (
+    Int32,
+    Int64,
+    as_numpy,
+    booleans,
+    integers,
+    large_strings,
+    offsets_of,
+    strings,
+)
 from textcls.data.scripts import borders, set_apart
 
 # Small enough that a block's arrays stay in the processor's cache, and that the allocator keeps
@@ -139,6 +148,25 @@ class Index:
         # Arrow's look-up makes its hash table anew at each call: for the few tokens of one text,
         # that takes longer than all the rest. Made at the first such text only.
         return {value: place for place, value in enumerate(self.among.to_pylist())}
+
+
+def alphabetical(words: pa.Array, places: Int64) -> tuple[pa.Array | list[str], Int64]:
+    """Return some of the words, ascending, and their places.
+
+    Args:
+        words: Arrow strings, without nulls.
+        places: int64 ``[n]``, of those to return.
+
+    Returns:
+        Arrow strings ``[n]``, of a few texts a list of Python's, and int64 ``[n]``.
+    """
+    if len(words) <= FEW:
+        names = words.to_pylist()
+        order = sorted(places.tolist(), key=names.__getitem__)
+        return [names[place] for place in order], np.array(order, np.int64)
+    some = words.take(integers(places))
+    order = pc.sort_indices(some)
+    return some.take(order), places[as_numpy(order)]
 
 
 def truncate(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from textcls.arrow import Int32, Int64, integers, offsets_of
+from textcls.arrow import Int32, Int64, integers, lengths_of, offsets_of
 from textcls.data.composition import Composition
 from textcls.data.token_weights import Float32
 
@@ -27,7 +27,7 @@ def composition_of(encoder: TextEncoder) -> Composition | None:
     if encoder.chars is None:
         return None
     offsets, chars = chars_of_vocabulary(encoder)
-    lengths = np.diff(offsets)
+    lengths = lengths_of(offsets)
     shares = shares_of_chars(encoder, np.repeat(np.arange(len(lengths)), lengths), chars)
     return Composition.of_words(
         torch.from_numpy(lengths),
@@ -65,5 +65,5 @@ def chars_of_vocabulary(encoder: TextEncoder) -> tuple[Int64, Int32]:
     places = np.flatnonzero(encoder.is_word)
     offsets, chars = encoder.chars.of_words(names.take(integers(places)))
     lengths = np.zeros(len(names), np.int64)
-    lengths[places] = np.diff(offsets)
+    lengths[places] = lengths_of(offsets)
     return offsets_of(lengths), chars
