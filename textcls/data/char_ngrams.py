@@ -175,8 +175,8 @@ def _hashes(words: list[str], low: int, high: int) -> tuple[UInt64, Int64]:
     rolling[0] = mixed
     for n in range(1, high):
         rolling[n, :-n] = rolling[n - 1, :-n] * MULTIPLIER + mixed[n:]
-    longer, at = (left >= np.arange(low, high + 1)[:, None]).nonzero()
-    return _mix(rolling[longer + low - 1, at]), word[at]
+    (at,) = (left >= np.arange(low, high + 1)[:, None]).reshape(-1).nonzero()
+    return _mix(rolling[low - 1 :].reshape(-1)[at]), word[at % len(word)]
 
 
 def _mix(values: UInt64) -> UInt64:
