@@ -179,6 +179,10 @@ def test_character_ngrams_are_those_of_plain_python(
         place: dict[str, int] = {}
         both = words + other
         offsets, found = chars.of_words(pa.array(both, pa.string()))
+        patch.setattr(char_module, "FEW", 0)  # by distinct keys, however few there are
+        for words_again in [pa.array(both, pa.string()), *([both] if both else [])]:
+            again = chars.of_words(words_again)
+            assert [part.tolist() for part in again] == [offsets.tolist(), found.tolist()]
     # Each n-gram has the same place in every word that has it, and none other has that place.
     for i, word in enumerate(both):
         own = found[offsets[i] : offsets[i + 1]].tolist()

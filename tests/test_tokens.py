@@ -25,7 +25,7 @@ from textcls.data import tokens as tokens_module
 from textcls.data.counting import places_of_keys
 from textcls.data.scripts import MARKS, PATTERN, PUNCTUATION, SCRIPTS
 from textcls.data.tokenizer import Tokenizer
-from textcls.data.tokens import FEW, Index, Tokens, blocks
+from textcls.data.tokens import FEW, Index, Tokens, alphabetical, blocks
 from textcls.data.vocabulary import PADDING, UNKNOWN, Vocabulary
 from textcls.errors import InputError
 from textcls.model import numpy_predictor
@@ -214,6 +214,23 @@ def test_positions_are_a_dictionarys(few: int, values: list[str], among: list[st
         found = index.positions(pa.array(values, pa.string()))
     assert found.tolist() == [places.get(value, -1) for value in values]
     assert found.dtype == np.int32
+
+
+@pytest.mark.parametrize("few", [FEW, 0])
+@given(
+    words=st.lists(st.text(st.characters(codec="utf-8"), max_size=3), max_size=9, unique=True),
+    data=st.data(),
+)
+def test_words_in_alphabetical_order_are_pythons(
+    few: int, words: list[str], data: st.DataObject
+) -> None:
+    places = [place for place in range(len(words)) if data.draw(st.booleans())]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("textcls.data.tokens.FEW", few)
+        names, order = alphabetical(pa.array(words, pa.string()), np.array(places, np.int64))
+    expected = sorted(places, key=words.__getitem__)
+    assert order.tolist() == expected
+    assert pa.array(names, pa.string()).to_pylist() == [words[place] for place in expected]
 
 
 @pytest.mark.parametrize("few", [FEW, 0])

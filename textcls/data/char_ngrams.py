@@ -5,7 +5,7 @@ characters, counted once a word. One is known by a 64-bit hash of its characters
 words, no block and no machine can change it. Saved models depend on that. Two of ten million
 different n-grams share a hash with a probability of three in a million.
 
-Words are worked on many at once, as one flat array of code points.
+Many words are worked on at once, as one flat array of code points.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class CharNgrams:
         """Return the n-grams of each word that have a row.
 
         Args:
-            words: Arrow strings, or a few of Python.
+            words: Arrow strings, or a few of Python's, at least one.
 
         Returns:
             Offsets, int64 ``[num_words + 1]``, and positions in ``keys``, int32, ascending within
@@ -109,7 +109,8 @@ class CharNgrams:
             at = places_of_keys(self.keys, keys)[which]
         size = max(len(self.keys), 1)
         pair = distinct((word * size + at)[at >= 0])
-        return pair.searchsorted(np.arange(len(words) + 1) * size), (pair % size).astype(np.int32)
+        offsets = pair.searchsorted(np.arange(len(words) + 1) * size)
+        return offsets, (pair % size).astype(np.int32)
 
     def names(self, word: str) -> dict[int, str]:
         """Return the n-grams of a word that have a row, by their positions in ``keys``.
