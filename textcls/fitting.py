@@ -306,6 +306,10 @@ def build(config: Config, prepared: Prepared, device: torch.device) -> Embedding
     model = untrained(
         prepared.encoder, len(prepared.label_names), config.model, prepared.composition
     )
+    train = prepared.train
+    with torch.no_grad():
+        bias = task_of(train).first_bias(train.targets, len(prepared.label_names))
+        model.linear.bias.copy_(bias)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log.info(
         "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",

@@ -34,6 +34,15 @@ class Task(ABC):
 
     # --- learning ----------------------------------------------------------------------------
 
+    def first_bias(self, targets: Targets, num_classes: int) -> Tensor:
+        """Return what the bias of the linear layer begins with, float32 ``[num_classes]``.
+
+        Args:
+            targets: of the train split.
+            num_classes: classes.
+        """
+        return torch.zeros(num_classes)
+
     @abstractmethod
     def losses(self, logits: Tensor, targets: Targets) -> Tensor:
         """Return the loss of each bag in nats, ``[num_bags]``, as it is reported.

@@ -40,6 +40,16 @@ class MultiLabel(Task):
     def __init__(self, thresholds: Tensor | None = None) -> None:
         self.thresholds = thresholds
 
+    def first_bias(self, targets: Targets, num_classes: int) -> Tensor:
+        """See :meth:`Task.first_bias`: the log-odds of each label.
+
+        From 0 on, every label would be as likely as not: thousands of steps too large, all in one
+        direction, before training has learned that most are rare. It is the bias of Lin et al.,
+        "Focal Loss for Dense Object Detection" (2017), section 3.3.
+        """
+        count = targets.ids.bincount(minlength=num_classes).float()
+        return ((count + 1) / (targets.num_bags - count + 1)).log()
+
     def losses(self, logits: Tensor, targets: Targets) -> Tensor:
         """See :meth:`Task.losses`: the binary cross-entropy, summed over the labels."""
         # log(1 + exp(x)) for every label; less x for those that the bag has.
