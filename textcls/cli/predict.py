@@ -36,19 +36,24 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--top",
-    default=1,
     type=click.IntRange(1),
     metavar="K",
-    show_default=True,
-    help="Labels for each text, the most probable first.",
+    help="The K most probable labels of each text, in columns of their own.  [default: 1; where a "
+    "text may have several, a list of all that reach their threshold]",
 )
 @click.option(
     "--threshold",
-    default=0.0,
     type=click.FloatRange(0, 1),
     callback=number,
     metavar="P",
-    help="Leave labels less probable than P empty.",
+    help="Leave labels less probable than P empty; where a text may have several, leave them out: "
+    "P is in place of the model's own thresholds.",
+)
+@click.option(
+    "--labels",
+    metavar="A,B,…",
+    callback=names,
+    help="Choose from these labels alone.",
 )
 @click.option(
     "--keep",
@@ -64,8 +69,9 @@ def predict(
     patterns: tuple[str, ...],
     out: Path | None,
     format_: str | None,
-    top: int,
-    threshold: float,
+    top: int | None,
+    threshold: float | None,
+    labels: tuple[str, ...] | None,
     keep: tuple[str, ...] | None,
     probabilities: bool,
     given: dict[str, Any],
@@ -73,16 +79,28 @@ def predict(
 ) -> None:
     """Label texts: one row out for each row in, in order.
 
+    A row has the most probable label and its probability; where a text may have several labels, all
+    that reach their threshold, as lists: in csv and tsv joined by the delimiter of the labels that
+    the model was trained on, else by commas.
+
     FILE is csv, tsv, json, jsonl, parquet (compressed or not), or .txt with a text on each line, or
     a quoted pattern of several, 'new/**/*.csv'; without one, or for "-", lines are read from
     standard input. Texts are read, labelled and written piece by piece, so that no file is too
     large.
     """
     classifier = load(model, device)
+    if labels is not None:
+        classifier = classifier.restricted(labels)
     import pyarrow.compute as pc
 
     from textcls.corpus.paths import find_files
-    from textcls.report.predictions import PredictionWriter, compression_by_name, format_by_name
+    from textcls.report.predicted import Predicted
+    from textcls.report.predictions import (
+        PredictionWriter,
+        compression_by_name,
+        format_by_name,
+        list_delimiter,
+    )
 
     format_ = format_ or ("csv" if out is None else format_by_name(out))
     compression = None if out is None or format_ == "parquet" else compression_by_name(out)
@@ -96,10 +114,13 @@ def predict(
             raise InputError(f"--out {out}: is one of the files to read")
     reading = reading_of(classifier, given)
     kept = None if keep == ("all",) else tuple(dict.fromkeys(keep or ()))
-    label_names, undecoded = classifier.label_names, 0
+    label_names, task, undecoded = classifier.label_names, classifier.task, 0
+    top = top or (None if task.several else 1)
+    predicted = Predicted(label_names, task, top, threshold, probabilities)
+    between = list_delimiter(classifier.parts.reading.label_delimiter, label_names)
     with (
         _output(out, compression) as target,
-        PredictionWriter(target, format_, label_names, top, threshold, probabilities) as writer,
+        PredictionWriter(target, format_, predicted, between) as writer,
         _counted(out is not None) as count,
     ):
         for file in files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
 from collections.abc import Callable, Sequence
 
@@ -195,6 +196,32 @@ class LabelReader:
         pairs = np.unique(row * num_classes + ids)  # ascending in each row, each once
         row, ids = np.divmod(pairs, num_classes)
         return RowLabels(ids, offsets_of(np.bincount(row, minlength=num_rows)))
+
+
+def classes_named(labels: Sequence[str], names: Sequence[str]) -> list[int]:
+    """Return the classes of some labels, ascending, each once.
+
+    Args:
+        labels: what a user calls them.
+        names: of class 0, 1, 2, …, those of a model.
+
+    Raises:
+        InputError: there is none, or one that the model does not have; the message names the
+            nearest that it has.
+    """
+    if not labels:
+        raise InputError("there is no label to restrict the prediction to: name one or more")
+    classes = {name: i for i, name in enumerate(names)}
+    found = {label: classes.get(label, classes.get(normalise(label))) for label in labels}
+    for label, known in found.items():
+        if known is None:
+            lower = {name.lower(): name for name in names}
+            nearest = difflib.get_close_matches(normalise(label).lower(), lower, 1, 0)
+            raise InputError(
+                f"the model has no label '{normalise(label):.60}': did you mean "
+                f"'{lower[nearest[0]]:.60}'?"
+            )
+    return sorted({known for known in found.values() if known is not None})
 
 
 def normalise(label: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,16 +14,20 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
 from torch import Tensor
 
-from textcls.arrow import large_strings
+from textcls.arrow import Int64, large_strings, offsets_of
+from textcls.corpus.labels import classes_named
 from textcls.data.bags import Bags
 from textcls.device import to_device
 from textcls.errors import InputError, first_line
 from textcls.model.card import model_card
 from textcls.model.embedding_bag import logits_of, pooled_of
 from textcls.model.folder import FILES, ModelParts, load_model, save_model
+from textcls.task.base import Task
+from textcls.task.multi import MultiLabel
 
 Texts: TypeAlias = Iterable[str | None] | pa.Array | pa.ChunkedArray
 Float32 = npt.NDArray[np.float32]
@@ -85,22 +90,32 @@ class Classifier(ModelHubMixin):
         """
         return self.parts.encoder.encode([to_arrow(texts)])
 
-    def predict_proba(self, texts: Texts) -> Float32:
+    def predict_proba(self, texts: Texts, labels: Sequence[str] | None = None) -> Float32:
         """Return the class probabilities of each text, float32 ``[num_texts, num_classes]``.
 
         Those of a text sum to 1 where it has one label; where it may have several, each stands by
         itself.
+
+        Args:
+            texts: see the class.
+            labels: those to choose from, see :meth:`restricted`; None: all.
         """
-        probabilities: Float32 = self._probabilities(texts).numpy()
+        chosen = self if labels is None else self.restricted(labels)
+        probabilities: Float32 = chosen._probabilities(texts).numpy()
         return probabilities
 
-    def predict(self, texts: Texts) -> list[Any]:
+    def predict(self, texts: Texts, labels: Sequence[str] | None = None) -> list[Any]:
         """Return the most probable label of each text.
 
         Where a text may have several: a tuple of all whose probability reaches their threshold, in
         the order of ``label_names``.
+
+        Args:
+            texts: see the class.
+            labels: those to choose from, see :meth:`restricted`; None: all.
         """
-        names, found = self.label_names, self.task.decided(self._probabilities(texts))
+        chosen = self if labels is None else self.restricted(labels)
+        names, found = chosen.label_names, chosen.task.decided(chosen._probabilities(texts))
         if found.offsets is None:
             return [names[i] for i in found.ids.tolist()]
         ids, ends = found.ids.tolist(), found.offsets.tolist()
@@ -110,21 +125,59 @@ class Classifier(ModelHubMixin):
         return self.task.probabilities(logits_of(self.parts.model, self.bags(texts)))
 
     def predict_top(
-        self, texts: Texts, k: int = 5, threshold: float = 0.0
+        self,
+        texts: Texts,
+        k: int | None = None,
+        threshold: float | None = None,
+        labels: Sequence[str] | None = None,
     ) -> list[list[tuple[str, float]]]:
         """Return the most probable labels of each text, with their probabilities, best first.
 
         Args:
             texts: see the class.
-            k: so many labels at most.
-            threshold: labels less probable are left out, so that a text may end up with none.
+            k: so many labels at most; None: 5, or where a text may have several, all that reach
+                their threshold.
+            threshold: labels less probable are left out, so that a text may end up with none; None:
+                none are, or without ``k`` those below the model's own thresholds, where it has any.
+            labels: those to choose from, see :meth:`restricted`; None: all.
         """
-        classes, values = top(self.predict_proba(texts), k)
-        names = self.label_names
+        chosen = self if labels is None else self.restricted(labels)
+        names, probabilities = chosen.label_names, chosen.predict_proba(texts)
+        if k is None and chosen.task.several:
+            ids, reached, offsets = reaching(chosen.task, probabilities, threshold)
+            pairs = [(names[i], p) for i, p in zip(ids.tolist(), reached.tolist(), strict=True)]
+            return [pairs[a:b] for a, b in pairwise(offsets.tolist())]
+        classes, values = top(probabilities, 5 if k is None else k)
         return [
-            [(names[i], p) for i, p in zip(row, of_row, strict=True) if p >= threshold]
+            [(names[i], p) for i, p in zip(row, of_row, strict=True) if p >= (threshold or 0)]
             for row, of_row in zip(classes.tolist(), values.tolist(), strict=True)
         ]
+
+    def restricted(self, labels: Sequence[str]) -> Classifier:
+        """Return the classifier of some of its labels, in the order of ``label_names``.
+
+        Where a text has one label, the probabilities of these sum to 1; where it may have several,
+        they stay as they are. The table of the model is shared.
+
+        Args:
+            labels: one or more.
+
+        Raises:
+            InputError: there is no such label; the message names the nearest.
+        """
+        if isinstance(labels, str):
+            raise TypeError("labels are a list, ['…'], not a single label")
+        numbers = classes_named([str(label) for label in labels], self.label_names)
+        parts, classes = self.parts, torch.tensor(numbers)
+        return Classifier(
+            dataclasses.replace(
+                parts,
+                model=parts.model.restricted(classes),
+                label_names=tuple(self.label_names[i] for i in numbers),
+                task=parts.task.restricted(classes),
+                card=None,  # it is about all of them
+            )
+        )
 
     def embed(self, texts: Texts) -> Float32:
         """Return the pooled vector of each text, float32 ``[num_texts, pooled_dim]``."""
@@ -193,6 +246,30 @@ def top(probabilities: Float32, k: int) -> tuple[npt.NDArray[np.int64], Float32]
         raise ValueError(f"k={k}: ask for one label or more")
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return order, np.take_along_axis(probabilities, order, 1)
+
+
+def reaching(
+    task: Task, probabilities: Float32, threshold: float | None = None
+) -> tuple[Int64, Float32, Int64]:
+    """Return the classes that are predicted for each row, and their probabilities, descending.
+
+    Args:
+        task: of several labels.
+        probabilities: float32 ``[num_rows, num_classes]``.
+        threshold: of every class, in place of the task's own.
+
+    Returns:
+        int64 and float32 ``[num_labels]``, row by row, and int64 ``[num_rows + 1]``, where each
+        begins and ends. Of equals the first comes first.
+    """
+    if threshold is not None:
+        task = MultiLabel(torch.full((probabilities.shape[1],), threshold))
+    found = task.decided(torch.from_numpy(probabilities))
+    rows, classes = found.bags.numpy(), found.ids.numpy()
+    values = probabilities[rows, classes]
+    order = np.lexsort((classes, -values, rows))
+    offsets = offsets_of(np.bincount(rows, minlength=len(probabilities)))
+    return classes[order], values[order], offsets
 
 
 def to_arrow(texts: Texts) -> pa.Array:

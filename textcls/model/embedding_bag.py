@@ -126,14 +126,14 @@ class EmbeddingBagClassifier(nn.Module):
         """Return a model of the same shape, in evaluation mode, that shares other weights.
 
         Args:
-            state: such as ``state_dict`` returns.
+            state: such as ``state_dict`` returns; its linear layer may be of other classes.
         """
         embedding = self.embedding
         with torch.device("meta"):
             other = EmbeddingBagClassifier(
                 embedding.num_embeddings,
                 embedding.embedding_dim,
-                self.linear.out_features,
+                len(state["linear.bias"]),
                 embedding.pooling.mode,
                 embedding.padding_idx,
                 self.dropout.p,
@@ -141,6 +141,14 @@ class EmbeddingBagClassifier(nn.Module):
         other.load_state_dict(state, assign=True)
         other.composition = self.composition
         return other.eval().requires_grad_(False)
+
+    def restricted(self, classes: Tensor) -> EmbeddingBagClassifier:
+        """Return the model of some of its classes, int64 ``[n]``, in evaluation mode.
+
+        It shares the table.
+        """
+        state, linear = self.state_dict(), ("linear.weight", "linear.bias")
+        return self.holding(state | {name: state[name][classes] for name in linear})
 
 
 class _Dropout(nn.Dropout):

@@ -7,16 +7,17 @@ import io
 import json
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
 from textcls.errors import InputError
-from textcls.model.classifier import Float32, top
+from textcls.model.classifier import Float32
 from textcls.report.kept import arrow_column, arrow_field, cells, json_values
+from textcls.report.predicted import Predicted
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -48,23 +49,34 @@ def compression_by_name(path: Path) -> str | None:
     return _COMPRESSIONS.get(path.suffix.lower())
 
 
-class PredictionWriter:
-    """Writes a row for each text: the best labels with their probabilities, or all of these.
+def list_delimiter(wanted: str | None, label_names: Sequence[str]) -> str | None:
+    """Return what can stand between the labels of a csv's cell, and between their probabilities.
 
-    The columns are ``label``, ``probability``; then ``label_2``, ``probability_2``, … for more than
-    one label; then, where all probabilities are wanted, ``p(NAME)`` for each class. Labels that are
-    less probable than the threshold are empty (null), and so are their probabilities. Columns of
-    the input that are kept come first; one that has the name of ours is put as ``input_NAME``.
+    Args:
+        wanted: what stood there in the model's own data; None: a comma.
+        label_names: that may be written.
+
+    Returns:
+        None: nothing so wanted, since a label holds it, or a number may.
+    """
+    delimiter = wanted or ","
+    is_of_numbers = set(delimiter) <= set("0123456789.e+-")
+    return None if is_of_numbers or any(delimiter in name for name in label_names) else delimiter
+
+
+class PredictionWriter:
+    """Writes a row for each text: what is predicted, see :class:`~.predicted.Predicted`.
+
+    Columns of the input that are kept come first; one that has the name of ours is put as
+    ``input_NAME``.
 
     Use as a context manager: leaving it completes the file.
 
     Args:
         file: is written to, and not closed.
         format: one of ``FORMATS``.
-        label_names: of class 0, 1, 2, …
-        labels: so many labels a text; fewer where there are fewer classes.
-        threshold: the least probability of a label.
-        probabilities: give those of all classes as well.
+        predicted: which columns.
+        delimiter: stands in csv and tsv between what a list holds; None: lists are written as JSON.
 
     Attributes:
         renamed: kept columns that have another name in the output, and that name; known once the
@@ -75,23 +87,13 @@ class PredictionWriter:
         self,
         file: BinaryIO,
         format: str,
-        label_names: Sequence[str],
-        labels: int = 1,
-        threshold: float = 0.0,
-        probabilities: bool = False,
+        predicted: Predicted,
+        delimiter: str | None = ",",
     ) -> None:
         self.format = format
-        self.label_names = pa.array(label_names, pa.string())
-        self.labels = min(labels, len(label_names))
-        self.threshold = threshold
-        self.probabilities = probabilities
-        fields = []
-        for rank in range(1, self.labels + 1):
-            end = "" if rank == 1 else f"_{rank}"
-            fields += [(f"label{end}", pa.string()), (f"probability{end}", pa.float32())]
-        if probabilities:
-            fields += [(f"p({name})", pa.float32()) for name in label_names]
-        self.schema = pa.schema(fields)  # of what is ours; then also of what is kept
+        self.predicted = predicted
+        self.delimiter = delimiter
+        self.schema = predicted.schema  # of what is ours; then also of what is kept
         self.renamed: dict[str, str] = {}
         self._kept: pa.Schema | None = None
         self._file = file
@@ -145,17 +147,17 @@ class PredictionWriter:
                 f"{_listing(first)}: name those that all files have, as in --keep id"
             )
         theirs = [(kept.column(name), kept.schema.field(name)) for name in first.names]
-        ours = self._columns(probabilities)
+        ours = self.predicted.columns(probabilities)
         if self._parquet is not None:
             of_schema = zip(theirs, self.schema, strict=False)
             columns = [arrow_column(*pair, field.type, where) for pair, field in of_schema]
             self._parquet.write_table(pa.table([*columns, *ours], schema=self.schema))
         elif self.format in _DELIMITERS:
-            texts = [*(cells(*pair) for pair in theirs), *(_shown(column, "") for column in ours)]
+            texts = [*(cells(*pair) for pair in theirs), *map(self._cells, ours)]
             self._write_csv(zip(*texts, strict=True))
         else:
             values = [json_values(*pair) for pair in theirs]
-            values += [_shown(column, None) for column in ours]
+            values += [_shown(column) for column in ours]
             lines = [
                 json.dumps(dict(zip(self.schema.names, row, strict=True)), ensure_ascii=False)
                 for row in zip(*values, strict=True)
@@ -163,16 +165,14 @@ class PredictionWriter:
             self._file.write("".join(f"{line}\n" for line in lines).encode())
         self._file.flush()
 
-    def _columns(self, probabilities: Float32) -> list[pa.Array]:
-        classes, values = top(probabilities, self.labels)
-        columns = []
-        for rank in range(self.labels):
-            left_out = values[:, rank] < self.threshold
-            columns.append(self.label_names.take(pa.array(classes[:, rank], mask=left_out)))
-            columns.append(pa.array(values[:, rank], mask=left_out))
-        if self.probabilities:
-            columns += [pa.array(np.ascontiguousarray(column)) for column in probabilities.T]
-        return columns
+    def _cells(self, column: pa.Array) -> list[Any]:
+        """Return the values of a column of ours as they are written in a CSV."""
+        values = _shown(column)
+        if not pa.types.is_list(column.type):
+            return ["" if value is None else value for value in values]
+        if self.delimiter is None:
+            return [json.dumps(row, ensure_ascii=False) for row in values]
+        return [self.delimiter.join(map(str, row)) for row in values]
 
     def _write_csv(self, rows: Any) -> None:
         text = io.StringIO(newline="")
@@ -185,9 +185,12 @@ def _listing(schema: pa.Schema) -> str:
     return f"{', '.join(schema.names[:8]) or 'none':.80}{more}"
 
 
-def _shown(column: pa.Array, missing: Any) -> list[Any]:
+def _shown(column: pa.Array) -> list[Any]:
     """Return values as they are written; probabilities to seven digits, which is all they have."""
-    values = column.to_pylist()
+    if pa.types.is_list(column.type):
+        flat = _shown(column.flatten())
+        return [flat[a:b] for a, b in pairwise(column.offsets.to_pylist())]
+    values: list[Any] = column.to_pylist()
     if pa.types.is_floating(column.type):
-        values = [None if value is None else float(f"{value:.7g}") for value in values]
-    return [missing if value is None else value for value in values]
+        return [None if value is None else float(f"{value:.7g}") for value in values]
+    return values

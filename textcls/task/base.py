@@ -133,6 +133,10 @@ class Task(ABC):
             probabilities: float ``[num_bags, num_classes]``.
         """
 
+    def restricted(self, classes: Tensor) -> Task:
+        """Return the task of some of the classes alone, int64 ``[n]``."""
+        return self
+
     # --- scores ------------------------------------------------------------------------------
 
     @abstractmethod

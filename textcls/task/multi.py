@@ -125,6 +125,10 @@ class MultiLabel(Task):
         offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         return Targets(chosen.nonzero()[:, 1], offsets)
 
+    def restricted(self, classes: Tensor) -> MultiLabel:
+        """See :meth:`Task.restricted`."""
+        return MultiLabel(None if self.thresholds is None else self.thresholds[classes])
+
     def metrics(self, logits: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
         """See :meth:`Task.metrics`."""
         return metrics_of_logits(self, logits, targets, names)
