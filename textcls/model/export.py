@@ -26,6 +26,8 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import FILES, ModelParts, save_model
 from textcls.model.numpy_predictor import TOKENIZERS
 from textcls.model.onnx_graph import graph_of, padding_of, table_of
+from textcls.task.base import Task
+from textcls.task.multi import EVEN, THRESHOLDS
 
 Float32 = npt.NDArray[np.float32]
 
@@ -46,7 +48,8 @@ def export_onnx(parts: ModelParts, path: Path) -> None:
     model's texts have weighted tokens ``weights``, float32 ``[num_tokens]``; its outputs are
     ``probabilities`` and ``logits``, float32 ``[num_bags, num_classes]``. The numbers of tokens and
     of bags are free, 0 included. The file's metadata has ``labels`` (a JSON list, by class),
-    ``mode`` and ``textcls_version``.
+    ``mode`` and ``textcls_version``; where a text has any number of labels, also ``task``,
+    ``multi``, and ``thresholds`` (a JSON list): a label is predicted from this probability on.
 
     All tokens are worked on at once, in 20 bytes per token and class (or dimension, if fewer), for
     max in 4 per token and dimension: give a million tokens or so at a time.
@@ -62,7 +65,7 @@ def export_onnx(parts: ModelParts, path: Path) -> None:
     except ImportError:
         raise InputError("exporting to ONNX needs onnx: pip install 'textcls[onnx]'") from None
 
-    text, tensors = graph_of(parts.model, _is_weighted(parts))
+    text, tensors = graph_of(parts.model, _is_weighted(parts), parts.task.several)
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > ONNX_BYTES:
         raise InputError(
@@ -73,18 +76,25 @@ def export_onnx(parts: ModelParts, path: Path) -> None:
     model: onnx.ModelProto = parser.parse_model(text)
     model.graph.initializer.extend(numpy_helper.from_array(tensors[name], name) for name in tensors)
     model.producer_name, model.producer_version = "textcls", textcls.__version__
-    helper.set_model_props(
-        model,
-        {
-            "labels": json.dumps(parts.label_names, ensure_ascii=False),
-            "mode": parts.model.embedding.mode,
-            "textcls_version": textcls.__version__,
-        },
-    )
+    helper.set_model_props(model, _metadata(parts))
     content = model.SerializeToString()
     checker.check_model(content, full_check=True)
     with whole_file(path) as scratch:
         scratch.write_bytes(content)
+
+
+def _metadata(parts: ModelParts) -> dict[str, str]:
+    """Return what a file says of its model."""
+    metadata = {
+        "labels": json.dumps(parts.label_names, ensure_ascii=False),
+        "mode": parts.model.embedding.mode,
+        "textcls_version": textcls.__version__,
+    }
+    if parts.task.several:
+        even = torch.full((len(parts.label_names),), EVEN)
+        thresholds = parts.task.tensors().get(THRESHOLDS, even)
+        metadata |= {"task": parts.task.name, "thresholds": json.dumps(thresholds.tolist())}
+    return metadata
 
 
 def _is_weighted(parts: ModelParts) -> bool:
@@ -98,8 +108,9 @@ def _is_weighted(parts: ModelParts) -> bool:
 class _Inference(nn.Module):
     """The network as torch's own operators, without a look at the data to decide by."""
 
-    def __init__(self, model: EmbeddingBagClassifier) -> None:
+    def __init__(self, model: EmbeddingBagClassifier, task: Task) -> None:
         super().__init__()
+        self.task = task
         self.weight = nn.Parameter(table_of(model), requires_grad=False)
         self.linear = copy.deepcopy(model.linear).cpu().float().requires_grad_(False)
         self.parts = model.embedding.pooling.parts
@@ -109,7 +120,7 @@ class _Inference(nn.Module):
         """Return the probabilities, float32 ``[num_bags, num_classes]``."""
         pooled = [self._pool(part, indices, offsets, weights) for part in self.parts]
         scores: Tensor = self.linear(torch.cat(pooled, 1))
-        return scores.softmax(1)
+        return self.task.probabilities(scores)
 
     def _pool(self, part: str, indices: Tensor, offsets: Tensor, weights: Tensor | None) -> Tensor:
         if part == "max":
@@ -147,7 +158,8 @@ def export_torch(parts: ModelParts, path: Path) -> None:
 
     ``torch.export.load(path).module()(indices, offsets)`` returns the probabilities, float32
     ``[num_bags, num_classes]``; the inputs are those of :func:`export_onnx`, on the CPU, with
-    ``weights`` as a third where there are such.
+    ``weights`` as a third where there are such. The metadata of an ONNX file are its
+    ``extra_files``.
 
     The file is a zip archive of JSON and of bare numbers; there is no pickle in it. Reading one
     asks for trust all the same: a file that says that a part of it is a pickle has torch load that
@@ -165,11 +177,11 @@ def export_torch(parts: ModelParts, path: Path) -> None:
     # Else torch takes it that there are two tokens and two bags at least, and says no to one text.
     with shape_options.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         program = torch.export.export(
-            _Inference(parts.model).eval(), tuple(example), dynamic_shapes=tuple(free)
+            _Inference(parts.model, parts.task).eval(), tuple(example), dynamic_shapes=tuple(free)
         )
     program.example_inputs = None  # it would be a pickle
     with whole_file(path) as scratch, scratch.open("wb") as file:
-        torch.export.save(program, file)
+        torch.export.save(program, file, extra_files=dict(_metadata(parts)))
 
 
 # --- NumPy -----------------------------------------------------------------------------------
@@ -178,9 +190,10 @@ def export_torch(parts: ModelParts, path: Path) -> None:
 def export_numpy(parts: ModelParts, folder: Path) -> None:
     """Write a model folder with ``predict.py`` in it, which needs Python and NumPy alone.
 
-    ``python FOLDER/predict.py < texts.txt`` prints a label and its probability per line; its
-    ``Predictor`` is for programs. It needs the package ``tokenizers`` where the model's tokenizer
-    is of that package, and ``xxhash`` where n-grams are hashed; both are named where they lack.
+    ``python FOLDER/predict.py < texts.txt`` prints a label and its probability per line, or all
+    labels that reach their threshold; its ``Predictor`` is for programs. It needs the package
+    ``tokenizers`` where the model's tokenizer is of that package, and ``xxhash`` where n-grams are
+    hashed; both are named where they lack.
 
     Raises:
         InputError: a tokenizer that needs more.

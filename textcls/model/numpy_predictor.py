@@ -3,6 +3,9 @@
     python predict.py [FOLDER] < texts.txt      a label, a tab and its probability per line
     Predictor(FOLDER).predict(["a text"])       in a program
 
+Of a model that predicts any number of labels a text, a line has all that reach their threshold, the
+most probable first, a tab between label, probability, label, …; none is an empty line.
+
 FOLDER has the model: config.json, labels.json, vocabulary.json and model.safetensors. Without it,
 it is the folder of this file. All of it is data; nothing in it is run but this file. A tokenizer in
 tokenizer.json needs the package tokenizers besides, hashed n-grams need xxhash.
@@ -76,6 +79,8 @@ class Predictor:
 
     Attributes:
         label_names: of class 0, 1, 2, …: the columns of :meth:`predict_proba`.
+        thresholds: float32 ``[num_classes]``, the probability from which on each label is
+            predicted, where a text has any number of labels; None where it has one.
 
     Raises:
         OSError: a file is missing.
@@ -90,6 +95,10 @@ class Predictor:
             raise ValueError(f"{folder}: was written by a newer textcls, with a newer predict.py")
         tensors = read_safetensors(folder / "model.safetensors")
         self.label_names: list[str] = read_json(folder / "labels.json")
+        self.thresholds: Array | None = None
+        if config.get("task") == "multi":
+            even = np.full(len(self.label_names), 0.5, np.float32)
+            self.thresholds = tensors.get("thresholds", even)
         # The rows of a weighted pooling have their weights.
         mode: str = config["model"]["mode"]
         self.parts = mode.removeprefix("weighted_").split("+")
@@ -130,14 +139,23 @@ class Predictor:
         self.token_weights = weights
         self.weight, self.bias = tensors["linear.weight"], tensors["linear.bias"]
 
-    def predict(self, texts: Iterable[str | None]) -> list[str]:
-        """Return the most probable label of each text."""
-        return [self.label_names[i] for i in self.predict_proba(texts).argmax(1)]
+    def predict(self, texts: Iterable[str | None]) -> list[Any]:
+        """Return the most probable label of each text.
+
+        Where a text has any number of labels: a tuple of all whose probability reaches their
+        threshold, in the order of ``label_names``.
+        """
+        names, probabilities = self.label_names, self.predict_proba(texts)
+        if self.thresholds is None:
+            return [names[i] for i in probabilities.argmax(1)]
+        found = probabilities >= self.thresholds
+        return [tuple(names[i] for i in np.flatnonzero(row)) for row in found]
 
     def predict_proba(self, texts: Iterable[str | None]) -> npt.NDArray[np.float32]:
         """Return the probability of each class, float32 ``[num_texts, num_classes]``.
 
-        None is an empty text. One without a known token gets what the linear layer's bias says.
+        Those of a text sum to 1 where it has one label, else each stands by itself. None is an
+        empty text. One without a known token gets what the linear layer's bias says.
         """
         if isinstance(texts, (str, bytes)):
             raise TypeError("texts are a list, ['…'], not a single text")
@@ -151,8 +169,11 @@ class Predictor:
             if len(ids):
                 pooled[i] = self._pool(self.table[ids], weights)
         scores = pooled @ self.weight.T.astype(np.float64) + self.bias
-        powers = np.exp(scores - scores.max(1, keepdims=True))
-        probabilities: Array = powers / powers.sum(1, keepdims=True)
+        if self.thresholds is None:
+            powers = np.exp(scores - scores.max(1, keepdims=True))
+            probabilities: Array = powers / powers.sum(1, keepdims=True)
+        else:
+            probabilities = np.exp(-np.logaddexp(0, -scores))  # a sigmoid that never overflows
         return probabilities.astype(np.float32)
 
     def _pool(self, vectors: Array, weights: Array | None) -> Array:
@@ -414,7 +435,7 @@ def read_safetensors(path: Path) -> dict[str, Array]:
 
 
 def main() -> None:
-    """Print a label and its probability for each line of standard input."""
+    """Print the label, or labels, and their probabilities for each line of standard input."""
     try:
         predictor = Predictor(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent)
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -423,8 +444,12 @@ def main() -> None:
     lines = (LABELS.sub("", line.removesuffix("\n")) for line in file)
     for block in blocks_of(lines):
         for row in predictor.predict_proba(block):
-            label = predictor.label_names[row.argmax()]
-            sys.stdout.buffer.write(f"{label}\t{row.max():.6f}\n".encode())
+            best: Iterable[int] = [int(row.argmax())]
+            if predictor.thresholds is not None:
+                order = np.argsort(-row, kind="stable")
+                best = order[row[order] >= predictor.thresholds[order]]
+            shown = "\t".join(f"{predictor.label_names[i]}\t{row[i]:.6f}" for i in best)
+            sys.stdout.buffer.write(f"{shown}\n".encode())
         sys.stdout.flush()
 
 

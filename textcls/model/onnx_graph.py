@@ -49,7 +49,7 @@ textcls (int64[num_tokens] indices, int64[num_offsets] offsets$more_inputs)
   $weights
   $poolings
   logits = Sum($scores, bias)
-  probabilities = Softmax<axis = 1>(logits)
+  probabilities = $probabilities(logits)
 }""")
 
 # A running sum that begins with 0 and leaves out the last row, the one of the id that was added.
@@ -170,8 +170,16 @@ _LINEAR = Template("""
   ${part}_scores = MatMul(${part}_pooled, ${part}_linear)""")
 
 
-def graph_of(model: EmbeddingBagClassifier, is_weighted: bool) -> tuple[str, dict[str, Float32]]:
-    """Return the graph in ONNX's text format, and the tensors that it names."""
+def graph_of(
+    model: EmbeddingBagClassifier, is_weighted: bool, several: bool
+) -> tuple[str, dict[str, Float32]]:
+    """Return the graph in ONNX's text format, and the tensors that it names.
+
+    Args:
+        model: the network.
+        is_weighted: whether the tokens of its texts have weights.
+        several: whether a text has any number of labels; else it has one.
+    """
     table = table_of(model).numpy()
     num_embeddings, dim = table.shape
     num_classes = model.linear.out_features
@@ -187,6 +195,7 @@ def graph_of(model: EmbeddingBagClassifier, is_weighted: bool) -> tuple[str, dic
         "group_less_1": GROUP - 1,
         "more_inputs": ", float[num_tokens] weights" if is_weighted else "",
         "weights": _WEIGHTS if is_weighted else "",
+        "probabilities": "Sigmoid" if several else "Softmax<axis = 1>",
     }
     how = "Mul({}_exact, weight_columns)" if is_weighted else "Identity({}_exact)"
     tensors = {"bias": model.linear.bias.detach().cpu().numpy()}
