@@ -326,23 +326,23 @@ def test_budgets_are_kept(mode: Mode, ngrams: str, tmp_path: Path) -> None:
         # What is said of it holds of what is on disk, from raw text.
         assert folder_bytes(tmp_path / str(i)) == chosen.bytes
         right = logits_of(loaded.model, judged(loaded)).argmax(1) == bags.labels
-        assert right.double().mean().item() == chosen.accuracy
+        assert right.double().mean().item() == chosen.score
         assert loaded.model.embedding.num_embeddings == chosen.rows
         assert loaded.card == "# a card\n"
         assert chosen in shrunk.curve
         if max_bytes is not None:
             within = [one for one in shrunk.curve if one.bytes <= max_bytes]
             assert chosen.bytes <= max_bytes
-            assert chosen.accuracy == max(one.accuracy for one in within)
+            assert chosen.score == max(one.score for one in within)
         else:
-            floor = original.accuracy - (max_loss or 0.005) - 1e-9
-            within = [one for one in shrunk.curve if one.accuracy >= floor]
-            assert chosen.accuracy >= floor
+            floor = original.score - (max_loss or 0.005) - 1e-9
+            within = [one for one in shrunk.curve if one.score >= floor]
+            assert chosen.score >= floor
             assert chosen.bytes == min(one.bytes for one in within) < original.bytes / 2
     save_model(parts, tmp_path / "original")
     assert shrunk.original.bytes == folder_bytes(tmp_path / "original")
     right = logits_of(parts.model, bags).argmax(1) == bags.labels
-    assert shrunk.original.accuracy == right.double().mean().item() > 0.55
+    assert shrunk.original.score == right.double().mean().item() > 0.55
 
 
 def test_all_kinds_are_tried_where_they_pay() -> None:
@@ -394,7 +394,7 @@ def test_a_compressed_model_compresses_again(ngrams: str, tmp_path: Path) -> Non
     save_model(again.parts, tmp_path / "again")
     small = load_model(tmp_path / "again")
     right = logits_of(small.model, judged(small)).argmax(1) == bags.labels
-    assert right.double().mean().item() == again.chosen.accuracy
+    assert right.double().mean().item() == again.chosen.score
 
 
 def test_what_cannot_be_had_is_told_in_one_line() -> None:
@@ -440,11 +440,11 @@ def test_the_report_shows_the_chosen_one(tmp_path: Path) -> None:
 
 
 def test_the_table_has_what_no_smaller_one_reaches() -> None:
-    def one(size: int, accuracy: float) -> Candidate:
-        return Candidate(size, "int8", size, accuracy)
+    def one(size: int, score: float) -> Candidate:
+        return Candidate(size, "int8", size, score)
 
     curve = (one(5, 0.8), one(1, 0.5), one(2, 0.7), one(3, 0.6), one(4, 0.7), one(5, 0.9))
-    assert [(c.bytes, c.accuracy) for c in best(curve)] == [(1, 0.5), (2, 0.7), (5, 0.9)]
+    assert [(c.bytes, c.score) for c in best(curve)] == [(1, 0.5), (2, 0.7), (5, 0.9)]
     parts = make_model("mean")
     chosen = one(4, 0.7)  # beaten, but chosen: it is shown
     shrunk = Shrunk(parts, chosen, one(9, 0.9), (*curve, chosen), 4, None)

@@ -23,7 +23,8 @@ from textcls.errors import InputError
     "--max-loss",
     type=click.FloatRange(0, 1),
     callback=number,
-    help="Of accuracy, as a fraction.  [default: 0.005, where no size is given]",
+    help="Of accuracy, of micro F1 where texts have several labels, as a fraction.  "
+    "[default: 0.005, where no size is given]",
 )
 @click.option(
     "--data",
@@ -42,8 +43,8 @@ def compress(
     """Make a model small, within a size or a loss of accuracy.
 
     Keeps what the classes need, prunes rows, quantizes the rest. Takes the smallest model within
-    --max-loss, or the most accurate within --max-size, judged on a labelled file that training has
-    not seen (nor the final test). Writes OUT/model, and the curve of size against accuracy as
+    --max-loss, or the best within --max-size, judged on a labelled file that training has
+    not seen (nor the final test). Writes OUT/model, and the curve of size against score as
     OUT/compression.png and .json.
     """
     check_new(out)
@@ -71,11 +72,6 @@ def compress(
     shrunk = shrink(dataclasses.replace(classifier.parts, card=card), bags, max_size, max_loss)
     save_model(shrunk.parts, out / "model")
     curve_picture(shrunk).savefig(out / "compression.png")
-    figures = {
-        "original": dataclasses.asdict(shrunk.original),
-        "chosen": dataclasses.asdict(shrunk.chosen),
-        "curve": [dataclasses.asdict(candidate) for candidate in shrunk.curve],
-    }
-    write_whole(out / "compression.json", json.dumps(figures, indent=1))
+    write_whole(out / "compression.json", json.dumps(shrunk.figures(), indent=1))
     Console().print(curve_table(shrunk))
     click.echo(f"written to {out}")

@@ -94,7 +94,7 @@ def compressed_card(card: str, command: str) -> str:
     return (
         f"{card.rstrip()}\n\n## Compressed\n\nThis is a smaller version of the model that the rest "
         f"of this card is about, its figures included. It was made by\n\n{_fenced(command)}\nwhich "
-        "wrote beside it, as `compression.json`, the size and the accuracy of both on the split "
+        "wrote beside it, as `compression.json`, the size and the score of both on the split "
         "that it was judged by.\n"
     )
 

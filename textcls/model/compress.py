@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -34,7 +35,7 @@ from textcls.model.prune import counts_of, most_important, prune, renumber, weig
 from textcls.model.quantize import KINDS, Kind, fit_codebooks, quantize
 from textcls.model.table import CENTROIDS, CODEBOOKS, CODES
 
-# The loss of accuracy that is allowed where no budget is given.
+# The loss of accuracy (of micro F1) that is allowed where no budget is given.
 MAX_LOSS = 0.005
 # Rows are halved down to about so many; between two such sizes a budget is met by bisection.
 FEWEST_ROWS = 32
@@ -49,13 +50,13 @@ class Candidate:
         rows: of its table.
         kind: how its table is stored.
         bytes: of its whole folder, on disk.
-        accuracy: on the bags.
+        score: of its decisions on the bags: see :attr:`Shrunk.metric`.
     """
 
     rows: int
     kind: Kind
     bytes: int
-    accuracy: float
+    score: float
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Shrunk:
         original: what the model came to before.
         curve: all that were tried, by kind, then by bytes.
         max_bytes: the budget of the whole folder, or None.
-        max_loss: of accuracy, or None.
+        max_loss: of the score, or None.
     """
 
     parts: ModelParts
@@ -77,6 +78,33 @@ class Shrunk:
     curve: tuple[Candidate, ...]
     max_bytes: int | None
     max_loss: float | None
+
+    @property
+    def metric(self) -> str:
+        """What scores are: ``accuracy``; where a text may have several labels, ``micro_f1``."""
+        return self.parts.task.headline
+
+    def figures(self) -> dict[str, Any]:
+        """Return what was tried and chosen, ready for JSON; a score has the name of its metric."""
+
+        def of(one: Candidate) -> dict[str, Any]:
+            return {
+                "rows": one.rows,
+                "kind": one.kind,
+                "bytes": one.bytes,
+                self.metric: one.score,
+            }
+
+        return {
+            "original": of(self.original),
+            "chosen": of(self.chosen),
+            "curve": [of(one) for one in self.curve],
+        }
+
+
+def in_words(metric: str) -> str:
+    """Return the name of a metric as people write it."""
+    return metric.replace("_f1", " F1")
 
 
 def shrink(
@@ -88,9 +116,9 @@ def shrink(
         parts: the model; one that was compressed before may go on from there.
         bags: labelled, of a split that the model was not trained on, with the ids of its own
             vocabulary. Every candidate is judged on them.
-        max_bytes: of the whole folder: the most accurate candidate within is chosen.
-        max_loss: of accuracy, 0.005 for half a point: the smallest candidate within is chosen, and
-            so where both are given. Neither: ``MAX_LOSS``.
+        max_bytes: of the whole folder: the best candidate within is chosen.
+        max_loss: of :attr:`Shrunk.metric`, 0.005 for half a point: the smallest candidate within
+            is chosen, and so where both are given. Neither: ``MAX_LOSS``.
 
     Raises:
         InputError: no candidate keeps the budget; the bags are none, or of another model.
@@ -104,14 +132,14 @@ def shrink(
             f"these are {len(bags):,} bags over {bags.num_embeddings or rows:,}"
         )
     search = _Search(parts, bags)
-    floor = search.original.accuracy - (1 if max_loss is None else max_loss) - 1e-9
+    floor = search.original.score - (1 if max_loss is None else max_loss) - 1e-9
     ceiling = float("inf") if max_bytes is None else max_bytes
 
     def fits(candidate: Candidate) -> bool:
         return candidate.bytes <= ceiling
 
     def keeps(candidate: Candidate) -> bool:
-        return candidate.accuracy >= floor
+        return candidate.score >= floor
 
     search.halve_rows()
     for kind in KINDS:
@@ -119,11 +147,12 @@ def shrink(
     tried = sorted(search.tried.values(), key=lambda one: (KINDS.index(one.kind), one.bytes))
     good = [one for one in tried if fits(one) and keeps(one)]
     if not good:
-        raise InputError(_none_is_good(tried, fits, keeps, max_bytes, max_loss))
+        metric = in_words(parts.task.headline)
+        raise InputError(_none_is_good(tried, fits, keeps, max_bytes, max_loss, metric))
     if max_loss is None:
-        chosen = max(good, key=lambda one: (one.accuracy, -one.bytes))
+        chosen = max(good, key=lambda one: (one.score, -one.bytes))
     else:
-        chosen = min(good, key=lambda one: (one.bytes, -one.accuracy))
+        chosen = min(good, key=lambda one: (one.bytes, -one.score))
     made = search.make(chosen.rows, chosen.kind)
     return Shrunk(made, chosen, search.original, tuple(tried), max_bytes, max_loss)
 
@@ -134,20 +163,21 @@ def _none_is_good(
     keeps: Callable[[Candidate], bool],
     max_bytes: int | None,
     max_loss: float | None,
+    metric: str,
 ) -> str:
     within = [one for one in tried if fits(one)]
     if not within:
         least = min(tried, key=lambda one: one.bytes)
         return (
             f"no model fits into {max_bytes:,} bytes: the smallest takes {least.bytes:,} "
-            f"(accuracy {least.accuracy:.4f}): allow as many"
+            f"({metric} {least.score:.4f}): allow as many"
         )
-    best = max(within, key=lambda one: one.accuracy)
+    best = max(within, key=lambda one: one.score)
     small = [one for one in tried if keeps(one)]
     least_bytes = f"; {min(one.bytes for one in small):,} bytes would do" if small else ""
     return (
         f"no model within {f'{max_bytes:,} bytes' if max_bytes else 'reach'} loses at most "
-        f"{max_loss} of accuracy: the best has {best.accuracy:.4f} in {best.bytes:,} bytes"
+        f"{max_loss} of {metric}: the best has {best.score:.4f} in {best.bytes:,} bytes"
         f"{least_bytes}: allow more"
     )
 
@@ -247,15 +277,13 @@ def _pays(kind: Kind, rows: int, dim: int) -> bool:
 
 
 def _measured(parts: ModelParts, bags: Bags) -> Candidate:
-    """Measure a model: its accuracy on the bags, and its folder by writing it."""
-    hits = logits_of(parts.model, bags).argmax(1) == bags.labels.cpu()
+    """Measure a model: what it decides on the bags, and its folder by writing it."""
+    score = parts.task.score(logits_of(parts.model, bags), bags.targets.to("cpu"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "model"
         save_model(parts, folder)
         size = sum(path.stat().st_size for path in folder.iterdir())
-    return Candidate(
-        parts.model.embedding.num_embeddings, _kind_of(parts), size, hits.double().mean().item()
-    )
+    return Candidate(parts.model.embedding.num_embeddings, _kind_of(parts), size, score)
 
 
 def _kind_of(parts: ModelParts) -> Kind:

@@ -20,12 +20,15 @@ def exact(parts: ModelParts) -> ModelParts:
     A weighted sum has one weight a token: multiplied into the rows, it is a plain sum.
 
     Mean and sum are linear, and so is what follows: a bag's scores are the mean or sum of W·e over
-    its rows e, plus a bias. Softmax sees only how the scores of the classes differ: what they
-    share, the mean of W's rows, may go. The rest, W less that mean, has rows that sum to zero, so
-    its rank r is at most num_classes - 1 (and embedding_dim). By its singular values it is U·S·V',
-    of r columns each: S·V'·e, r numbers, is all that a row says, and U is the new linear layer. (S
-    goes to the rows, so that two rows are as far apart as the scores that they give.) For two
-    classes a row is one number: how much its token speaks for one of them.
+    its rows e, plus a bias. By its singular values W is U·S·V', of as many columns each as its rank
+    r, at most num_classes (and embedding_dim): S·V'·e, r numbers, is all that a row says, and U is
+    the new linear layer. (S goes to the rows, so that two rows are as far apart as the scores that
+    they give.)
+
+    Softmax sees only how the scores of the classes differ: what they share, the mean of W's rows,
+    may go. The rest, W less that mean, has rows that sum to zero, so its rank is one less. For two
+    classes a row is one number: how much its token speaks for one of them. Where a text may have
+    several labels, each score is a probability by itself, and all of W counts.
 
     max and poolings side by side are not linear: their models come back as they are.
     """
@@ -34,12 +37,15 @@ def exact(parts: ModelParts) -> ModelParts:
     weight, bias = model.linear.weight.detach().cpu(), model.linear.bias.detach().cpu()
     if model.embedding.weighing is not None:
         table = table * (1 + WEIGHT_SCALE * model.embedding.weighing.detach().cpu())
-    rank = min(model.embedding.embedding_dim, max(len(weight) - 1, 1))
+    several = parts.task.several
+    most = len(weight) if several else max(len(weight) - 1, 1)
+    rank = min(model.embedding.embedding_dim, most)
     if len(pooling.parts) == 1 and pooling.is_linear and rank < model.embedding.embedding_dim:
-        centred = (weight - weight.mean(0)).double()
-        u, s, v = torch.linalg.svd(centred, full_matrices=False)
+        if not several:
+            weight, bias = weight - weight.mean(0), bias - bias.mean()
+        u, s, v = torch.linalg.svd(weight.double(), full_matrices=False)
         table = (table.double() @ (v[:rank].T * s[:rank])).float()
-        weight, bias = u[:, :rank].float(), bias - bias.mean()
+        weight = u[:, :rank].float()
     elif model.embedding.weighing is None:
         return parts
     pooling = dataclasses.replace(pooling, learned=False)

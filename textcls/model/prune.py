@@ -173,6 +173,10 @@ def renumber(bags: Bags, places: Bags) -> Bags:
     weights = taken.weights
     if weights is not None and bags.weights is not None:
         weights = weights * torch.repeat_interleave(bags.weights, taken.lengths)
-    return Bags(
-        taken.indices, taken.offsets[bags.offsets], bags.labels, places.num_embeddings, weights
+    return dataclasses.replace(
+        bags,
+        indices=taken.indices,
+        offsets=taken.offsets[bags.offsets],
+        num_embeddings=places.num_embeddings,
+        weights=weights,
     )

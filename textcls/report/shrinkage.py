@@ -1,4 +1,4 @@
-"""What compression comes to: a table for the terminal, and a picture of size against accuracy."""
+"""What compression comes to: a table for the terminal, and a picture of score against size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from textcls.model.compress import Candidate, Shrunk
+from textcls.model.compress import Candidate, Shrunk, in_words
 from textcls.model.quantize import KINDS
 from textcls.report.plots import COLOURS, HEIGHT, MARKERS, STYLE, WIDTH
 from textcls.sizes import size_in_words
@@ -28,16 +28,16 @@ NAMES = {
 }
 # Lines of the table: the best of so many sizes.
 SHOWN = 12
-# Accuracies lower than the original's by more are left out of the picture, or a budget would be met
+# Scores lower than the original's by more are left out of the picture, or a budget would be met
 # in a flat corner of it.
 DEPTH = 0.08
 
 
 def curve_table(shrunk: Shrunk) -> RenderableType:
-    """Return the candidates that no other beats in both bytes and accuracy, and a sentence."""
-    original, chosen = shrunk.original, shrunk.chosen
+    """Return the candidates that no other beats in both bytes and score, and a sentence."""
+    original, chosen, metric = shrunk.original, shrunk.chosen, in_words(shrunk.metric)
     table = Table("table", box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    for head in ("rows", "bytes", "of the original", "accuracy", "change"):
+    for head in ("rows", "bytes", "of the original", metric, "change"):
         table.add_column(head, justify="right", no_wrap=True)
     for one in (*_thinned(best(shrunk.curve), chosen), original):
         is_chosen, is_original = one is chosen, one is original
@@ -46,25 +46,25 @@ def curve_table(shrunk: Shrunk) -> RenderableType:
             f"{one.rows:,}",
             f"{one.bytes:,}",
             f"{one.bytes / original.bytes:.2%}",
-            f"{one.accuracy:.4f}",
-            "" if is_original else f"{one.accuracy - original.accuracy:+.4f}",
+            f"{one.score:.4f}",
+            "" if is_original else f"{one.score - original.score:+.4f}",
             style="bold green" if is_chosen else "",
         )
-    lost = original.accuracy - chosen.accuracy
+    lost = original.score - chosen.score
     change = f"{lost:.4f} less" if lost > 0 else f"{-lost:.4f} more"
     sentence = (
         f"chosen: {chosen.rows:,} rows as {NAMES[chosen.kind]}, {chosen.bytes:,} bytes "
-        f"({original.bytes / chosen.bytes:,.0f} times smaller), accuracy {chosen.accuracy:.4f} "
+        f"({original.bytes / chosen.bytes:,.0f} times smaller), {metric} {chosen.score:.4f} "
         f"({change})"
     )
     return Group(table, Text(sentence))
 
 
 def best(curve: tuple[Candidate, ...]) -> list[Candidate]:
-    """Return those that are more accurate than all smaller ones, by bytes."""
+    """Return those that are better than all smaller ones, by bytes."""
     front: list[Candidate] = []
-    for one in sorted(curve, key=lambda c: (c.bytes, -c.accuracy)):
-        if not front or one.accuracy > front[-1].accuracy:
+    for one in sorted(curve, key=lambda c: (c.bytes, -c.score)):
+        if not front or one.score > front[-1].score:
             front.append(one)
     return front
 
@@ -74,24 +74,25 @@ def _thinned(front: list[Candidate], chosen: Candidate) -> list[Candidate]:
     step = max(len(front) / SHOWN, 1)
     shown = {round(i * step) for i in range(SHOWN)}
     lines = [one for i, one in enumerate(front) if i in shown or one is front[-1]]
-    # Of equal accuracy a smaller one would have been chosen but for a budget of bytes.
+    # Of an equal score a smaller one would have been chosen but for a budget of bytes.
     return sorted({*lines, chosen}, key=lambda one: one.bytes)
 
 
 def curve_picture(shrunk: Shrunk) -> Figure:
-    """Draw accuracy against bytes, a line for each kind of table, and the budget."""
+    """Draw scores against bytes, a line for each kind of table, and the budget."""
+    metric = in_words(shrunk.metric)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         axes = figure.add_subplot()
-        axes.set_title("Accuracy against size")
+        axes.set_title(f"{metric[0].upper()}{metric[1:]} against size")
         axes.set_xlabel("bytes of the model folder")
-        axes.set_ylabel("validation accuracy")
+        axes.set_ylabel(f"validation {metric}")
         for i, kind in enumerate(KINDS):
-            lowest = min(shrunk.chosen.accuracy, shrunk.original.accuracy - DEPTH)
-            line = [one for one in shrunk.curve if one.kind == kind and one.accuracy >= lowest]
+            lowest = min(shrunk.chosen.score, shrunk.original.score - DEPTH)
+            line = [one for one in shrunk.curve if one.kind == kind and one.score >= lowest]
             if line:
                 axes.plot(
-                    [one.bytes for one in line], [one.accuracy for one in line],
+                    [one.bytes for one in line], [one.score for one in line],
                     color=COLOURS[i], marker=MARKERS[i], ms=4, label=NAMES[kind],
                 )  # fmt: skip
         _mark(axes, shrunk)
@@ -103,10 +104,10 @@ def curve_picture(shrunk: Shrunk) -> Figure:
 def _mark(axes: Axes, shrunk: Shrunk) -> None:
     original, chosen = shrunk.original, shrunk.chosen
     axes.plot(
-        original.bytes, original.accuracy, "D", color="#000000", ms=6, ls="none", label="original"
+        original.bytes, original.score, "D", color="#000000", ms=6, ls="none", label="original"
     )
     axes.plot(
-        chosen.bytes, chosen.accuracy, "o", ms=13, mfc="none", mec="#000000", mew=1.6,
+        chosen.bytes, chosen.score, "o", ms=13, mfc="none", mec="#000000", mew=1.6,
         ls="none", label=f"chosen: {size_in_words(chosen.bytes)}", zorder=5,
     )  # fmt: skip
     budget: dict[str, Any] = {"color": "#555555", "linewidth": 1}
@@ -114,7 +115,7 @@ def _mark(axes: Axes, shrunk: Shrunk) -> None:
         words = f"at most {size_in_words(shrunk.max_bytes)}"
         axes.axvline(shrunk.max_bytes, **budget, linestyle="--", label=words)
     if shrunk.max_loss is not None:
-        floor = original.accuracy - shrunk.max_loss
+        floor = original.score - shrunk.max_loss
         axes.axhline(floor, **budget, linestyle=":", label=f"at most {shrunk.max_loss:g} lost")
 
 

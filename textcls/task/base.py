@@ -26,11 +26,13 @@ class Task(ABC):
         name: as a model folder has it.
         several: whether a text has any number of labels; else it has one.
         monitors: the metrics by which trainings can be compared.
+        headline: the metric of decisions that one number tells a model by: see :meth:`score`.
     """
 
     name: ClassVar[str]
     several: ClassVar[bool]
     monitors: ClassVar[tuple[str, ...]]
+    headline: ClassVar[str]
 
     # --- learning ----------------------------------------------------------------------------
 
@@ -147,6 +149,15 @@ class Task(ABC):
             logits: float ``[num_bags, num_classes]`` on the CPU.
             targets: of these bags.
             names: of class 0, 1, 2, …
+        """
+
+    @abstractmethod
+    def score(self, logits: Tensor, targets: Targets) -> float:
+        """Return the metric ``headline`` alone, which takes less time than :meth:`metrics`.
+
+        Args:
+            logits: float ``[num_bags, num_classes]`` on the CPU.
+            targets: of these bags.
         """
 
     @abstractmethod

@@ -36,6 +36,7 @@ class MultiLabel(Task):
     name = "multi"
     several = True
     monitors = ("lrap", "micro_f1", "macro_f1", "accuracy", "loss")
+    headline = "micro_f1"
 
     def __init__(self, thresholds: Tensor | None = None) -> None:
         self.thresholds = thresholds
@@ -132,6 +133,13 @@ class MultiLabel(Task):
     def metrics(self, logits: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
         """See :meth:`Task.metrics`."""
         return metrics_of_logits(self, logits, targets, names)
+
+    def score(self, logits: Tensor, targets: Targets) -> float:
+        """See :meth:`Task.score`: micro F1."""
+        found = self.decided(self.probabilities(logits))
+        here, there = (one.bags * logits.shape[1] + one.ids for one in (found, targets))
+        right = torch.isin(here, there, assume_unique=True).sum().item()
+        return 2 * right / max(len(here) + len(there), 1)
 
     def reliability(self, logits: Tensor, targets: Targets) -> Reliability:
         """See :meth:`Task.reliability`: of the probability of each label, had or not."""

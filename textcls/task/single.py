@@ -21,6 +21,7 @@ class SingleLabel(Task):
     name = "single"
     several = False
     monitors = ("accuracy", "macro_f1", "loss")
+    headline = "accuracy"
 
     def losses(self, logits: Tensor, targets: Targets) -> Tensor:
         """See :meth:`Task.losses`: the cross-entropy."""
@@ -77,6 +78,10 @@ class SingleLabel(Task):
     def metrics(self, logits: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
         """See :meth:`Task.metrics`."""
         return metrics_of_logits(logits, targets.ids, names)
+
+    def score(self, logits: Tensor, targets: Targets) -> float:
+        """See :meth:`Task.score`: accuracy."""
+        return (logits.argmax(1) == targets.ids).double().mean().item()
 
     def reliability(self, logits: Tensor, targets: Targets) -> Reliability:
         """See :meth:`Task.reliability`: of the probability of what is predicted."""
