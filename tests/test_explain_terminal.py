@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -13,12 +14,14 @@ from textcls.report.explain import Explanation, explain
 from textcls.report.explain_terminal import terminal
 
 
-def printed(explanation: Explanation, width: int = 80, colour: bool = False) -> str:
+def printed(
+    explanation: Explanation, width: int = 80, colour: bool = False, labels: Sequence[str] = ()
+) -> str:
     out = io.StringIO()
     console = Console(
         file=out, width=width, force_terminal=colour, color_system="truecolor" if colour else None
     )
-    console.print(terminal(explanation, width))
+    console.print(terminal(explanation, width, labels))
     return out.getvalue()
 
 

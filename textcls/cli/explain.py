@@ -13,7 +13,9 @@ from textcls.errors import InputError
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]...", type=click.Path(path_type=Path))
 @click.option("-t", "--text", "texts", multiple=True, help="Text to explain; may be repeated.")
-@click.option("--label", help="Explain the score of this label.  [default: the predicted one]")
+@click.option(
+    "--label", help="Explain the score of this label.  [default: the predicted one, or ones]"
+)
 @click.option(
     "--html",
     type=click.Path(path_type=Path),
@@ -56,4 +58,6 @@ def explain(
         if len(loaded) > 1:
             console.print(name, style="bold", markup=False)
         for text in texts:
-            console.print(terminal(explained(classifier, text, label), console.width))
+            found = explained(classifier, text, label)
+            labels = found.predicted if label is None else ()
+            console.print(terminal(found, console.width, labels))

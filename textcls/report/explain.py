@@ -1,4 +1,4 @@
-"""Why a text got its class: how much each of its tokens adds to each class's score."""
+"""Why a text got its labels: how much each of its tokens adds to each class's score."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from textcls.model.classifier import Classifier
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.report.contributions import Float64, contributions_of, contributions_of_chars
 from textcls.report.spans import Span, align, joined
+from textcls.task.multi import MultiLabel
 
 Bools = npt.NDArray[np.bool_]
 
@@ -87,9 +88,11 @@ class Explanation:
     """The scores of one text, taken apart by token.
 
     A class's score (logit) is ``bias + contributions.sum(0)``, up to float rounding: the numbers
-    are exact parts of the score, not estimates. A part of one score alone says little, though:
-    softmax compares scores, and a token that raises all of them alike changes nothing.
-    :meth:`margin` is what it does for one class *against the others*; colours and order go by it.
+    are exact parts of the score, not estimates. Of a model of one label a text, a part of one score
+    alone says little, though: softmax compares scores, and a token that raises all of them alike
+    changes nothing. Where a text may have several labels, each score is the log-odds of its label,
+    whatever the others are. :meth:`margin` is what a token does for one class *against the others*,
+    or to the log-odds; colours and order go by it.
 
     Attributes:
         text: as given.
@@ -105,6 +108,9 @@ class Explanation:
         probabilities: float64 ``[num_classes]``.
         label_names: of the classes.
         label: the one explained.
+        predicted: the labels that the text gets, the most probable first.
+        thresholds: float64 ``[num_classes]``, from which probability on each label is predicted;
+            None: a text has one label, the most probable.
         spans: where each token stands in ``text``, an n-gram from its first word to its last; None
             where that cannot be told.
         word_spans: those of the words alone, in order.
@@ -123,6 +129,8 @@ class Explanation:
     probabilities: Float64
     label_names: tuple[str, ...]
     label: str
+    predicted: tuple[str, ...]
+    thresholds: Float64 | None
     spans: tuple[Span | None, ...]
     word_spans: tuple[Span | None, ...]
     runs: Int32
@@ -147,16 +155,40 @@ class Explanation:
         np.subtract.at(own, self.chars.tokens, self.chars.contributions)
         return own
 
-    def margin(self, label: str | None = None) -> Float64:
-        """Return what each token adds to a label's lead, float64 ``[num_tokens]``.
+    @property
+    def several(self) -> bool:
+        """Whether the text may have several labels."""
+        return self.thresholds is not None
 
-        The lead is the label's score less the mean score of the other classes. These are exact sums
-        too: with :func:`lead` of the bias they add up to the lead of the scores.
+    def margin(self, label: str | None = None) -> Float64:
+        """Return what each token adds to a label's :meth:`standing`, float64 ``[num_tokens]``.
+
+        These are exact sums too: with that of the bias they add up to that of the scores.
 
         Raises:
             InputError: the model has no such label.
         """
-        return lead(self.contributions, self.index(label))
+        return self.standing(self.contributions, label)
+
+    def standing(self, scores: Float64, label: str | None = None) -> Float64:
+        """Return what a label's probability goes by: its :func:`lead`, or its log-odds.
+
+        The lead is the label's score less the mean score of the other classes. Where a text may
+        have several labels, it is the label's own score.
+
+        Args:
+            scores: float64 ``[..., num_classes]``: of classes, or parts of them.
+            label: by default the one explained.
+
+        Returns:
+            float64 ``[...]``.
+
+        Raises:
+            InputError: the model has no such label.
+        """
+        k = self.index(label)
+        own: Float64 = scores[..., k]
+        return own if self.several else lead(scores, k)
 
 
 def lead(scores: Float64, label: int) -> Float64:
@@ -194,7 +226,8 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
     Args:
         classifier: whose prediction it is.
         text: to classify.
-        label: which class to explain; by default the most probable.
+        label: which class to explain; by default the most probable, where a text may have several
+            labels of those predicted, if there are any.
 
     Raises:
         InputError: the model has no such label.
@@ -203,9 +236,13 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
     if label is not None:
         _index(names, label)
     bag = bag_of(classifier, text)
-    logits = logits_of(classifier.parts.model, classifier.bags([text]))[0].double()
-    probabilities = logits.softmax(0).numpy()
-    encoder, model = classifier.parts.encoder, classifier.parts.model
+    encoder, model, task = classifier.parts.encoder, classifier.parts.model, classifier.task
+    logits = logits_of(model, classifier.bags([text]))
+    decided = task.decided(task.probabilities(logits)).ids.tolist()
+    logits = logits.double()
+    probabilities = task.probabilities(logits)[0].numpy()
+    best = sorted(decided, key=lambda k: -probabilities[k]) or [int(probabilities.argmax())]
+    thresholds = task.limits(len(names)).double().numpy() if isinstance(task, MultiLabel) else None
     contributions, chars = _by_token(model, encoder, bag)
     words = align(bag.text, bag.words, encoder.tokenizer)
     return Explanation(
@@ -216,10 +253,12 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
         contributions=contributions,
         chars=chars,
         bias=model.linear.bias.detach().double().cpu().numpy(),
-        logits=logits.numpy(),
+        logits=logits[0].numpy(),
         probabilities=probabilities,
         label_names=names,
-        label=names[int(probabilities.argmax())] if label is None else label,
+        label=names[best[0]] if label is None else label,
+        predicted=tuple(names[k] for k in best if k in decided),
+        thresholds=thresholds,
         spans=tuple(joined(words[start:stop]) for start, stop in bag.runs),
         word_spans=words,
         runs=bag.runs,

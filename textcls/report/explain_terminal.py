@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from textcls.errors import visible
 from textcls.report.contributions import Float64
-from textcls.report.explain import Explanation, lead
+from textcls.report.explain import Explanation
 from textcls.report.spans import Span
 
 TEXT_LINES = 10  # of a long text, that are shown
@@ -22,6 +23,7 @@ TOP_TOKENS = 8  # for the label, and as many against it
 TOP_WORDS = 5  # that are divided, and so many character n-grams of each
 TOP_CHARS = 3
 TOP_CLASSES = 5
+BAR = 24  # characters of a bar that is full
 CONTEXT = 36  # characters on either side of a word that counts, in a long text
 # Of the largest share of any word: from where on a word is marked, and marked twice.
 _MARKED, _MARKED_TWICE = 0.15, 0.5
@@ -34,19 +36,36 @@ _STYLES = {
 _MARKS = {2: "⁺⁺", 1: "⁺", 0: "", -1: "⁻", -2: "⁻⁻"}
 
 
-def terminal(explanation: Explanation, width: int) -> RenderableType:
+def terminal(explanation: Explanation, width: int, labels: Sequence[str] = ()) -> RenderableType:
     """Return an explanation for a terminal of so many columns.
 
     The text with its words coloured by their margin (an n-gram's is split evenly over its words),
     the classes, and the tokens that count most, whose numbers add up to the score. Signs and
     numbers say what colours say.
+
+    Args:
+        explanation: of a text.
+        width: columns.
+        labels: where a text may have several, those that are explained one after another; none:
+            that of the explanation.
     """
     e = explanation
-    shown = Text(" ").join(_coloured(e, width))
-    other = e.label_names[int(e.probabilities.argmax())]
-    aside = "" if other == e.label else f" (the prediction is {visible(other)})"
-    legend = Text(f"⁺ speaks for {visible(e.label)}, ⁻ against it{aside}", style="dim")
-    return Group(shown, legend, Text(), _bars(e), *_tables(e), *_sums(e))
+    if not e.several:
+        return Group(*_text(e, width), Text(), _bars(e), *_tables(e), *_sums(e))
+    shown: list[RenderableType] = [_label_bars(e)]
+    for one in [dataclasses.replace(e, label=label) for label in labels] or [e]:
+        shown += [Text(), *_text(one, width), *_tables(one), *_sums(one)]
+    return Group(*shown)
+
+
+def _text(e: Explanation, width: int) -> Iterator[RenderableType]:
+    """Yield the text in colours, and what they mean."""
+    yield Text(" ").join(_coloured(e, width))
+    aside = ""
+    if e.label not in e.predicted:
+        aside = "not predicted" if e.several else f"the prediction is {visible(e.predicted[0])}"
+        aside = f" ({aside})"
+    yield Text(f"⁺ speaks for {visible(e.label)}, ⁻ against it{aside}", style="dim")
 
 
 def _word_margins(e: Explanation) -> Float64:
@@ -135,16 +154,49 @@ def _bars(e: Explanation) -> RenderableType:
         grid.add_row(
             Text(visible(e.label_names[i])),
             f"{probability:.3f}",
-            Text("█" * round(24 * probability)),
+            Text("█" * round(BAR * probability)),
             style="bold" if i == e.index() else "",
         )
     left = len(order) - len(shown)
     return Group(grid, *([Text(f"and {left} more classes", style="dim")] if left else []))
 
 
+def _label_bars(e: Explanation) -> RenderableType:
+    """Return the labels predicted and the most probable others, each beside its threshold."""
+    assert e.thresholds is not None
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("label", no_wrap=True, overflow="ellipsis", max_width=30)
+    for head in ("probability", "threshold", "predicted"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    order = np.argsort(-e.probabilities, kind="stable").tolist()
+    wanted = {*order[:TOP_CLASSES], e.index(), *map(e.index, e.predicted)}
+    for i in order:
+        if i not in wanted:
+            continue
+        name, probability = e.label_names[i], float(e.probabilities[i])
+        threshold = float(e.thresholds[i])
+        is_predicted = name in e.predicted
+        bar = ("█" * round(BAR * probability)).ljust(BAR + 1)
+        at = round(BAR * threshold)
+        table.add_row(
+            Text(visible(name)),
+            f"{probability:.3f}",
+            f"{threshold:.3f}",
+            "yes" if is_predicted else "no",
+            Text(f"{bar[:at]}┃{bar[at + 1 :]}"),
+            style="bold" if is_predicted else "",
+        )
+    left = len(order) - len(wanted)
+    return Group(table, *([Text(f"and {left} more labels", style="dim")] if left else []))
+
+
 @dataclass
 class _Tally:
-    """What all the tokens of one name add; of character n-grams, to the lead alone."""
+    """What all the tokens of one name add; of character n-grams, to the lead alone.
+
+    Where a text may have several labels, the log-odds are the score, and in place of the lead.
+    """
 
     name: str
     times: int = 0
@@ -167,7 +219,7 @@ def _tallies(e: Explanation) -> list[_Tally]:
         tally.score += own
         tally.lead += margin
         of_tokens.append(tally)
-    leads = lead(e.chars.contributions, e.index())
+    leads = e.standing(e.chars.contributions)
     for name, token, margin in zip(
         e.chars.names, e.chars.tokens.tolist(), leads.tolist(), strict=True
     ):
@@ -184,7 +236,7 @@ def _tables(e: Explanation) -> Iterator[RenderableType]:
     yield _table(e, shown, [tally for tally in ranked if tally not in shown])
     divided = sorted((tally for tally in shown if tally.chars), key=lambda tally: -abs(tally.lead))
     if divided:
-        yield _chars_table(divided[:TOP_WORDS])
+        yield _chars_table("log-odds of" if e.several else "lead of", divided[:TOP_WORDS])
 
 
 def _table(e: Explanation, shown: Sequence[_Tally], rest: Sequence[_Tally]) -> RenderableType:
@@ -192,37 +244,37 @@ def _table(e: Explanation, shown: Sequence[_Tally], rest: Sequence[_Tally]) -> R
     total = sum(abs(tally.lead) for tally in [*shown, *rest]) or 1.0
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("token", no_wrap=True, overflow="ellipsis", max_width=34)
-    for head in ("times", "score", "lead", "share"):
+    for head in ("times", *(["log-odds"] if e.several else ["score", "lead"]), "share"):
         table.add_column(head, justify="right", no_wrap=True)
+
+    def numbers(score: float, ahead: float) -> list[str]:
+        return [signed(score)] if e.several else [signed(score), signed(ahead)]
 
     def add(name: str, of: Sequence[_Tally], style: str = "") -> None:
         share = sum(abs(tally.lead) for tally in of) / total
-        table.add_row(
-            Text(name), f"{sum(tally.times for tally in of):,}",
-            signed(sum(tally.score for tally in of)), signed(sum(tally.lead for tally in of)),
-            f"{share:.1%}", style=style,
-        )  # fmt: skip
+        score, ahead = sum(tally.score for tally in of), sum(tally.lead for tally in of)
+        times = f"{sum(tally.times for tally in of):,}"
+        table.add_row(Text(name), times, *numbers(score, ahead), f"{share:.1%}", style=style)
 
     for tally in shown:
         add(tally.name, [tally], _style(tally))
     if rest:
         add(f"{len(rest):,} other token{'s' if len(rest) > 1 else ''}", rest)
-    bias, ahead = float(e.bias[e.index()]), float(lead(e.bias, e.index()))
-    table.add_row("bias", "", signed(bias), signed(ahead), "")
+    table.add_row("bias", "", *numbers(e.bias[e.index()], float(e.standing(e.bias))), "")
     return table
 
 
-def _chars_table(words: Sequence[_Tally]) -> RenderableType:
+def _chars_table(head: str, words: Sequence[_Tally]) -> RenderableType:
     """Return the lead of words as a sum of their own part and that of their n-grams."""
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    table.add_column("lead of", no_wrap=True, overflow="ellipsis", max_width=24)
-    for head in ("itself", "n-grams"):
-        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=24)
+    for part in ("itself", "n-grams"):
+        table.add_column(part, justify="right", no_wrap=True)
     table.add_column("the largest of these")
     for tally in words:
         of_chars = sum(tally.chars.values())
         top = sorted(tally.chars.items(), key=lambda item: -abs(item[1]))[:TOP_CHARS]
-        named = ", ".join(f"{name} {signed(part)}" for name, part in top)
+        named = ", ".join(f"{name} {signed(value)}" for name, value in top)
         own = signed(tally.lead - of_chars)
         table.add_row(Text(tally.name), own, signed(of_chars), Text(named), style=_style(tally))
     return table
@@ -237,15 +289,18 @@ def _sums(e: Explanation) -> Iterator[Text]:
     k, name = e.index(), visible(e.label)
     others = [visible(other) for i, other in enumerate(e.label_names) if i != k]
     yield Text(
-        f"{name}: contributions {signed(e.contributions[:, k].sum())} "
-        f"+ bias {signed(e.bias[k])} = score {signed(e.logits[k])}"
+        f"{name}: contributions {signed(e.contributions[:, k].sum())} + bias {signed(e.bias[k])} "
+        f"= {'log-odds' if e.several else 'score'} {signed(e.logits[k])}"
     )
-    if others:
+    if e.thresholds is not None:
+        odds = "probability: 1 / (1 + exp(−log-odds))"
+        yield Text(f"{odds} = {e.probabilities[k]:.3f}; predicted from {e.thresholds[k]:.3f} on")
+    elif others:
         against = f"that of {others[0]}" if len(others) == 1 else "the mean of the others'"
         yield Text(
             f"lead: the score less {against}; "
-            f"{signed(e.margin().sum())} + bias {signed(float(lead(e.bias, k)))} "
-            f"= {signed(float(lead(e.logits, k)))}"
+            f"{signed(e.margin().sum())} + bias {signed(float(e.standing(e.bias)))} "
+            f"= {signed(float(e.standing(e.logits)))}"
         )
 
 

@@ -111,6 +111,10 @@ class MultiLabel(Task):
         """See :meth:`Task.fitted`: the thresholds of the best F1."""
         return MultiLabel(fit_thresholds(self.probabilities(logits), targets))
 
+    def limits(self, num_classes: int) -> Tensor:
+        """Return from which probability on each label is predicted, float32 ``[num_classes]``."""
+        return torch.full((num_classes,), EVEN) if self.thresholds is None else self.thresholds
+
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Task.tensors`: the thresholds."""
         return {} if self.thresholds is None else {THRESHOLDS: self.thresholds}
