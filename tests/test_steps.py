@@ -21,7 +21,7 @@ from textcls.data.bags import Bags
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.report import steps
 from textcls.report.contributions import Float64
-from textcls.report.explain import bag_of, explain, lead
+from textcls.report.explain import bag_of, explain
 from textcls.report.steps import render_steps
 
 TEXTS = ["Not a GOOD film <br /> zebra; not at all!", "dull film", "</script><b>dull</b>"]
@@ -171,7 +171,7 @@ return {
     [...bag.querySelectorAll(".ids span")].map((e) => Number(e.textContent))),
   offsets: document.getElementById("offsets").dataset.value,
   chosen: document.querySelector("#choose-mode [aria-pressed=true]").dataset.key,
-  prediction: document.getElementById("prediction").textContent,
+  prediction: [...document.querySelectorAll(".prediction")].map((e) => e.textContent).join(", "),
   label: document.querySelector("#classes [aria-pressed=true]").textContent,
   cards: [...document.querySelectorAll("#models article")].map((card) =>
     [...card.querySelectorAll("td.probability")].map((e) => Number(e.dataset.value))),
@@ -222,12 +222,14 @@ def check(seen: dict[str, Any], classifier: Classifier, text: str, mode: str) ->
     e = explain(as_if(classifier, mode), text)
     assert seen["chosen"] == f"mode-{mode}"
     assert seen["ids"] == e.ids.tolist()
-    assert seen["prediction"] == e.label
+    assert seen["prediction"] == ", ".join(e.predicted)
     close(seen["scores"], e.logits)
     close(seen["probabilities"], e.probabilities)
     k = e.index(seen["label"])
-    close(seen["score"], e.logits[k])
-    close(seen["lead"], lead(e.logits, k))
+    assert (seen["score"] is None) == e.several  # or it would stand there twice
+    if not e.several:
+        close(seen["score"], e.logits[k])
+    close(seen["lead"], e.standing(e.logits, seen["label"]))
     by_name: dict[str, list[float]] = {}
     for name, unknown, margin, own in zip(
         e.tokens, e.unknown, e.margin(seen["label"]), e.contributions[:, k], strict=True
@@ -237,10 +239,11 @@ def check(seen: dict[str, Any], classifier: Classifier, text: str, mode: str) ->
         entry[1] += own
     rest = [0.0, 0.0]
     for name, *numbers in seen["tokens"]:
+        both = numbers * 2 if e.several else numbers  # the log-odds are the score
         if name in by_name:
-            close(numbers, by_name.pop(name))
+            close(both, by_name.pop(name))
         elif "other token" in name:
-            rest = numbers
+            rest = both
     close(rest, np.sum([[0.0, 0.0], *by_name.values()], 0))
     shares = np.zeros(len(e.word_spans))
     for (start, stop), margin in zip(e.runs, e.margin(seen["label"]), strict=True):

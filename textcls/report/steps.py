@@ -28,6 +28,7 @@ from textcls.data.vocabulary import Vocabulary
 from textcls.model.classifier import Classifier
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.report.explain import Bag, bag_of, whole
+from textcls.task.multi import MultiLabel
 
 Float32 = npt.NDArray[np.float32]
 
@@ -65,6 +66,8 @@ class _Model:
         linear: float32 ``[num_classes, pooled_dim]``.
         bias: float32 ``[num_classes]``.
         tokenizer: how texts are split.
+        thresholds: from which probability on each label is predicted, ``[num_classes]``; None: a
+            text has one label, the most probable.
         classifier: None for the example.
     """
 
@@ -77,6 +80,7 @@ class _Model:
     linear: Float32
     bias: Float32
     tokenizer: TokenizerConfig
+    thresholds: Sequence[float] | None = None
     classifier: Classifier | None = None
 
     @property
@@ -161,7 +165,8 @@ def render_steps(models: Sequence[tuple[str, Classifier]], texts: Sequence[str])
 
 
 def _model_of(name: str, classifier: Classifier) -> _Model:
-    parts = classifier.parts
+    parts, task = classifier.parts, classifier.task
+    names = tuple(parts.label_names)
     embedding, linear = parts.model.embedding, parts.model.linear
     weights = None
     if embedding.weighing is not None:
@@ -169,13 +174,16 @@ def _model_of(name: str, classifier: Classifier) -> _Model:
     return _Model(
         name=name,
         mode=embedding.mode,
-        label_names=tuple(parts.label_names),
+        label_names=names,
         vocabulary=parts.encoder.vocabulary.tokens,
         rows=embedding.weight.detach().float().cpu().numpy(),
         token_weights=weights,
         linear=linear.weight.detach().float().cpu().numpy(),
         bias=linear.bias.detach().float().cpu().numpy(),
         tokenizer=parts.encoder.config,
+        thresholds=tuple(task.limits(len(names)).tolist())
+        if isinstance(task, MultiLabel)
+        else None,
         classifier=classifier,
     )
 
@@ -250,6 +258,7 @@ def _describe(model: _Model, first: int, more: list[int]) -> dict[str, Any]:
         "name": model.name,
         "mode": model.mode,
         "labels": model.label_names,
+        "thresholds": model.thresholds,
         "numEmbeddings": len(model.rows),
         "dim": model.rows.shape[1],
         "ngrams": model.tokenizer.ngrams,
