@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -162,6 +163,37 @@ def write_files(folder: Path) -> list[str]:
     train = write_csv(folder / "train.csv", 120)
     test = write_csv(folder / "test.csv", 40, shift=1)
     return ["data=local", f"data.train={train}", f"data.test={test}"]
+
+
+# Rows of a small corpus of several labels a text.
+SIZES = {"train": 210, "validation": 70, "test": 63}
+
+
+def write_labelled(folder: Path) -> list[str]:
+    """Write files of any number of three labels a row; return the options that name them."""
+    options = ["data=local"]
+    for name, rows in SIZES.items():
+        lines = []
+        for i in range(rows):
+            has = {"bad": i % 2 > 0, "good": i % 3 < 2, "odd": i % 7 > 2}
+            labels = [label for label in has if has[label]]
+            signs = [word for label in labels for word in WORDS.get(label, ())[i % 4 :][:2]]
+            lines.append(json.dumps({"text": f"item {i % 7} {' '.join(signs)}", "labels": labels}))
+        path = folder / f"{name}.jsonl"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        options.append(f"data.{name}={path}")
+    return options
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
+    """A run folder of any number of labels a text, for tests that only read it; with its files."""
+    from textcls import run
+
+    folder = tmp_path_factory.mktemp("labelled")
+    files = write_labelled(folder)
+    run.start(make_config(*files, f"cache_dir={cache_dir}", "trainer.epochs=10"), folder / "run")
+    return folder / "run"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import bags_of, make_config, with_options, write_files
+from tests.conftest import bags_of, make_config, with_options, write_files, write_labelled
 from textcls import run
 from textcls.config import Mode
 from textcls.errors import InputError
@@ -19,6 +19,8 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.fold import fold
 from textcls.model.folder import load_model
 from textcls.pooling import Pooling
+from textcls.task.multi import MultiLabel
+from textcls.task.thresholds import fit_thresholds
 
 BAGS = bags_of([[2, 3, 3], [], [4], [1, 5, 2, 2, 6], [7, 8, 9, 1]], 10)
 MODES = get_args(Mode)
@@ -76,6 +78,28 @@ def test_a_run_keeps_the_mean_of_its_models(refit: bool, tmp_path: Path, cache_d
     assert found["ensemble"] == 2
     card = (tmp_path / "both" / "model" / "README.md").read_text(encoding="utf-8")
     assert "the mean of 2, folded into one" in card
+
+
+def test_a_run_of_several_labels_keeps_the_mean_of_its_models(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    """The oracle: a run from each seed; thresholds suit the mean of what these say."""
+    given = make_config(*write_labelled(tmp_path), f"cache_dir={cache_dir}", "trainer.epochs=3")
+    config = with_options(given, "trainer", refit=False, calibrate=False)
+    for seed in (1, 2):
+        run.start(dataclasses.replace(config, seed=seed), tmp_path / str(seed))
+    run.start(with_options(config, "trainer", ensemble=2), tmp_path / "both")
+    models = [load_model(tmp_path / name) for name in ("1", "2", "both")]
+    prepared = run.corpus(config)
+    for bags in (prepared.test, prepared.validation):
+        logits = [logits_of(parts.model, bags) for parts in models]
+        mean = (logits[0] + logits[1]) / 2
+        assert torch.allclose(logits[2], mean, atol=1e-5)
+        assert not torch.allclose(logits[0], mean, atol=1e-3)
+    assert isinstance(models[2].task, MultiLabel)
+    assert models[2].task.thresholds is not None
+    expected = fit_thresholds(mean.sigmoid(), prepared.validation.targets)
+    assert torch.allclose(models[2].task.thresholds, expected, atol=1e-5)
 
 
 def test_a_run_whose_models_cannot_be_folded_is_refused(tmp_path: Path) -> None:

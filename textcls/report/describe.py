@@ -17,9 +17,13 @@ from safetensors import safe_open
 from textcls.errors import InputError, first_line, visible
 from textcls.files import FINISHED
 from textcls.model.folder import FILES, WEIGHTS, ModelParts, model_folder
+from textcls.task.multi import MultiLabel
 
 MAX_CLASSES = 40
 FREQUENT_TOKENS = 12
+# Of a run, those that are shown: where a text has one label, and where it may have several.
+SCORES = {"accuracy": "accuracy", "macro_f1": "macro F1", "loss": "loss"}
+LABEL_SCORES = {"micro_f1": "micro F1", "macro_f1": "macro F1", "lrap": "LRAP", "loss": "loss"}
 
 
 def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
@@ -46,6 +50,7 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
         "bytes": sizes | {"total": sum(sizes.values())},
         "tensors": tensors,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "task": parts.task.name,
         "mode": model.embedding.mode,
         "num_embeddings": model.embedding.num_embeddings,
         "embedding_dim": model.embedding.embedding_dim,
@@ -58,6 +63,9 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
         },
         "tokenizer": dataclasses.asdict(parts.encoder.config),
     }
+    if isinstance(parts.task, MultiLabel):
+        limits = parts.task.limits(len(parts.label_names)).tolist()
+        known["thresholds"] = dict(zip(parts.label_names, limits, strict=True))
     if parts.encoder.config.buckets is not None:
         rows = model.embedding.num_embeddings - len(vocabulary)
         known["buckets"] = {"hashed_into": parts.encoder.config.buckets, "rows": rows}
@@ -65,7 +73,10 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
         try:
             metrics = json.loads((path / FINISHED).read_text(encoding="utf-8"))
             known["metrics"] = {
-                split: {score: metrics[split][score] for score in ("accuracy", "macro_f1", "loss")}
+                split: {
+                    score: metrics[split][score]
+                    for score in (LABEL_SCORES if parts.task.several else SCORES)
+                }
                 for split in ("validation", "test")
             }
         except (ValueError, KeyError, TypeError) as error:
@@ -100,10 +111,17 @@ def as_table(known: dict[str, Any]) -> RenderableType:
     add("tokenizer", ", ".join(f"{key}={value}" for key, value in settings.items()))
     names = [visible(name) for name in known["classes"]]
     more = f", … ({len(names)} in all)" if len(names) > MAX_CLASSES else ""
-    add(f"{len(names)} classes", ", ".join(names[:MAX_CLASSES]) + more)
+    thresholds = known.get("thresholds")
+    kind = "classes" if thresholds is None else "labels"
+    add(f"{len(names)} {kind}", ", ".join(names[:MAX_CLASSES]) + more)
+    if thresholds is not None:
+        low, high = min(thresholds.values()), max(thresholds.values())
+        add(
+            "of a text", f"any number of these, each from a threshold of {low:.3f} to {high:.3f} on"
+        )
+    in_words = SCORES | LABEL_SCORES
     for split, scores in known.get("metrics", {}).items():
-        values = f"accuracy {scores['accuracy']:.4f}   macro F1 {scores['macro_f1']:.4f}"
-        add(split, f"{values}   loss {scores['loss']:.4f}")
+        add(split, "   ".join(f"{in_words[name]} {value:.4f}" for name, value in scores.items()))
 
     files = Table("file", box=SIMPLE_HEAD, pad_edge=False)
     files.add_column("bytes", justify="right")
