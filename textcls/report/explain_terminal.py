@@ -23,7 +23,7 @@ TOP_TOKENS = 8  # for the label, and as many against it
 TOP_WORDS = 5  # that are divided, and so many character n-grams of each
 TOP_CHARS = 3
 TOP_CLASSES = 5
-BAR = 24  # characters of a bar that is full
+BAR, LABEL_BAR = 24, 16  # characters of a bar that is full; of one beside a threshold
 CONTEXT = 36  # characters on either side of a word that counts, in a long text
 # Of the largest share of any word: from where on a word is marked, and marked twice.
 _MARKED, _MARKED_TWICE = 0.15, 0.5
@@ -165,7 +165,7 @@ def _label_bars(e: Explanation) -> RenderableType:
     """Return the labels predicted and the most probable others, each beside its threshold."""
     assert e.thresholds is not None
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("label", no_wrap=True, overflow="ellipsis", max_width=30)
+    table.add_column("label", no_wrap=True, overflow="ellipsis", max_width=24)
     for head in ("probability", "threshold", "predicted"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
@@ -177,8 +177,8 @@ def _label_bars(e: Explanation) -> RenderableType:
         name, probability = e.label_names[i], float(e.probabilities[i])
         threshold = float(e.thresholds[i])
         is_predicted = name in e.predicted
-        bar = ("█" * round(BAR * probability)).ljust(BAR + 1)
-        at = round(BAR * threshold)
+        bar = ("█" * round(LABEL_BAR * probability)).ljust(LABEL_BAR + 1)
+        at = round(LABEL_BAR * threshold)
         table.add_row(
             Text(visible(name)),
             f"{probability:.3f}",
