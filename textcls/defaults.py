@@ -61,9 +61,17 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
     epochs = 10 if by_class < 1_000 else 6 if is_small else 3
     # Few documents of each class need long steps, many documents have enough of short ones.
     rate = 0.1 if by_class >= 1_000 and not is_small else 0.3 if classes > 50 else 0.2
+    if facts.several:
+        # Each text teaches all labels, what it has not as much as what it has.
+        epochs = -(-epochs // 2)
     if unspaced:
         # Each character is part of up to ten n-grams, which learn it together.
         epochs, rate = max(epochs // 2, 2), min(rate, 0.1)
+    by_ratio = "idf_log_count_ratio" if classes <= (50 if facts.several else 10) else "idf"
+    dim = 16 if classes <= 10 else 32
+    if facts.several:
+        # Labels that need not exclude each other need room: a direction each.
+        dim = min(max(dim, 1 << (2 * classes - 1).bit_length()), 256)
     return {
         # Pairs of words tell what single ones do not ("not good"). Where a word is a character, a
         # real word is up to four of them.
@@ -77,14 +85,12 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
         # How much more often one class has a word than the rest says more than how rare it is, as
         # long as "the rest" is not many different classes.
         "tokenizer.token_weights": (
-            "idf_sqrt_log_count_ratio" if classes <= 4 and not facts.several else "idf"
+            by_ratio if facts.several else "idf_sqrt_log_count_ratio" if classes <= 4 else "idf"
         ),
         # Most character n-grams are part of words of all kinds: it takes more classes until their
         # ratios say less.
-        "tokenizer.char_token_weights": (
-            "idf_log_count_ratio" if classes <= 10 and not facts.several else "idf"
-        ),
-        "model.dim": 16 if classes <= 10 else 32,
+        "tokenizer.char_token_weights": by_ratio,
+        "model.dim": dim,
         # Smoothed labels do what dropout would.
         "model.dropout": 0.0,
         "optimizer.lr": rate,
