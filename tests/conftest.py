@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
+from tests.warm import TRAIN, WarmProcess
 from textcls.app.compose import to_config
 from textcls.config import Config, Mode
 from textcls.data.bags import Bags
@@ -88,20 +89,34 @@ def train_environment(cache_dir: Path) -> dict[str, str]:
     }
 
 
-def start_train(arguments: list[str], cwd: Path, cache_dir: Path) -> subprocess.Popen[str]:
+def start_train(arguments: Sequence[str], cwd: Path, cache_dir: Path) -> WarmProcess:
     """Start the real ``train.py``, and do not wait for it."""
-    return subprocess.Popen(
-        [sys.executable, str(PROJECT / "train.py"), *arguments],
+    return WarmProcess([*TRAIN, *arguments], cwd, train_environment(cache_dir))
+
+
+def finish(child: WarmProcess) -> subprocess.CompletedProcess[str]:
+    """Wait for the end of the process; return what there is to know of it."""
+    out, err = child.communicate(timeout=300)
+    return subprocess.CompletedProcess(child.args, child.wait(), out, err)
+
+
+def run_cold(
+    arguments: Sequence[str], cwd: Path, cache_dir: Path, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run ``train.py`` as a shell would, which takes seconds more than :func:`start_train`."""
+    return subprocess.run(
+        [*TRAIN, *arguments],
         cwd=cwd,
-        env=train_environment(cache_dir),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        env=train_environment(cache_dir) | options.pop("env", {}),
+        capture_output=True,
         text=True,
-        start_new_session=True,
+        timeout=300,
+        check=False,
+        **options,
     )
 
 
-def wait_for_epochs(run: Path, child: subprocess.Popen[str]) -> None:
+def wait_for_epochs(run: Path, child: WarmProcess) -> None:
     """Wait until two epochs of the run are over."""
     log = run / "epochs.jsonl"
     for _ in range(1200):
@@ -114,19 +129,15 @@ def wait_for_epochs(run: Path, child: subprocess.Popen[str]) -> None:
 
 @pytest.fixture
 def run_train(tmp_path: Path, cache_dir: Path) -> Run:
-    """Run the real ``train.py`` in a shell's stead, in an empty folder."""
+    """Run the real ``train.py`` in a shell's stead, in an empty folder.
+
+    With options of ``subprocess.run`` it is :func:`run_cold`.
+    """
 
     def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(PROJECT / "train.py"), *arguments],
-            cwd=tmp_path,
-            env=train_environment(cache_dir) | options.pop("env", {}),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-            **options,
-        )
+        if options:
+            return run_cold(arguments, tmp_path, cache_dir, **options)
+        return finish(start_train(arguments, tmp_path, cache_dir))
 
     return run
 

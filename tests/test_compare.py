@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import subprocess
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -24,7 +23,16 @@ from scipy import stats
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from tests.conftest import PROJECT, make_config, one_line, train_environment, write_csv
+from tests.conftest import (
+    PROJECT,
+    finish,
+    make_config,
+    one_line,
+    start_train,
+    train_environment,
+    write_csv,
+)
+from tests.warm import TEXTCLS, WarmProcess
 from textcls import cli
 from textcls.config import Config
 from textcls.corpus.corpus import Source
@@ -636,23 +644,18 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     tmp = tmp_path_factory.mktemp("sweep")
     train = write_csv(tmp / "train.csv", 120)
     test = write_csv(tmp / "test.csv", 60, shift=1)
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "train.py"), "-m", "data=local", f"data.train={train}",
-         f"data.test={test}", "data.name=items", "model.mode=mean,sum,max", "seed=1,2",
-         "model.dim=2", "trainer.epochs=2", f"run_dir={tmp / 'runs'}"],
-        cwd=tmp, env=train_environment(cache_dir), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    arguments = ["-m", "data=local", f"data.train={train}", f"data.test={test}", "data.name=items",
+                 "model.mode=mean,sum,max", "seed=1,2", "model.dim=2", "trainer.epochs=2",
+                 f"run_dir={tmp / 'runs'}"]  # fmt: skip
+    done = finish(start_train(arguments, tmp, cache_dir))
     assert done.returncode == 0, done.stderr
     return tmp / "runs"
 
 
 def test_the_command_compares_a_real_sweep(sweep: Path, cache_dir: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "textcls", "compare", *arguments],
-            cwd=PROJECT, env=train_environment(cache_dir), capture_output=True, text=True,
-            timeout=120, check=False,
-        )  # fmt: skip
+        command = [*TEXTCLS, "compare", *arguments]
+        return finish(WarmProcess(command, PROJECT, train_environment(cache_dir)))
 
     done = run(str(sweep))
     assert done.returncode == 0, done.stderr

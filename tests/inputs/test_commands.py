@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT, Run, one_line, train_environment
+from tests.conftest import PROJECT, Run, finish, one_line, train_environment
 from tests.inputs.cases import LIMIT, MANY, OPTION, plain_text
+from tests.warm import TEXTCLS, WarmProcess
 
 TRAIN = shlex.join([sys.executable, str(PROJECT / "train.py")])
 # As little training as there can be.
@@ -56,14 +57,11 @@ def test_from_a_strange_table_to_labels(run_train: Run, tmp_path: Path, cache_di
     (tmp_path / "mine.csv").write_bytes(b"\xef\xbb\xbf" + table.encode())
     done = run_train("data=local", "data.train=mine.csv", *SHORT)
     assert done.returncode == 0, done.stderr
-    predicted = shell(
-        f"{shlex.quote(sys.executable)} -m textcls predict run mine.csv", tmp_path, cache_dir
-    )
+    environment = train_environment(cache_dir)
+    predicted = finish(WarmProcess([*TEXTCLS, "predict", "run", "mine.csv"], tmp_path, environment))
     assert predicted.returncode == 0, predicted.stderr
     assert len(list(csv.DictReader(predicted.stdout.splitlines()))) == len(rows)
     (tmp_path / "other.csv").write_text("id,label\n1,x\n")
-    refused = shell(
-        f"{shlex.quote(sys.executable)} -m textcls predict run other.csv", tmp_path, cache_dir
-    )
+    refused = finish(WarmProcess([*TEXTCLS, "predict", "run", "other.csv"], tmp_path, environment))
     assert refused.returncode == 2
     assert re.search(r"other\.csv.*id", one_line(refused))
