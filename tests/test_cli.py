@@ -60,7 +60,14 @@ def test_a_reader_that_goes_away_is_no_fault_to_tell(trained: Path, cache_dir: P
         assert process.stderr.read() == b""
 
 
-@pytest.mark.parametrize("arguments", [["inspect", "RUN"], ["inspect", "RUN", "--json"], ["-h"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["inspect", "RUN"], marks=pytest.mark.slow),
+        ["inspect", "RUN", "--json"],
+        ["-h"],
+    ],
+)
 def test_a_pipe_that_nobody_reads_is_no_fault_to_tell(
     arguments: list[str], trained: Path, cache_dir: Path
 ) -> None:
@@ -95,7 +102,7 @@ def test_an_output_that_is_no_file_is_written_to_as_it_is(
     ("redirected", "status", "out"),
     [
         ("predict RUN <&-", 0, "label,probability\n"),
-        ("inspect RUN >&-", 0, ""),
+        pytest.param("inspect RUN >&-", 0, "", marks=pytest.mark.slow),
         ("predict RUN a.txt --out o.csv >&-", 0, ""),
         pytest.param(
             "explain RUN -t superb >/dev/full",

@@ -51,7 +51,12 @@ def test_the_demo_is_neither_trivial_nor_hopeless(
 
 
 @pytest.mark.parametrize(
-    ("probe", "winner"), [("proportion", "mean"), ("count", "sum"), ("trigger", "max")]
+    ("probe", "winner"),
+    [
+        pytest.param("proportion", "mean", marks=pytest.mark.slow),
+        ("count", "sum"),
+        pytest.param("trigger", "max", marks=pytest.mark.slow),
+    ],
 )
 def test_each_mode_wins_its_probe(probe: str, winner: str, tmp_path: Path, cache_dir: Path) -> None:
     """By experiment=probes, with a margin wider than the spread over seeds of either mode."""

@@ -255,6 +255,7 @@ def test_fingerprint_follows_files_and_options(tmp_path: Path) -> None:
     assert fingerprint(roots=[root]) not in {start, renamed, touched}
 
 
+@pytest.mark.slow
 def test_the_corpus_of_this_machine() -> None:
     table = read_docstrings(max_per_class=200)
     counts = Counter(table["label"].to_pylist())

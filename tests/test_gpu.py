@@ -141,8 +141,15 @@ JOINED = 4  # parts that are added at a time, here: so that a row has more of th
 LONG = [[2] * (TILE * (JOINED + 3)) + [3] * TILE, [2, 4, 3, 3], [], [4] * 3 * TILE + [1, 5, 2, 6]]
 
 
+# The interpreter takes seconds for each: these two have all branches of the kernels.
+MODES = [
+    mode if mode in ("mean+sum+max", "weighted_sum") else pytest.param(mode, marks=pytest.mark.slow)
+    for mode in KERNEL_MODES
+]
+
+
 @pytest.mark.parametrize("dense", [True, False])
-@pytest.mark.parametrize("mode", KERNEL_MODES)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("rows", "dim"), [(LONG, 5), ([[3], [2, 7, 2, 1], [], [5, 6, 3]], 70)])
 def test_pooling_and_gradient_against_float64(
     mode: Mode, dense: bool, rows: list[list[int]], dim: int, monkeypatch: pytest.MonkeyPatch
@@ -246,7 +253,7 @@ def assert_same_training(mode: Mode, config: Config, sparse: bool, objective: Ob
 
 
 @pytest.mark.parametrize("sparse", [True, False])
-@pytest.mark.parametrize("mode", KERNEL_MODES)
+@pytest.mark.parametrize("mode", MODES)
 def test_captured_steps_train_as_the_plain_ones_do(mode: Mode, sparse: bool) -> None:
     config = make_config()
     assert_same_training(mode, config, sparse, Objective())
@@ -314,7 +321,9 @@ def fit(config: Config, folder: Path, recorder: Recorder) -> EmbeddingBagClassif
 
 
 @pytest.mark.usefixtures("captured")
-@pytest.mark.parametrize("stop_at", [2, 3, 5])
+@pytest.mark.parametrize(
+    "stop_at", [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_training_ends_as_if_it_had_not(stop_at: int, tmp_path: Path) -> None:
     config = make_config("trainer.epochs=2", "trainer.batch_size=16", "model.dropout=0.3")
     whole, parted = Recorder(), Recorder(signal_at=stop_at)

@@ -129,7 +129,10 @@ def gradients(
     return found
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float32, torch.bfloat16, pytest.param(torch.float64, marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("mode", [*MODES, "per_sample_weights"])
 @given(
     lists=LISTS,

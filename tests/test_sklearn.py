@@ -534,6 +534,7 @@ def test_clone_and_set_params() -> None:
     assert repr(TextClassifier("max", lr=0.5)) == "TextClassifier(lr=0.5, mode='max')"
 
 
+@pytest.mark.slow
 def test_a_search_in_two_processes_behind_a_pipeline(
     reviews: tuple[Texts, npt.NDArray[Any]],
 ) -> None:

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -27,15 +26,14 @@ from tests.conftest import (
     Run,
     make_config,
     one_line,
+    run_cold,
     start_train,
-    train_environment,
     wait_for_epochs,
     write_csv,
     write_files,
 )
+from tests.warm import WarmProcess
 from textcls.data.prepare import prepare
-
-MODES = "model.mode=mean,sum,max"
 
 
 @pytest.fixture
@@ -55,7 +53,7 @@ def names(modes: str, seeds: str) -> set[str]:
     return {f"mode={mode},seed={seed}" for mode in modes.split() for seed in seeds.split()}
 
 
-def wait_until_finished(sweep: Path, runs: int, child: subprocess.Popen[str]) -> None:
+def wait_until_finished(sweep: Path, runs: int, child: WarmProcess) -> None:
     for _ in range(1200):
         if len(finished(sweep)) >= runs:
             return
@@ -73,8 +71,8 @@ SLOW = ["model.mode=mean,max", "seed=1,2", "trainer.epochs=12", "trainer.batch_s
 @pytest.fixture(scope="module")
 def uncut(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     tmp = tmp_path_factory.mktemp("uncut")
-    child = start_train(["-m", *write_files(tmp), *SLOW, "run_dir=sweep"], tmp, cache_dir)
-    assert child.wait(timeout=120) == 0
+    arguments = ["-m", *write_files(tmp), *SLOW, "run_dir=sweep"]
+    assert run_cold(arguments, tmp, cache_dir).returncode == 0
     return tmp / "sweep"
 
 
@@ -119,17 +117,17 @@ def test_a_sweep_killed_in_the_middle_finishes_only_what_was_missing(
 def test_a_sweep_grows_and_other_settings_are_refused(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:
-    assert run_train("-m", *files, "seed=1,2", MODES, "run_dir=sweep").returncode == 0
-    grown = run_train("-m", *files, "seed=1,2,3", MODES, "run_dir=sweep")
+    assert run_train("-m", *files, "seed=1,2", "run_dir=sweep").returncode == 0
+    grown = run_train("-m", *files, "seed=1,2,3", "run_dir=sweep")
     assert grown.returncode == 0
-    assert grown.stdout.count("is finished") == 6
-    assert grown.stdout.count("trained in") == 3
+    assert grown.stdout.count("is finished") == 2
+    assert grown.stdout.count("trained in") == 1
 
     def times() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in tmp_path.glob("sweep/*/*.json*")}
 
     before = times()
-    result = run_train("-m", *files, "seed=1,2", MODES, "model.dim=8", "run_dir=sweep")
+    result = run_train("-m", *files, "seed=1,2", "model.dim=8", "run_dir=sweep")
     assert result.returncode == 2
     assert (
         "holds a run with other settings (model.dim is auto there, 8 now): name another run_dir"
@@ -138,9 +136,11 @@ def test_a_sweep_grows_and_other_settings_are_refused(
     assert times() == before
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_in_one_place_share_the_work(files: list[str], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    sweep = ["-m", *files, MODES, "seed=1,2", "trainer.epochs=20", "run_dir=both"]
+    sweep = ["-m", *files, "model.mode=mean,sum,max", "seed=1,2", "trainer.epochs=20",
+             "run_dir=both"]  # fmt: skip
     children = [start_train(sweep, tmp_path, cache) for _ in range(2)]
     outputs = [child.communicate(timeout=120) for child in children]
     assert [child.returncode for child in children] == [0, 0], outputs
@@ -166,12 +166,9 @@ def test_a_resumed_sweep_and_run_work_from_another_directory(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for what in ("seed=1", ""):
-        result = subprocess.run(
-            [sys.executable, str(PROJECT / "train.py"), f"resume=../{sweep.name}/{what}"],
-            cwd=elsewhere, env=train_environment(cache_dir), capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr
+        child = start_train([f"resume=../{sweep.name}/{what}"], elsewhere, cache_dir)
+        _, err = child.communicate(timeout=60)
+        assert child.returncode == 0, err
     assert finished(sweep) == {"seed=1", "seed=2"}
 
 
@@ -193,7 +190,7 @@ def test_joblib_trains_in_processes_and_goes_on_past_failures(
         assert "dim=0: model.dim=0: input should be greater than or equal to 1" in line
 
 
-def start_two(options: list[str], tmp_path: Path, cache_dir: Path) -> subprocess.Popen[str]:
+def start_two(options: list[str], tmp_path: Path, cache_dir: Path) -> WarmProcess:
     """Start a sweep over seeds, in two processes; return when seeds 1 and 2 are trained on."""
     sweep = ["-m", "launcher=joblib", "hydra.launcher.n_jobs=2", *options, "run_dir=sweep"]
     child = start_train(sweep, tmp_path, cache_dir)
@@ -202,6 +199,7 @@ def start_two(options: list[str], tmp_path: Path, cache_dir: Path) -> subprocess
     return child
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the process that trains in /proc")
 def test_the_death_of_a_process_is_told_and_recorded(
     files: list[str], tmp_path: Path, cache_dir: Path
@@ -215,6 +213,7 @@ def test_the_death_of_a_process_is_told_and_recorded(
     assert "was killed" in failures(tmp_path / "sweep")["seed=1"]["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the process that trains in /proc")
 def test_a_signal_to_one_process_ends_its_run_and_no_other(
     files: list[str], tmp_path: Path, cache_dir: Path
@@ -249,7 +248,11 @@ def _has_open(process: Path, path: Path) -> bool:
 # As a container or a terminal does, to all processes at once; and as a user who knows but one.
 @pytest.mark.parametrize(
     ("send", "signum"),
-    [(os.killpg, signal.SIGTERM), (os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
+    [
+        (os.killpg, signal.SIGINT),
+        pytest.param(os.killpg, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(os.kill, signal.SIGTERM, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_the_processes_of_a_sweep_in_order(
     send: Callable[[int, int], None],

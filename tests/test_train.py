@@ -23,6 +23,7 @@ from tests.conftest import (
     PROJECT,
     Run,
     one_line,
+    run_cold,
     start_train,
     train_environment,
     wait_for_epochs,
@@ -53,11 +54,11 @@ def finished(
     tmp = tmp_path_factory.mktemp("finished")
     train = write_csv(tmp / "train.csv", 120)
     test = write_csv(tmp / "test.csv", 40, shift=1)
-    result = subprocess.run(
-        [sys.executable, str(PROJECT / "train.py"), "data=local", f"data.train={train}",
-         f"data.test={test}", f"data.validation={test}", "data.text=text", "data.label=label",
-         "model.mode=mean", "model.dim=32", "seed=1", f"run_dir={tmp / 'run'}"],
-        cwd=tmp, env=train_environment(cache_dir), capture_output=True, text=True, check=False,
+    result = run_cold(
+        ["data=local", f"data.train={train}", f"data.test={test}", f"data.validation={test}",
+         "data.text=text", "data.label=label", "model.mode=mean", "model.dim=32", "seed=1",
+         f"run_dir={tmp / 'run'}"],
+        tmp, cache_dir,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     return tmp / "run", result
@@ -222,7 +223,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     read_events(tmp_path / "cut" / "validation")
 
     assert run_train("resume=cut").returncode == 0
-    assert run_train(*files, *slow, "run_dir=whole").returncode == 0
+    assert run_cold([*files, *slow, "run_dir=whole"], tmp_path, cache_dir).returncode == 0
     cut, whole = (
         safetensors.torch.load_file(tmp_path / name / "model" / "model.safetensors")
         for name in ("cut", "whole")
@@ -336,7 +337,11 @@ def test_one_process_a_run_folder(
 def test_a_signal_during_the_start_is_told(
     delay: float, files: list[str], tmp_path: Path, cache_dir: Path
 ) -> None:
-    child = start_train([*files, "trainer.epochs=5000", "run_dir=run"], tmp_path, cache_dir)
+    child = subprocess.Popen(
+        [sys.executable, str(PROJECT / "train.py"), *files, "trainer.epochs=5000", "run_dir=run"],
+        cwd=tmp_path, env=train_environment(cache_dir), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
     time.sleep(delay)
     child.send_signal(signal.SIGTERM)
     _, err = child.communicate(timeout=120)
@@ -390,7 +395,7 @@ def test_null_texts_are_said(files: list[str], run_train: Run, tmp_path: Path) -
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file size limits on Windows")
-@pytest.mark.parametrize("limit", [2_000, 30_000])
+@pytest.mark.parametrize("limit", [2_000, pytest.param(30_000, marks=pytest.mark.slow)])
 def test_a_full_disk_gets_one_line_and_loses_nothing(
     limit: int, files: list[str], run_train: Run, tmp_path: Path
 ) -> None:

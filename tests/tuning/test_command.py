@@ -23,6 +23,7 @@ from tests.conftest import (
     Run,
     make_config,
     one_line,
+    run_cold,
     start_train,
     train_environment,
     wait_for_epochs,
@@ -58,10 +59,9 @@ Search = tuple[Path, "subprocess.CompletedProcess[str]"]
 def searched(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Search:
     """A whole search of six trials."""
     tmp = tmp_path_factory.mktemp("searched")
-    result = subprocess.run(
-        [sys.executable, str(PROJECT / "train.py"), *TINY, "tune.trials=6", *write_files(tmp),
-         "trainer.batch_size=16", "run_dir=search"],
-        cwd=tmp, env=train_environment(cache_dir), capture_output=True, text=True, check=False,
+    result = run_cold(
+        [*TINY, "tune.trials=6", *write_files(tmp), "trainer.batch_size=16", "run_dir=search"],
+        tmp, cache_dir,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
@@ -136,7 +136,10 @@ def test_without_an_epoch_in_time_there_is_one_line(
     assert "within tune.seconds=1e-06: give it more" in one_line(result)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "signum",
+    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)],
+)
 def test_a_stopped_search_goes_on(
     signum: signal.Signals, files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path
 ) -> None:
@@ -194,6 +197,7 @@ def test_a_search_goes_on_with_what_it_began_with_only(searched: Search, run_tra
     assert "leave out tune=default" in one_line(again)
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_search(files: list[str], tmp_path: Path, cache_dir: Path) -> None:
     command = [*TINY, *files, "tune.trials=5", "run_dir=od{d} ?#%20"]
     children = [start_train(command, tmp_path, cache_dir) for _ in range(2)]
