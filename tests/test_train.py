@@ -171,7 +171,9 @@ def test_the_demo_needs_nothing_but_the_command(run_train: Run, tmp_path: Path) 
 
 def test_a_run_imports_nothing_slow(files: list[str], tmp_path: Path) -> None:
     """Each of these takes longer to import than most trainings take; see CONTRIBUTING."""
-    slow = ("torch._dynamo", "sklearn", "scipy", "datasets", "pandas", "torchtext")
+    slow = (
+        "torch._dynamo", "sklearn", "scipy", "datasets", "pandas", "torchtext", "matplotlib.pyplot",
+    )  # fmt: skip
     code = (
         "import atexit, runpy, sys\n"
         f"tell = lambda: print('imported:', *(n for n in {slow} if n in sys.modules))\n"

@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import safetensors.torch
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from rich.console import Console
 from rich.text import Text
 from torch import Tensor
@@ -77,21 +82,19 @@ def write_result(
         "test_set": prepared.test_set,
     }
     _save_predictions(folder / "predictions.safetensors", task, logits, bags)
+    title = f"{config.data.name}, test"
     found = task.reliability(logits, bags.targets)
-    calibration = diagram(found, f"{config.data.name}, test")
-    calibration.savefig(folder / "calibration.png")
-    figure = None
+    pictures = {"calibration/test": _drawn(diagram(found, title), folder / "calibration.png")}
     if not task.several:
-        figure = picture(confusion_array(test), names, f"{config.data.name}, test")
-        figure.savefig(folder / "confusion_matrix.png")
+        matrix = picture(confusion_array(test), names, title)
+        pictures["confusion_matrix/test"] = _drawn(matrix, folder / "confusion_matrix.png")
     rows, tokens = _frequent_tokens(trained.prepared, model)
     tracker.finish(
         hparams=_hparams(config, swept),
         test=test,
         probabilities=task.probabilities(logits).numpy(),
         targets=bags.targets,
-        confusion=figure,
-        calibration=calibration,
+        pictures=pictures,
         tokens=tokens,
         embeddings=rows,
     )
@@ -100,6 +103,18 @@ def write_result(
     lines = json.dumps(metrics, ensure_ascii=False, indent=1)
     write_whole(folder / FINISHED, lines, synced=True)
     return metrics
+
+
+def _drawn(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
+    """Write a picture and return its pixels, uint8 ``[height, width, 3]``.
+
+    To draw it again, for TensorBoard, would take longer than most trainings of few rows.
+    """
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]
+    imsave(path, pixels, dpi=figure.dpi)
+    return pixels
 
 
 def _write_card(

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,6 @@ from textcls.files import read_epochs, whole_file, write_whole
 from textcls.markdown import table
 from textcls.pooling import MODES
 from textcls.training.checkpoint import Progress
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 log = logging.getLogger("textcls")
 
@@ -236,8 +233,7 @@ class Tracker(Listener):
         test: Mapping[str, Any],
         probabilities: npt.NDArray[np.float32],
         targets: Targets,
-        confusion: Figure | None,
-        calibration: Figure,
+        pictures: Mapping[str, npt.NDArray[np.uint8]],
         tokens: Sequence[tuple[str, str, str]],
         embeddings: Tensor,
     ) -> None:
@@ -248,8 +244,7 @@ class Tracker(Listener):
             test: metrics on the test split.
             probabilities: float32 ``[num_bags, num_classes]`` on the test split.
             targets: of these bags.
-            confusion: the picture of the confusion matrix, if there is one.
-            calibration: the reliability diagram.
+            pictures: by tag, uint8 ``[height, width, 3]``.
             tokens: (token, count, class it speaks for) per row of ``embeddings``.
             embeddings: float ``[n, embedding_dim]`` for the projector.
         """
@@ -258,9 +253,8 @@ class Tracker(Listener):
         names = list(test["per_class"])
         final = {f"test/{name}": float(test[name]) for name in SCALARS if name in test}
         add_hparams(writer, hparams, final)
-        if confusion is not None:
-            writer.add_figure("confusion_matrix/test", confusion, close=False)
-        writer.add_figure("calibration/test", calibration, close=False)
+        for tag, pixels in pictures.items():
+            writer.add_image(tag, pixels, dataformats="HWC")
         # The classes with most rows first, and no more than can be looked at.
         ids, rows = targets.ids.numpy(), targets.bags.numpy()
         frequent = np.argsort(-np.bincount(ids, minlength=len(names)), kind="stable")
