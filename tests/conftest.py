@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 
-from tests.warm import TRAIN, WarmProcess
+from tests import warm
 from textcls.app.compose import to_config
 from textcls.config import Config, Mode
 from textcls.data.bags import Bags
@@ -89,15 +89,9 @@ def train_environment(cache_dir: Path) -> dict[str, str]:
     }
 
 
-def start_train(arguments: Sequence[str], cwd: Path, cache_dir: Path) -> WarmProcess:
+def start_train(arguments: Sequence[str], cwd: Path, cache_dir: Path) -> warm.Process:
     """Start the real ``train.py``, and do not wait for it."""
-    return WarmProcess([*TRAIN, *arguments], cwd, train_environment(cache_dir))
-
-
-def finish(child: WarmProcess) -> subprocess.CompletedProcess[str]:
-    """Wait for the end of the process; return what there is to know of it."""
-    out, err = child.communicate(timeout=300)
-    return subprocess.CompletedProcess(child.args, child.wait(), out, err)
+    return warm.start([*warm.TRAIN, *arguments], cwd, train_environment(cache_dir))
 
 
 def run_cold(
@@ -105,7 +99,7 @@ def run_cold(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``train.py`` as a shell would, which takes seconds more than :func:`start_train`."""
     return subprocess.run(
-        [*TRAIN, *arguments],
+        [*warm.TRAIN, *arguments],
         cwd=cwd,
         env=train_environment(cache_dir) | options.pop("env", {}),
         capture_output=True,
@@ -116,7 +110,7 @@ def run_cold(
     )
 
 
-def wait_for_epochs(run: Path, child: WarmProcess) -> None:
+def wait_for_epochs(run: Path, child: warm.Process) -> None:
     """Wait until two epochs of the run are over."""
     log = run / "epochs.jsonl"
     for _ in range(1200):
@@ -137,7 +131,7 @@ def run_train(tmp_path: Path, cache_dir: Path) -> Run:
     def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         if options:
             return run_cold(arguments, tmp_path, cache_dir, **options)
-        return finish(start_train(arguments, tmp_path, cache_dir))
+        return warm.finish(start_train(arguments, tmp_path, cache_dir))
 
     return run
 

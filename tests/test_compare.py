@@ -23,16 +23,15 @@ from scipy import stats
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
+from tests import warm
 from tests.conftest import (
     PROJECT,
-    finish,
     make_config,
     one_line,
     start_train,
     train_environment,
     write_csv,
 )
-from tests.warm import TEXTCLS, WarmProcess
 from textcls import cli
 from textcls.config import Config
 from textcls.corpus.corpus import Source
@@ -647,15 +646,15 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     arguments = ["-m", "data=local", f"data.train={train}", f"data.test={test}", "data.name=items",
                  "model.mode=mean,sum,max", "seed=1,2", "model.dim=2", "trainer.epochs=2",
                  f"run_dir={tmp / 'runs'}"]  # fmt: skip
-    done = finish(start_train(arguments, tmp, cache_dir))
+    done = warm.finish(start_train(arguments, tmp, cache_dir))
     assert done.returncode == 0, done.stderr
     return tmp / "runs"
 
 
 def test_the_command_compares_a_real_sweep(sweep: Path, cache_dir: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*TEXTCLS, "compare", *arguments]
-        return finish(WarmProcess(command, PROJECT, train_environment(cache_dir)))
+        command = [*warm.TEXTCLS, "compare", *arguments]
+        return warm.finish(warm.start(command, PROJECT, train_environment(cache_dir)))
 
     done = run(str(sweep))
     assert done.returncode == 0, done.stderr

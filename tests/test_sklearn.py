@@ -483,7 +483,10 @@ NOT_PASSED = {
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
-@pytest.mark.parametrize("estimator", [TextClassifier(), OfNumbers(batch_size=8)])
+@pytest.mark.parametrize(
+    "estimator",
+    [TextClassifier(), pytest.param(OfNumbers(batch_size=8), marks=pytest.mark.slow)],
+)
 def test_scikit_learns_checks(estimator: TextClassifier) -> None:
     results = check_estimator(estimator, on_fail=None, on_skip=None)
     not_passed = {r["check_name"]: r["exception"] for r in results if r["status"] != "passed"}

@@ -32,7 +32,7 @@ from tests.conftest import (
     write_csv,
     write_files,
 )
-from tests.warm import WarmProcess
+from tests.warm import Process
 from textcls.data.prepare import prepare
 
 
@@ -53,7 +53,7 @@ def names(modes: str, seeds: str) -> set[str]:
     return {f"mode={mode},seed={seed}" for mode in modes.split() for seed in seeds.split()}
 
 
-def wait_until_finished(sweep: Path, runs: int, child: WarmProcess) -> None:
+def wait_until_finished(sweep: Path, runs: int, child: Process) -> None:
     for _ in range(1200):
         if len(finished(sweep)) >= runs:
             return
@@ -190,7 +190,7 @@ def test_joblib_trains_in_processes_and_goes_on_past_failures(
         assert "dim=0: model.dim=0: input should be greater than or equal to 1" in line
 
 
-def start_two(options: list[str], tmp_path: Path, cache_dir: Path) -> WarmProcess:
+def start_two(options: list[str], tmp_path: Path, cache_dir: Path) -> Process:
     """Start a sweep over seeds, in two processes; return when seeds 1 and 2 are trained on."""
     sweep = ["-m", "launcher=joblib", "hydra.launcher.n_jobs=2", *options, "run_dir=sweep"]
     child = start_train(sweep, tmp_path, cache_dir)

@@ -425,6 +425,7 @@ def test_debug_overfit_fits(files: list[str], run_train: Run, tmp_path: Path) ->
     assert metrics["test"]["loss"] < 0.05
 
 
+@pytest.mark.slow
 def test_debug_profile_leaves_a_trace_of_steps(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ Each is a process of its own, with arguments, folder, environment, standard stre
 exit status, which executes the program from its first line. It is forked from a server that has
 done nothing but import, so that it differs from one which a shell starts in what concerns imports
 and the interpreter's own options alone; tests of these, and one of each kind, start their own.
+Other systems than Linux have processes as a shell starts them.
 """
 
 from __future__ import annotations
@@ -34,13 +35,30 @@ _MODULES = (
 _LONGEST_REQUEST = 1 << 17
 
 
-class WarmProcess:
-    """A process of the command that is there at once: what tests need of ``subprocess.Popen``.
+def start(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Process:
+    """Start a process with nothing to read, in a session of its own, and do not wait for it.
 
     Args:
         command: begins with :data:`TRAIN` or :data:`TEXTCLS`.
         cwd: its folder.
         env: its environment.
+    """
+    if sys.platform == "linux":
+        return _WarmProcess(command, cwd, env)
+    return subprocess.Popen(
+        command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(child: Process) -> subprocess.CompletedProcess[str]:
+    """Wait for the end of a process; return what there is to know of it."""
+    out, err = child.communicate(timeout=300)
+    return subprocess.CompletedProcess(child.args, child.wait(), out, err)
+
+
+class _WarmProcess:
+    """What tests need of ``subprocess.Popen``.
 
     Attributes:
         pid: of the process; also of its group, which has no other process at first.
@@ -85,6 +103,9 @@ class WarmProcess:
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         self.wait(timeout)
         return _whole(self._out), _whole(self._err)
+
+
+Process = _WarmProcess | subprocess.Popen[str]
 
 
 def _whole(file: IO[bytes]) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT, Run, finish, one_line, train_environment
+from tests import warm
+from tests.conftest import PROJECT, Run, one_line, train_environment
 from tests.inputs.cases import LIMIT, MANY, OPTION, plain_text
-from tests.warm import TEXTCLS, WarmProcess
 
 TRAIN = shlex.join([sys.executable, str(PROJECT / "train.py")])
 # As little training as there can be.
@@ -58,10 +58,14 @@ def test_from_a_strange_table_to_labels(run_train: Run, tmp_path: Path, cache_di
     done = run_train("data=local", "data.train=mine.csv", *SHORT)
     assert done.returncode == 0, done.stderr
     environment = train_environment(cache_dir)
-    predicted = finish(WarmProcess([*TEXTCLS, "predict", "run", "mine.csv"], tmp_path, environment))
+    predicted = warm.finish(
+        warm.start([*warm.TEXTCLS, "predict", "run", "mine.csv"], tmp_path, environment)
+    )
     assert predicted.returncode == 0, predicted.stderr
     assert len(list(csv.DictReader(predicted.stdout.splitlines()))) == len(rows)
     (tmp_path / "other.csv").write_text("id,label\n1,x\n")
-    refused = finish(WarmProcess([*TEXTCLS, "predict", "run", "other.csv"], tmp_path, environment))
+    refused = warm.finish(
+        warm.start([*warm.TEXTCLS, "predict", "run", "other.csv"], tmp_path, environment)
+    )
     assert refused.returncode == 2
     assert re.search(r"other\.csv.*id", one_line(refused))
