@@ -246,13 +246,10 @@ def _has_open(process: Path, path: Path) -> bool:
 
 
 # As a container or a terminal does, to all processes at once; and as a user who knows but one.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("send", "signum"),
-    [
-        (os.killpg, signal.SIGINT),
-        pytest.param(os.killpg, signal.SIGTERM, marks=pytest.mark.slow),
-        pytest.param(os.kill, signal.SIGTERM, marks=pytest.mark.slow),
-    ],
+    [(os.killpg, signal.SIGTERM), (os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
 )
 def test_a_signal_ends_the_processes_of_a_sweep_in_order(
     send: Callable[[int, int], None],

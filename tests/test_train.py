@@ -19,6 +19,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests import warm
 from tests.conftest import (
     PROJECT,
     Run,
@@ -173,6 +174,7 @@ def test_a_run_imports_nothing_slow(files: list[str], tmp_path: Path) -> None:
     """Each of these takes longer to import than most trainings take; see CONTRIBUTING."""
     slow = (
         "torch._dynamo", "sklearn", "scipy", "datasets", "pandas", "torchtext", "matplotlib.pyplot",
+        "optuna",
     )  # fmt: skip
     code = (
         "import atexit, runpy, sys\n"
@@ -412,7 +414,7 @@ def test_a_full_disk_gets_one_line_and_loses_nothing(
     line = one_line(result)
     assert "File too large" in line or "file too large" in line.lower()
     # With room again the run goes on from where it was.
-    resumed = run_train("resume=run", env=cache)
+    resumed = warm.finish(start_train(["resume=run"], tmp_path, tmp_path / "cache"))
     assert resumed.returncode == 0, resumed.stderr
     assert os.path.exists(tmp_path / "run" / "metrics.json")
 
@@ -462,10 +464,11 @@ def test_a_file_of_class_weights_reaches_the_run(
 # --- files as they are called, where there is no UTF-8 ------------------------------------------
 
 
-def test_a_file_that_is_named_is_the_corpus(run_train: Run, tmp_path: Path) -> None:
+def test_a_file_that_is_named_is_the_corpus(tmp_path: Path, cache_dir: Path) -> None:
     write_csv(tmp_path / "größe (1), it's.csv", 100)
-    result = run_train("data.train=größe (1), it's.csv", "trainer.epochs=1", "run_dir=~/run",
-                       env={"HOME": str(tmp_path)})  # fmt: skip
+    arguments = ["data.train=größe (1), it's.csv", "trainer.epochs=1", "run_dir=~/run"]
+    environment = train_environment(cache_dir) | {"HOME": str(tmp_path)}
+    result = warm.finish(warm.start([*warm.TRAIN, *arguments], tmp_path, environment))
     assert result.returncode == 0, result.stderr
     assert "test: 10 rows of größe (1), it's.csv" in result.stdout
     assert "run_dir=~" not in result.stdout

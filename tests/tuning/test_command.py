@@ -7,7 +7,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import optuna
@@ -19,13 +18,11 @@ from optuna.trial import TrialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import (
-    PROJECT,
     Run,
     make_config,
     one_line,
     run_cold,
     start_train,
-    train_environment,
     wait_for_epochs,
     write_files,
 )
@@ -239,6 +236,7 @@ def test_a_bad_search_is_refused_before_any_work(
         )
 
 
+@pytest.mark.slow
 def test_a_sweep_of_searches_compares_what_each_has_found(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:
@@ -264,19 +262,3 @@ def test_without_optuna_there_is_one_line(files: list[str], run_train: Run, tmp_
     result = run_train(*files, *TINY, "run_dir=search", env={"PYTHONPATH": str(tmp_path)})
     assert result.returncode == 2
     assert "pip install 'textcls[tune]'" in one_line(result)
-
-
-def test_a_plain_run_does_not_import_optuna(
-    files: list[str], tmp_path: Path, cache_dir: Path
-) -> None:
-    code = (
-        "import atexit, runpy, sys\n"
-        "atexit.register(lambda: print('imported:', 'optuna' in sys.modules))\n"
-        f"runpy.run_path({str(PROJECT / 'train.py')!r}, None, '__main__')"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, *files, "trainer.epochs=1", "run_dir=plain"],
-        cwd=tmp_path, env=train_environment(cache_dir) | {"PYTHONPATH": str(PROJECT)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert result.stdout.splitlines()[-1] == "imported: False"
