@@ -33,6 +33,7 @@ from textcls.defaults import choose, measure
 from textcls.model.classifier import Classifier, to_arrow
 from textcls.model.folder import save_model
 from textcls.sklearn import TextClassifier
+from textcls.sklearn.settings import settings_of
 from textcls.training.tracking import Listener
 
 Texts = list[str]
@@ -93,7 +94,7 @@ def test_the_demo_corpora_are_learned(
 def test_the_defaults_are_those_of_the_configuration(
     parameters: dict[str, Any], experiment: str
 ) -> None:
-    settings = TextClassifier(**parameters)._settings({})
+    settings = settings_of(TextClassifier(**parameters).get_params(), None)
     config = make_config(f"experiment={experiment}")
     for group in ("tokenizer", "model", "optimizer", "schedule"):
         assert getattr(settings, group) == getattr(config, group)

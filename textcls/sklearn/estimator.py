@@ -1,11 +1,4 @@
-"""A scikit-learn estimator: texts in, classes out, for pipelines, cross-validation and searches.
-
->>> from sklearn.model_selection import GridSearchCV
->>> from textcls.sklearn import TextClassifier
->>> search = GridSearchCV(TextClassifier(ngrams=2), {"mode": ["sqrtn", "max"]}, n_jobs=2)
->>> search.fit(texts, labels).predict(["what a film"])
-array(['positive'], dtype='<U8')
-"""
+"""The estimator."""
 
 from __future__ import annotations
 
@@ -13,45 +6,17 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from pydantic import TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags, check_consistent_length, compute_class_weight
+from sklearn.utils.validation import check_is_fitted
 
-try:
-    from sklearn.base import BaseEstimator, ClassifierMixin
-    from sklearn.utils import (
-        Tags,
-        check_consistent_length,
-        check_random_state,
-        column_or_1d,
-        compute_class_weight,
-    )
-    from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted
-except ImportError as error:
-    raise ImportError(
-        f"textcls.sklearn needs scikit-learn, the extra of that name: "
-        f"pip install 'textcls[sklearn]' ({error})"
-    ) from None
-
-from textcls.arrow import Int64
-from textcls.config import (
-    CharTokenWeights,
-    Counts,
-    Mode,
-    ModelConfig,
-    OptimizerConfig,
-    ScheduleConfig,
-    TokenizerConfig,
-    TokenWeights,
-    TrainerConfig,
-    is_auto,
-)
+from textcls.config import CharTokenWeights, Counts, Mode, TokenWeights
 from textcls.corpus.splits import RowLabels
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
@@ -62,16 +27,11 @@ from textcls.errors import Interrupted, TextclsError
 from textcls.model.classifier import Classifier, Float32, to_arrow
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
 from textcls.model.folder import ModelParts
+from textcls.sklearn.inputs import labels_of, texts_of
+from textcls.sklearn.settings import Settings, TokenizerName, settings_of
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
 from textcls.training.tracking import Listener
-
-# Tokenizers that need no file.
-TokenizerName = Literal["basic", "basic_english", "jieba", "split", "bpe", "wordpiece"]
-_OF_TOKENIZER = (
-    "min_freq", "max_tokens", "ngrams", "ngram_min_freq", "buckets", "char_ngrams", "char_weight",
-    "char_token_weights", "counts", "token_weights", "ngram_weight",
-)  # fmt: skip
 
 # torch's random state and number of threads are the process's: of fits in several threads, one
 # trains at a time.
@@ -193,8 +153,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: a parameter, the texts or the labels are none that can be trained with.
             TypeError: an element of ``X`` is no text.
         """
-        texts = to_arrow(_texts(X))
-        classes, labels = _labels(y)
+        texts = to_arrow(texts_of(X))
+        classes, labels = labels_of(y)
         check_consistent_length(texts, labels)
         names = tuple(map(str, classes.tolist()))
         weights = compute_class_weight(self.class_weight, classes=classes, y=classes[labels])
@@ -203,7 +163,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"class_weight={self.class_weight!r}: give finite weights above 0, "
                 "and leave out the texts of a class that is not to count"
             )
-        settings = self._settings(dict(zip(names, weights.tolist(), strict=True)))
+        by_name = dict(zip(names, weights.tolist(), strict=True))
+        settings = settings_of(
+            self.get_params(deep=False), None if self.class_weight is None else by_name
+        )
         settings = resolve(settings, measure([texts], len(names)))
 
         tokenizer = Tokenizer(settings.tokenizer, pa.chunked_array([texts]))
@@ -234,7 +197,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> Float32:  # noqa: N803
         """Return the classes' probabilities, float32 ``[num_texts, num_classes]``."""
         check_is_fitted(self)
-        return self.classifier_.predict_proba(_texts(X))
+        return self.classifier_.predict_proba(texts_of(X))
 
     def decision_function(self, X: Any) -> Float32:  # noqa: N803
         """Return the class scores (logits), float32 ``[num_texts, num_classes]``.
@@ -242,7 +205,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Of two classes it is what the second has above the first, ``[num_texts]``.
         """
         check_is_fitted(self)
-        bags = self.classifier_.bags(_texts(X))
+        bags = self.classifier_.bags(texts_of(X))
         scores: Float32 = logits_of(self.classifier_.parts.model, bags).numpy()
         return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
@@ -253,53 +216,12 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         return tags
 
-    def _settings(self, class_weights: dict[str, float]) -> _Settings:
-        # NumPy's numbers, of which a search's grid may consist, are none to pydantic.
-        given = {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in self.get_params(deep=False).items()
-        }
-        if self.tokenizer not in get_args(TokenizerName):
-            known = ", ".join(get_args(TokenizerName))
-            raise ValueError(f"tokenizer={self.tokenizer!r}: give one of {known}")
-        if self.tokenizer in ("bpe", "wordpiece") and is_auto(self.char_ngrams):
-            given["char_ngrams"] = None
-
-        def group(*names: str, **others: Any) -> dict[str, Any]:
-            return {name: given[name] for name in names} | others
-
-        values = {
-            "tokenizer": group(*_OF_TOKENIZER, name=self.tokenizer, max_size=None),
-            "model": group("mode", "dim", "dropout"),
-            "optimizer": group(
-                "lr", "initial_accumulator_value", name="adagrad", weight_decay=0.0, rows="auto"
-            ),
-            "schedule": group(name="linear", warmup=0.0),
-            "trainer": group(
-                "epochs",
-                "batch_size",
-                "label_smoothing",
-                class_weights=None if self.class_weight is None else class_weights,
-                clip_norm=None,
-                monitor="loss",
-                patience=None,
-                overfit=None,
-                device="cpu",
-                num_threads=1,
-            ),
-            "seed": check_random_state(self.random_state).randint(2**31 - 1),
-        }
-        try:
-            return _adapter.validate_python(values)
-        except ValidationError as error:
-            raise ValueError(_describe(dict(error.errors()[0]))) from None
-
     def _train(
         self,
         model: EmbeddingBagClassifier,
         bags: Bags,
         names: tuple[str, ...],
-        settings: _Settings,
+        settings: Settings,
     ) -> int:
         try:
             progress = fit(
@@ -322,70 +244,6 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if diverged:
             raise ValueError(f"the training diverged: lower lr (it is {settings.optimizer.lr:g})")
         return progress.epoch
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What the parameters come to, in the groups of ``configs/``."""
-
-    tokenizer: TokenizerConfig
-    model: ModelConfig
-    optimizer: OptimizerConfig
-    schedule: ScheduleConfig
-    trainer: TrainerConfig
-    seed: int
-
-
-_adapter = TypeAdapter(_Settings)
-
-
-def _describe(item: dict[str, Any]) -> str:
-    """Name the parameter at fault, not the option of the command line that it stands for."""
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return message.replace("tokenizer.", "").replace("null", "None")
-    name = str(item["loc"][1]).replace("class_weights", "class_weight")
-    return f"{name}={item['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def _texts(X: Any) -> list[Any]:  # noqa: N803
-    """Return the elements of what may stand for texts; None or NaN for each that is missing.
-
-    Raises:
-        ValueError: ``X`` is a single string, or of two dimensions.
-        TypeError: ``X`` is nothing that has elements.
-    """
-    if isinstance(X, str | bytes):
-        raise ValueError("X is a single text: give a list of texts, as in ['…']")
-    if len(getattr(X, "shape", "1")) != 1:
-        raise ValueError(
-            f"X has shape {tuple(X.shape)}: give one text a row, in one dimension; "
-            "of a table that is a single column, df['text'] rather than df[['text']]"
-        )
-    if hasattr(X, "isna"):  # pandas' missing values are of many kinds
-        return [None if gone else text for text, gone in zip(X, X.isna(), strict=True)]
-    return list(X.to_pylist() if hasattr(X, "to_pylist") else X)
-
-
-def _labels(y: Any) -> tuple[npt.NDArray[Any], Int64]:
-    """Return the classes, sorted, and the number of each label's class, int64 ``[num_texts]``.
-
-    Raises:
-        ValueError: ``y`` holds no labels, or fewer than two different ones.
-    """
-    if y is None:
-        raise ValueError("TextClassifier requires y to be passed, but the target y is None")
-    y = column_or_1d(y, warn=True)
-    if y.dtype == object and any(label is None or label != label for label in y):
-        raise ValueError("y contains None or NaN: leave out texts without a label")
-    check_classification_targets(y)
-    classes, labels = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(
-            f"TextClassifier needs texts of at least 2 classes, but y has {len(classes)} class"
-            + (f": {classes[0]!r}" if len(classes) else "es")
-        )
-    return classes, labels.astype(np.int64)
 
 
 @contextmanager
