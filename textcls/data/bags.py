@@ -45,6 +45,8 @@ class Bags:
         weights: float32 ``[num_tokens]``, finite and not negative; None: every entry weighs 1.
         label_offsets: int64 ``[num_bags + 1]``, as ``offsets`` are to ``indices``; None: every bag
             has one label.
+        example_weights: float32 ``[num_bags]``, finite and not negative, of each bag in the loss;
+            None: all weigh the same.
 
     Raises:
         ValueError: a shape, dtype, device or value that breaks the above.
@@ -56,6 +58,7 @@ class Bags:
     num_embeddings: int | None = None
     weights: Tensor | None = None
     label_offsets: Tensor | None = None
+    example_weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         indices, offsets, labels, weights = self.indices, self.offsets, self.labels, self.weights
@@ -65,6 +68,7 @@ class Bags:
             ("labels", labels, torch.int64),
             ("weights", weights, torch.float32),
             ("label_offsets", self.label_offsets, torch.int64),
+            ("example_weights", self.example_weights, torch.float32),
         ):
             if tensor is not None and (tensor.dtype != dtype or tensor.dim() != 1):
                 raise ValueError(
@@ -96,18 +100,13 @@ class Bags:
                     f"{'…' if limit is None else limit - 1}"
                 )
         if weights is not None:
-            if len(weights) != len(indices):
-                raise ValueError(f"{len(indices)} indices need as many weights, not {len(weights)}")
-            if len(weights):
-                lightest, heaviest = (float(one) for one in torch.aminmax(weights))
-                if not 0 <= lightest <= heaviest < float("inf"):  # nor is NaN
-                    raise ValueError(
-                        f"weights of {lightest} to {heaviest} must be finite and not negative"
-                    )
+            _check_weights(weights, len(indices), "indices")
+        if self.example_weights is not None:
+            _check_weights(self.example_weights, len(self), "bags")
 
     @property
     def _tensors(self) -> tuple[Tensor | None, ...]:
-        return self.indices, self.offsets, self.labels, self.weights, self.label_offsets
+        return self.indices, self.offsets, *self.targets, self.weights
 
     @classmethod
     def _trusted(
@@ -122,6 +121,7 @@ class Bags:
             ("num_embeddings", of.num_embeddings),
             ("weights", weights),
             ("label_offsets", targets.offsets),
+            ("example_weights", targets.weights),
         ):
             object.__setattr__(bags, name, value)
         return bags
@@ -148,8 +148,8 @@ class Bags:
 
     @property
     def targets(self) -> Targets:
-        """The labels."""
-        return Targets(self.labels, self.label_offsets)
+        """The labels, and what each bag weighs in the loss."""
+        return Targets(self.labels, self.label_offsets, self.example_weights)
 
     @property
     def num_tokens(self) -> int:
@@ -179,8 +179,7 @@ class Bags:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Bags:
         weights = None if self.weights is None else change(self.weights)
-        ends = None if self.label_offsets is None else change(self.label_offsets)
-        targets = Targets(change(self.labels), ends)
+        targets = self.targets.each(change)
         return self._trusted(change(self.indices), change(self.offsets), targets, weights, self)
 
     def slice(self, start: int, stop: int) -> Bags:
@@ -232,7 +231,7 @@ class Bags:
 
         Raises:
             ValueError: no parts, parts over different vocabularies or devices, or of which some
-                have weights and some have none.
+                have weights, of entries or of bags, and some have none.
         """
         if not parts:
             raise ValueError("nothing to concatenate")
@@ -261,6 +260,15 @@ def _check_offsets(offsets: Tensor, end: int, what: str) -> None:
         raise ValueError(f"the last offset must be the number of {what}, {end}, not {places[-1]}")
     if (places[1:] < places[:-1]).any():
         raise ValueError("offsets must never fall")
+
+
+def _check_weights(weights: Tensor, number: int, what: str) -> None:
+    if len(weights) != number:
+        raise ValueError(f"{number} {what} need as many weights, not {len(weights)}")
+    if len(weights):
+        lightest, heaviest = (float(one) for one in torch.aminmax(weights))
+        if not 0 <= lightest <= heaviest < float("inf"):  # nor is NaN
+            raise ValueError(f"weights of {lightest} to {heaviest} must be finite and not negative")
 
 
 def _as_binary(offsets: Tensor, values: Tensor) -> pa.LargeBinaryArray:

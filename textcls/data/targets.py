@@ -1,8 +1,8 @@
-"""Targets: the labels of bags as tensors, one each or any number."""
+"""Targets: the labels of bags as tensors, one each or any number, and what each bag weighs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,10 +16,12 @@ class Targets(NamedTuple):
         ids: int64 ``[num_labels]``, class numbers, bag by bag.
         offsets: int64 ``[num_bags + 1]``: those of bag b are ``ids[offsets[b]:offsets[b + 1]]``,
             ascending, each once; None: every bag has one.
+        weights: float32 ``[num_bags]``, of each bag in the loss; None: all weigh the same.
     """
 
     ids: Tensor
     offsets: Tensor | None = None
+    weights: Tensor | None = None
 
     @property
     def num_bags(self) -> int:
@@ -33,36 +35,59 @@ class Targets(NamedTuple):
             return torch.arange(len(self.ids), device=self.ids.device)
         return torch.repeat_interleave(self.offsets.diff())
 
+    @property
+    def total_weight(self) -> float:
+        """What all bags weigh in the loss; 1 each where they have no weights."""
+        if self.weights is None:
+            return float(self.num_bags)
+        return self.weights.sum(dtype=torch.float64).item()
+
     def slice(self, start: int, stop: int) -> Targets:
         """Return those of bags ``start`` to ``stop - 1``."""
+        weights = None if self.weights is None else self.weights[start:stop]
         if self.offsets is None:
-            return Targets(self.ids[start:stop])
+            return Targets(self.ids[start:stop], None, weights)
         offsets = self.offsets[start : stop + 1]
-        return Targets(self.ids[int(offsets[0]) : int(offsets[-1])], offsets - offsets[0])
+        ids = self.ids[int(offsets[0]) : int(offsets[-1])]
+        return Targets(ids, offsets - offsets[0], weights)
 
     def select(self, bags: Tensor) -> Targets:
         """Return those of some bags, int64 ``[n]``, in any order."""
+        weights = None if self.weights is None else self.weights[bags]
         if self.offsets is None:
-            return Targets(self.ids[bags])
+            return Targets(self.ids[bags], None, weights)
         counts = self.offsets.diff()[bags]
         offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        return Targets(self.ids[places_of_runs(self.offsets[bags], offsets)], offsets)
+        return Targets(self.ids[places_of_runs(self.offsets[bags], offsets)], offsets, weights)
 
     def to(self, device: torch.device | str) -> Targets:
         """Return them on a device."""
-        return Targets(
-            self.ids.to(device), None if self.offsets is None else self.offsets.to(device)
+        return self.each(lambda tensor: tensor.to(device))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Targets:
+        """Return them with every tensor changed."""
+        offsets, weights = (
+            None if tensor is None else change(tensor) for tensor in (self.offsets, self.weights)
         )
+        return Targets(change(self.ids), offsets, weights)
 
     @staticmethod
     def concatenate(parts: Sequence[Targets]) -> Targets:
-        """Join the labels of bags that all have one each, or all have several."""
+        """Join the labels of bags that all have one each, or all have several.
+
+        Raises:
+            ValueError: some have weights and some have none.
+        """
         ids = torch.cat([part.ids for part in parts])
+        of_parts = [part.weights for part in parts if part.weights is not None]
+        if 0 < len(of_parts) < len(parts):
+            raise ValueError("bags that weigh in the loss and others cannot be concatenated")
+        weights = torch.cat(of_parts) if of_parts else None
         counts = [part.offsets.diff() for part in parts if part.offsets is not None]
         if not counts:
-            return Targets(ids)
+            return Targets(ids, None, weights)
         each = torch.cat(counts)
-        return Targets(ids, torch.cat([each.new_zeros(1), each.cumsum(0)]))
+        return Targets(ids, torch.cat([each.new_zeros(1), each.cumsum(0)]), weights)
 
     def dense(self, num_classes: int) -> Tensor:
         """Return 1 for each label of a bag, 0 for others, float32 ``[num_bags, num_classes]``."""

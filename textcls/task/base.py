@@ -54,11 +54,19 @@ class Task(ABC):
             targets: of these bags.
         """
 
+    def loss_sum(self, logits: Tensor, targets: Targets) -> Tensor:
+        """Return the sum of :meth:`losses`, each times what its bag weighs."""
+        losses = self.losses(logits, targets)
+        return (losses if targets.weights is None else losses * targets.weights).sum()
+
     @abstractmethod
     def objective(
         self, logits: Tensor, targets: Targets, class_weights: Tensor | None, smoothing: float
     ) -> Tensor:
         """Return the mean loss of a batch, as it is minimised.
+
+        Where bags have weights, it is the weighted mean: a bag that weighs 0 has no part in it,
+        and weights that are all alike change nothing. It is 0 where no bag weighs anything.
 
         Args:
             logits: float ``[num_bags, num_classes]``.
@@ -69,7 +77,7 @@ class Task(ABC):
 
     @abstractmethod
     def gradient(self, logits: Tensor, targets: Targets, smoothing: float) -> tuple[Tensor, Tensor]:
-        """Return the summed loss of a batch, and the gradient of :meth:`objective`.
+        """Return :meth:`loss_sum` of a batch, and the gradient of :meth:`objective`.
 
         Args:
             logits: float32 ``[num_bags, num_classes]``, which nobody needs any more.
@@ -185,3 +193,26 @@ class Task(ABC):
             return math.sqrt(value * (1 - value) / len(logits))
         losses = self.losses(logits, targets).double()
         return losses.std(correction=0).item() / math.sqrt(len(logits))
+
+
+def weight_of_batch(weights: Tensor) -> Tensor:
+    """Return what the summed loss of a batch is divided by, for its weights, ``[num_bags]``.
+
+    Infinity where they sum to 0: loss and gradient are 0 then.
+    """
+    total = weights.sum()
+    # Not torch.where, which copies its number to the device: no graph of a GPU may hold that.
+    return total.masked_fill(total <= 0, torch.inf)
+
+
+def averaged(grads: Tensor, targets: Targets) -> Tensor:
+    """Turn the gradients of the losses of a batch, in place, into that of their mean.
+
+    Args:
+        grads: float32 ``[num_bags, num_classes]``, by class scores.
+        targets: of these bags.
+    """
+    if targets.weights is None:
+        return grads.div_(targets.num_bags)
+    shares = targets.weights / weight_of_batch(targets.weights)
+    return grads.mul_(shares.unsqueeze(1))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textcls.data.targets import Targets
-from textcls.task.base import Task
+from textcls.task.base import Task, averaged, weight_of_batch
 from textcls.task.calibration import HALVINGS, HIGHEST, LOWEST, Reliability
 from textcls.task.multi_metrics import (
     Decisions,
@@ -62,17 +62,20 @@ class MultiLabel(Task):
     ) -> Tensor:
         """See :meth:`Task.objective`: a label's weight is that of its binary cross-entropy."""
         wanted = self._wanted(logits, targets, smoothing)
+        weights = targets.weights
         losses = F.binary_cross_entropy_with_logits(
             logits, wanted, None if class_weights is None else class_weights.expand_as(logits),
-            reduction="sum",
+            reduction="sum" if weights is None else "none",
         )  # fmt: skip
-        return losses / len(logits)
+        if weights is None:
+            return losses / len(logits)
+        return (losses.sum(1) * weights).sum() / weight_of_batch(weights)
 
     def gradient(self, logits: Tensor, targets: Targets, smoothing: float) -> tuple[Tensor, Tensor]:
         """See :meth:`Task.gradient`: sigmoid minus target."""
-        loss_sum = self.losses(logits, targets).sum()
+        loss_sum = self.loss_sum(logits, targets)
         grad = logits.sigmoid().sub_(self._wanted(logits, targets, smoothing))
-        return loss_sum, grad.div_(len(logits))
+        return loss_sum, averaged(grad, targets)
 
     def _wanted(self, logits: Tensor, targets: Targets, smoothing: float) -> Tensor:
         """Return the targets, of which a share is spread over having a label and not having it."""

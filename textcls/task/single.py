@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textcls.data.targets import Targets
-from textcls.task.base import Task
+from textcls.task.base import Task, averaged, weight_of_batch
 from textcls.task.calibration import Reliability, fit_temperature, reliability
 from textcls.task.single_metrics import classification_metrics, metrics_of_logits
 
@@ -30,7 +30,9 @@ class SingleLabel(Task):
     def objective(
         self, logits: Tensor, targets: Targets, class_weights: Tensor | None, smoothing: float
     ) -> Tensor:
-        """See :meth:`Task.objective`: weighted by class, and 0 where no bag weighs anything."""
+        """See :meth:`Task.objective`: a bag weighs what its class does, times its own weight."""
+        if targets.weights is not None:
+            return self._weighted(logits, targets, targets.weights, class_weights, smoothing)
         some_weigh_nothing = class_weights is not None and not bool(class_weights.all())
         reduction = "sum" if some_weigh_nothing else "mean"
         loss = F.cross_entropy(
@@ -40,16 +42,33 @@ class SingleLabel(Task):
             return loss
         return loss / weight_of_batch(class_weights[targets.ids])
 
+    def _weighted(
+        self,
+        logits: Tensor,
+        targets: Targets,
+        weights: Tensor,
+        class_weights: Tensor | None,
+        smoothing: float,
+    ) -> Tensor:
+        losses = F.cross_entropy(
+            logits, targets.ids, class_weights, reduction="none", label_smoothing=smoothing
+        )
+        total = weights if class_weights is None else weights * class_weights[targets.ids]
+        return (losses * weights).sum() / weight_of_batch(total)
+
     def gradient(self, logits: Tensor, targets: Targets, smoothing: float) -> tuple[Tensor, Tensor]:
         """See :meth:`Task.gradient`: softmax minus target."""
         log_probabilities = torch.log_softmax(logits, 1)
         labels = targets.ids.unsqueeze(1)
-        loss_sum = log_probabilities.gather(1, labels).sum().neg_()
+        losses = log_probabilities.gather(1, labels)
+        if targets.weights is not None:
+            losses.mul_(targets.weights.unsqueeze(1))
+        loss_sum = losses.sum().neg_()
         grad = log_probabilities.exp_()
         if smoothing:
             grad.sub_(smoothing / grad.shape[1])
         grad.scatter_add_(1, labels, torch.full(labels.shape, smoothing - 1.0))
-        return loss_sum, grad.div_(len(labels))
+        return loss_sum, averaged(grad, targets)
 
     def new_tally(self, num_bags: int, num_classes: int, device: torch.device) -> Tensor:
         """See :meth:`Task.new_tally`: int64 ``[num_bags]``, the classes that were predicted."""
@@ -87,13 +106,3 @@ class SingleLabel(Task):
         """See :meth:`Task.reliability`: of the probability of what is predicted."""
         confidence, predictions = logits.softmax(1).max(1)
         return reliability(confidence, predictions == targets.ids)
-
-
-def weight_of_batch(weights: Tensor) -> Tensor:
-    """Return what the summed loss of a batch is divided by, for its weights, ``[num_bags]``.
-
-    Infinity where they sum to 0, as their classes weigh nothing: loss and gradient are 0 then.
-    """
-    total = weights.sum()
-    # Not torch.where, which copies its number to the device: no graph of a GPU may hold that.
-    return total.masked_fill(total <= 0, torch.inf)

@@ -16,7 +16,7 @@ from textcls.data.resident import NO_BAG, Resident
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.kernels import columns_of, rows_of, update_kernel
 from textcls.model.resident_bag import ResidentEmbeddingBag
-from textcls.task.single import weight_of_batch
+from textcls.task.base import weight_of_batch
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer
 from textcls.training.steps import Objective

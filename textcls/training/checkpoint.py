@@ -35,7 +35,7 @@ class Progress:
         step: batches of the current epoch behind it.
         best_value: of the monitored validation metric, None before the first epoch's end.
         best_epoch: the epoch (from 1) that had it.
-        loss_sum: cross-entropy summed over the current epoch's bags so far, in nats.
+        loss_sum: the loss summed over the current epoch's bags so far, in nats.
         epoch_seconds: spent in the current epoch's steps so far.
         step_seconds: spent in the steps of all epochs behind it.
         seconds: spent in the training loop, with validation and saving.

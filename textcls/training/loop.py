@@ -133,7 +133,7 @@ def fit(
 
             if progress.epoch + 1 < options.epochs:  # drawn while a GPU is still at work
                 order = epoch_order(len(train), config.seed, progress.epoch + 1)
-            train_loss = steps.loss_sum.item() / len(train)  # waits for the device
+            train_loss = steps.loss_sum.item() / targets.total_weight  # waits for the device
             seconds = time.perf_counter() - started
             metrics = {
                 "train": {"loss": train_loss} | task.counted(steps.tally, targets, label_names)

@@ -66,8 +66,8 @@ class Steps:
         learning_rate: at each step of the whole training, from 0.
 
     Attributes:
-        loss_sum: float32, cross-entropy summed over the epoch's bags so far; it stays on the
-            device, so that nothing waits for a step's result.
+        loss_sum: float32, the loss summed over the epoch's bags so far, times what each weighs; it
+            stays on the device, so that nothing waits for a step's result.
     """
 
     def __init__(
@@ -114,10 +114,10 @@ class Steps:
 
             with torch.no_grad():
                 # Reported is the plain loss, as on validation and test.
-                if objective.is_plain:
+                if objective.is_plain and batch.example_weights is None:
                     self.loss_sum.add_(loss.detach(), alpha=len(batch))
                 else:
-                    self.loss_sum.add_(objective.task.losses(logits, batch.targets).sum())
+                    self.loss_sum.add_(objective.task.loss_sum(logits, batch.targets))
                 objective.task.count(self._tally, made.rows, logits, batch.targets)
             step += 1
             yield batch.num_tokens
@@ -176,6 +176,8 @@ def _no_kernels(model: EmbeddingBagClassifier, train: Bags) -> str | None:
         return "the faster ones do not have weighted tokens"
     if train.label_offsets is not None:
         return "the faster ones do not have several labels a text"
+    if train.example_weights is not None:
+        return "the faster ones do not have weights of rows"
     if model.composition is not None:
         return "the faster ones do not have words composed of character n-grams"
     return None
