@@ -24,6 +24,7 @@ from textcls import Classifier
 from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
+from textcls.data.targets import Targets
 from textcls.data.tokenizer import Tokenizer
 from textcls.errors import InputError
 from textcls.model.compress import Candidate, Shrunk, compress, shrink
@@ -67,7 +68,9 @@ def make_texts(count: int, seed: int) -> tuple[list[str], npt.NDArray[np.int64]]
 
 def bags_of(parts: ModelParts, texts: list[str], labels: npt.NDArray[np.int64]) -> Bags:
     tokens = parts.encoder.tokenizer(pa.chunked_array([pa.array(texts, pa.string())]))
-    return parts.encoder.bags(parts.encoder.encode_tokens(tokens), torch.from_numpy(labels))
+    return parts.encoder.bags(
+        parts.encoder.encode_tokens(tokens), Targets(torch.from_numpy(labels))
+    )
 
 
 def make_model(mode: Mode, ngrams: str = "words", classes: int = 3) -> ModelParts:

@@ -33,6 +33,7 @@ from textcls.data.features import (
 )
 from textcls.data.learning import with_chars, with_weights
 from textcls.data.ngrams import NgramIds, build_vocabulary
+from textcls.data.targets import Targets
 from textcls.data.token_weights import Float32, saturated
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import PIECE, Tokens, alphabetical
@@ -210,16 +211,18 @@ class TextEncoder:
         """Turn arrays of texts (null: an empty text) into bags; their labels are all 0."""
         encoded = self.encode_tokens(self.tokenizer.use_up(list(texts)))
         labels = torch.zeros(len(encoded.offsets) - 1, dtype=torch.int64)
-        return self.bags(encoded, labels)
+        return self.bags(encoded, Targets(labels))
 
-    def bags(self, encoded: Encoded, labels: torch.Tensor) -> Bags:
-        """Return bags with labels, int64 ``[num_texts]``."""
+    def bags(self, encoded: Encoded, targets: Targets) -> Bags:
+        """Return bags with labels."""
         return Bags(
             torch.from_numpy(encoded.indices),
             torch.from_numpy(encoded.offsets),
-            labels,
+            targets.ids,
             self.num_embeddings,
             None if encoded.weights is None else torch.from_numpy(encoded.weights),
+            targets.offsets,
+            targets.weights,
         )
 
     def encode_tokens(self, tokens: Tokens) -> Encoded:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -94,6 +96,21 @@ class Targets(NamedTuple):
         found = torch.zeros(self.num_bags, num_classes, device=self.ids.device)
         found[self.bags, self.ids] = 1
         return found
+
+
+def relative_weights(weights: npt.NDArray[np.float64]) -> Tensor | None:
+    """Return what bags weigh beside each other, float32 ``[num_bags]``, 1 on average.
+
+    Args:
+        weights: ``[num_bags]``, finite, not negative, not all 0.
+
+    Returns:
+        None where all are alike, which is the same training.
+    """
+    if (weights == weights[:1]).all():
+        return None
+    scaled = weights / weights.max()  # so that no sum overflows
+    return torch.from_numpy((scaled / scaled.mean()).astype(np.float32))
 
 
 def places_of_runs(starts: Tensor, offsets: Tensor) -> Tensor:

@@ -13,13 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags, check_consistent_length, compute_class_weight
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from textcls.arrow import booleans
 from textcls.config import CharTokenWeights, Counts, Mode, TokenWeights
-from textcls.corpus.splits import RowLabels
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
+from textcls.data.targets import Targets, relative_weights
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.words import composition_of
 from textcls.defaults import measure, resolve
@@ -29,6 +30,7 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untra
 from textcls.model.folder import ModelParts
 from textcls.sklearn.inputs import labels_of, texts_of
 from textcls.sklearn.settings import Settings, TokenizerName, settings_of
+from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
 from textcls.training.tracking import Listener
@@ -40,6 +42,11 @@ _TRAINING = threading.Lock()
 
 class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Embedding bags and a linear layer as a scikit-learn classifier of texts.
+
+    A text has one of the classes, or any number of labels: ``y`` is then a matrix of 0 and 1 (see
+    :meth:`fit`), and the score is the share of texts whose labels are all right. As no texts are
+    held out to choose thresholds by, a label is predicted from probability 0.5 on: to decide
+    otherwise, compare :meth:`predict_proba` with thresholds of your own.
 
     It trains as ``train.py`` does, on the CPU with one thread, but on all texts given: nothing is
     held out, and the last epoch's weights are kept. Nothing is written or printed; torch's random
@@ -79,15 +86,18 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ``lr``; 1e-4 makes those of rare tokens as small as their gradients.
         epochs: passes over ``X``.
         batch_size: texts a step.
-        label_smoothing: share of the target that is spread evenly over all classes.
+        label_smoothing: share of the target that is spread evenly over all classes; of any number
+            of labels, over having one and not having it.
         class_weight: weights of the classes in the loss, by label (1 where not named), or
-            ``balanced``: inversely proportional to their frequency; None: all weigh 1. With
+            ``balanced``: inversely proportional to their frequency; None: all weigh 1. Of any
+            number of labels, the weight of one is that of having it and of not having it. With
             ``initial_accumulator_value=0`` tokens that texts of one class alone have learn it as
             fast whatever it weighs: very small weights do not silence a class then.
         random_state: an int gives the same model at each fit; else as scikit-learn has it.
 
     Attributes:
-        classes_: the labels, sorted, in the dtype of ``y``: ``[num_classes]``.
+        classes_: the labels, sorted, in the dtype of ``y``: ``[num_classes]``; of any number of
+            labels 0, 1, 2, …, the columns of ``y``.
         classifier_: the trained :class:`~textcls.model.classifier.Classifier`; its labels are
             those of ``classes_`` as strings.
         n_iter_: epochs trained.
@@ -119,7 +129,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         initial_accumulator_value: float = 1e-4,
         epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
-        label_smoothing: float = 0.1,
+        label_smoothing: float | Literal["auto"] = "auto",
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
@@ -146,74 +156,94 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.class_weight = class_weight
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> TextClassifier:  # noqa: N803
-        """Train anew on texts and their labels, both ``[num_texts]``.
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TextClassifier:  # noqa: N803
+        """Train anew on texts and their labels.
+
+        Args:
+            X: texts, ``[num_texts]``.
+            y: of one label a text the labels, ``[num_texts]``; of any number a matrix of 0 and 1,
+                dense or of scipy.sparse, ``[num_texts, num_labels]``, as MultiLabelBinarizer
+                returns it.
+            sample_weight: what each text weighs in the loss, ``[num_texts]``, finite and not
+                negative; None: all weigh the same. Only their proportions matter: the loss of a
+                step is the weighted mean of its texts. One that weighs 0 is as good as left out,
+                its label and its tokens as well. Counts of tokens, and ``token_weights``, go by
+                the texts whatever they weigh.
 
         Raises:
-            ValueError: a parameter, the texts or the labels are none that can be trained with.
+            ValueError: a parameter, the texts, labels or weights are none that can be trained with.
             TypeError: an element of ``X`` is no text.
         """
         texts = to_arrow(texts_of(X))
-        classes, labels = labels_of(y)
-        check_consistent_length(texts, labels)
-        names = tuple(map(str, classes.tolist()))
-        weights = compute_class_weight(self.class_weight, classes=classes, y=classes[labels])
-        if not np.all((weights > 0) & np.isfinite(weights)):
-            raise ValueError(
-                f"class_weight={self.class_weight!r}: give finite weights above 0, "
-                "and leave out the texts of a class that is not to count"
-            )
-        by_name = dict(zip(names, weights.tolist(), strict=True))
-        settings = settings_of(
-            self.get_params(deep=False), None if self.class_weight is None else by_name
-        )
-        settings = resolve(settings, measure([texts], len(names)))
+        labels, counted = labels_of(y, sample_weight, texts)
+        texts = texts.filter(booleans(counted))
+        names = tuple(map(str, labels.classes.tolist()))
+        settings = settings_of(self.get_params(deep=False), labels.class_weights(self.class_weight))
+        settings = resolve(settings, measure([texts], len(names), labels.several))
 
         tokenizer = Tokenizer(settings.tokenizer, pa.chunked_array([texts]))
         tokens = tokenizer.use_up([texts])
         if not len(tokens.codes):
             raise ValueError("empty vocabulary: X has no tokens")
-        encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, RowLabels(labels))
+        encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels.rows)
         if len(encoder.vocabulary) == len(encoder.vocabulary.specials):
             raise ValueError(f"empty vocabulary: min_freq={self.min_freq} leaves no token of X")
-        bags = encoder.bags(encoded, torch.from_numpy(labels))
+        offsets = labels.rows.offsets
+        targets = Targets(
+            torch.from_numpy(labels.rows.ids),
+            None if offsets is None else torch.from_numpy(offsets),
+            relative_weights(labels.weights),
+        )
+        bags = encoder.bags(encoded, targets)
 
         with _apart(settings.seed):
             model = untrained(encoder, len(names), settings.model, composition_of(encoder))
             n_iter = self._train(model, bags, names, settings)
         model = model.composed().eval().requires_grad_(False)
 
-        self.classes_ = classes
-        self.classifier_ = Classifier(ModelParts(model, encoder, names))
+        self.classes_ = labels.classes
+        self.classifier_ = Classifier(ModelParts(model, encoder, names, task=task_of(bags)))
         self.n_iter_ = n_iter
         return self
 
     def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
-        """Return the most probable label of each text, ``[num_texts]``, in ``classes_``' dtype."""
-        best = self.predict_proba(X).argmax(1)
-        labels: npt.NDArray[Any] = self.classes_[best]
+        """Return the most probable label of each text, ``[num_texts]``, in ``classes_``' dtype.
+
+        Of any number of labels: 1 for those whose probability is 0.5 or more, 0 for others, int64
+        ``[num_texts, num_labels]``.
+        """
+        probabilities, task = self.predict_proba(X), self.classifier_.task
+        if task.several:
+            decided = task.decided(torch.from_numpy(probabilities))
+            return decided.dense(len(self.classes_)).long().numpy()
+        labels: npt.NDArray[Any] = self.classes_[probabilities.argmax(1)]
         return labels
 
     def predict_proba(self, X: Any) -> Float32:  # noqa: N803
-        """Return the classes' probabilities, float32 ``[num_texts, num_classes]``."""
+        """Return the classes' probabilities, float32 ``[num_texts, num_classes]``.
+
+        Those of a text sum to 1 where it has one label; of any number each stands by itself.
+        """
         check_is_fitted(self)
         return self.classifier_.predict_proba(texts_of(X))
 
     def decision_function(self, X: Any) -> Float32:  # noqa: N803
         """Return the class scores (logits), float32 ``[num_texts, num_classes]``.
 
-        Of two classes it is what the second has above the first, ``[num_texts]``.
+        Of two classes, one a text, it is what the second has above the first, ``[num_texts]``.
         """
         check_is_fitted(self)
         bags = self.classifier_.bags(texts_of(X))
         scores: Float32 = logits_of(self.classifier_.parts.model, bags).numpy()
-        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+        is_binary = len(self.classes_) == 2 and not self.classifier_.task.several
+        return scores[:, 1] - scores[:, 0] if is_binary else scores
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
         tags.input_tags.allow_nan = True
+        tags.classifier_tags.multi_label = True
         return tags
 
     def _train(

@@ -125,7 +125,7 @@ def class_weights(
             f"the labels are {', '.join(label_names[:20])}"
         )
     weights = torch.tensor([wanted.get(name, 1.0) for name in label_names])
-    if not weights[labels].any():
+    if len(labels) and not weights[labels].any():
         raise InputError(
             "trainer.class_weights leaves no row of train any weight: raise one above 0"
         )
