@@ -117,6 +117,7 @@ class Reading:
     header: bool | None = None
     quoting: Quoting | None = None
     label_delimiter: LabelDelimiter | None = None
+    weight: str | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -145,6 +146,7 @@ class DataConfig:
     quoting: Quoting | None = None
     label_delimiter: LabelDelimiter | None = None
     task: Literal["auto", "single", "multi"] = "auto"
+    weight: str | None = None
 
     def __post_init__(self) -> None:
         if self.source != "docstrings" and not self.train:
@@ -179,7 +181,7 @@ class DataConfig:
         """How the files are read."""
         return Reading(
             self.text, self.label, self.label_names, self.columns, self.delimiter, self.encoding,
-            self.header, self.quoting, self.label_delimiter,
+            self.header, self.quoting, self.label_delimiter, self.weight,
         )  # fmt: skip
 
 

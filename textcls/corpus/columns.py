@@ -31,7 +31,13 @@ def choose_columns(reading: Reading, file: TableFile) -> tuple[tuple[str, ...], 
     columns, listing = file.columns, describe_columns(file)
     check_there("text", reading.text or (), columns, listing)
     check_there("label", reading.label or (), columns, listing)
-    named = [column for column in columns if not _is_unnamed(column, file)]
+    weight = () if reading.weight is None else (reading.weight,)
+    check_there("weight", weight, columns, listing)
+    if set(weight) & {*(reading.text or ()), *(reading.label or ())}:
+        raise InputError(
+            f"{option('weight', *weight)}: this column is the text or the label already"
+        )
+    named = [name for name in columns if not _is_unnamed(name, file) and name not in weight]
     if reading.label is not None:
         return _text(reading, file, named, reading.label), reading.label
     label = _known_label(reading, named)

@@ -6,6 +6,7 @@ and numbers, and no row becomes a Python object.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -41,6 +42,7 @@ class Corpus:
         label_names: of class 0, 1, 2, …
         text_columns: where the texts were.
         label_columns: where the labels were.
+        weight_column: where the weights of rows were, or None.
         notes: sentences for the user on what reading found or decided.
         files: how each file was read, by split; a split that was cut from train has none.
     """
@@ -51,6 +53,7 @@ class Corpus:
     label_names: tuple[str, ...]
     text_columns: tuple[str, ...]
     label_columns: tuple[str, ...]
+    weight_column: str | None
     notes: tuple[str, ...]
     files: dict[str, tuple[FileFacts, ...]]
 
@@ -195,7 +198,11 @@ def _load_from_hub(config: DataConfig) -> dict[str, Any]:
 
 def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corpus:
     columns = choose_columns(config.reading, opened["train"][0])
-    read = {split: RowReader(files, config.reading, *columns) for split, files in opened.items()}
+    read = {
+        # Nothing is learned from test.
+        split: RowReader(files, config.reading, *columns, weighed=split != "test")
+        for split, files in opened.items()
+    }
     for split, rows in read.items():
         if not sum(map(len, rows.chunks)):
             raise InputError(f"{rows.where}: the {split} split is empty: it has no rows")
@@ -205,6 +212,7 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
     splits = {}
     for split, rows in read.items():
         labels = rows.labels.numbered(names, several, rows.place, "train")
+        labels = dataclasses.replace(labels, weights=rows.weights)
         splits[split] = Split(rows.chunks, labels, rows.where)
         rows.chunks = []  # from here on the splits alone hold the texts
         notes += [f"{rows.where}: {note}" for note in rows.labels.notes]
@@ -219,6 +227,14 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
             "a classifier needs two classes"
         )
     _cut_missing(config, splits, notes)
+    weights = splits["train"].labels.weights
+    if weights is not None:
+        if not weights.any():
+            raise InputError(f"{train.where}: every row of train weighs 0: give some a weight")
+        notes.append(
+            f"{train.where}: rows weigh {weights.min():g} to {weights.max():g} in the loss, by "
+            f"column {config.weight:.60}"
+        )
     return Corpus(
         splits["train"],
         splits["validation"],
@@ -226,6 +242,7 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
         tuple(names),
         columns[0],
         columns[1],
+        config.weight,
         tuple(notes),
         {split: tuple(file.facts for file in files) for split, files in opened.items()},
     )

@@ -17,6 +17,7 @@ from textcls.corpus.columns import describe_columns
 from textcls.corpus.delimited import DelimitedFile
 from textcls.corpus.labels import LabelReader
 from textcls.corpus.tables import TableFile, plural
+from textcls.corpus.weights import Float64, weights_of
 from textcls.errors import InputError
 
 Bools = npt.NDArray[np.bool_]
@@ -30,6 +31,7 @@ class RowReader:
         files: of the split; all have these columns.
         reading: what the user says of them.
         text_columns, label_columns: what to read.
+        weighed: whether to read weights, where the user says that there are some.
 
     Attributes:
         chunks: the texts, Arrow strings of one type, null where a row has none.
@@ -46,6 +48,7 @@ class RowReader:
         reading: Reading,
         text_columns: tuple[str, ...],
         label_columns: tuple[str, ...],
+        weighed: bool = False,
     ) -> None:
         first = files[0]
         self.where = first.facts.path
@@ -56,8 +59,13 @@ class RowReader:
         self.labels = LabelReader(reading, label_columns, names)
         self._pieces: list[_Piece] = []
         self._kept = 0
+        self._weight = reading.weight if weighed else None
+        self._weights: list[Float64] = []
+        columns = (*text_columns, *label_columns)
+        if self._weight is not None:
+            columns = (*columns, self._weight)
         for file in files:
-            for column in (*text_columns, *label_columns):
+            for column in columns:
                 if column not in file.columns:
                     raise InputError(f"{describe_columns(file)}: there is no column '{column:.40}'")
             if file.class_names.get(label_columns[0]) != names:
@@ -66,7 +74,7 @@ class RowReader:
                 )
             read = self._headers = self._blanks = 0  # rows; the latter two are left out
             file.lists = frozenset(label_columns)
-            for table in file.batches((*text_columns, *label_columns)):
+            for table in file.batches(columns):
                 self._add(table, file, read, text_columns, label_columns)
                 read += table.num_rows
             file.facts.rows -= self._headers + self._blanks
@@ -110,6 +118,13 @@ class RowReader:
         for column in labels:
             _check_utf8(column, place)
         self.labels.add(labels, place)
+        if self._weight is not None:
+            self._weights.append(weights_of(table.column(self._weight), self._weight, place))
+
+    @property
+    def weights(self) -> Float64 | None:
+        """What the rows weigh in the loss, float64 ``[num_rows]``, where it was read."""
+        return np.concatenate(self._weights) if self._weights else None
 
     def place(self, row: int) -> str:
         """Say in which file and where in it a row is."""

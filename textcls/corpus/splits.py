@@ -36,16 +36,19 @@ def bytes_of(chunk: pa.Array) -> tuple[memoryview, Int64]:
 
 @dataclass(frozen=True)
 class RowLabels:
-    """The labels of rows: one each, or any number.
+    """The labels of rows: one each, or any number; and what each row weighs.
 
     Attributes:
         ids: int64 ``[num_labels]``, positions in ``Corpus.label_names``, row by row.
         offsets: int64 ``[num_rows + 1]``: those of row i are ``ids[offsets[i]:offsets[i + 1]]``,
             ascending, each once; None: every row has one.
+        weights: float64 ``[num_rows]``, of each row in the loss, finite and not negative; None: all
+            weigh the same.
     """
 
     ids: Int64
     offsets: Int64 | None = None
+    weights: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids) if self.offsets is None else len(self.offsets) - 1
@@ -59,25 +62,36 @@ class RowLabels:
 
     def select(self, wanted: npt.NDArray[np.bool_]) -> RowLabels:
         """Return those of some rows, bool ``[num_rows]``."""
+        weights = None if self.weights is None else self.weights[wanted]
         if self.offsets is None:
-            return RowLabels(self.ids[wanted])
+            return RowLabels(self.ids[wanted], None, weights)
         counts = self.counts
-        return RowLabels(self.ids[np.repeat(wanted, counts)], offsets_of(counts[wanted]))
+        ids = self.ids[np.repeat(wanted, counts)]
+        return RowLabels(ids, offsets_of(counts[wanted]), weights)
 
     def slice(self, start: int, stop: int) -> RowLabels:
         """Return those of rows ``start`` to ``stop - 1``."""
+        weights = None if self.weights is None else self.weights[start:stop]
         if self.offsets is None:
-            return RowLabels(self.ids[start:stop])
+            return RowLabels(self.ids[start:stop], None, weights)
         ends = self.offsets[start : stop + 1]
-        return RowLabels(self.ids[ends[0] : ends[-1]], ends - ends[0])
+        return RowLabels(self.ids[ends[0] : ends[-1]], ends - ends[0], weights)
 
     @staticmethod
     def concatenate(parts: Sequence[RowLabels]) -> RowLabels:
-        """Join the labels of splits that all have one each, or all have several."""
-        ids = np.concatenate([part.ids for part in parts])
+        """Join the labels of splits that all have one each, or all have several.
+
+        Where some have weights, the rows of the others weigh 1.
+        """
+        ids, weights = np.concatenate([part.ids for part in parts]), None
+        if any(part.weights is not None for part in parts):
+            weights = np.concatenate(
+                [np.ones(len(part)) if part.weights is None else part.weights for part in parts]
+            )
         if parts[0].offsets is None:
-            return RowLabels(ids)
-        return RowLabels(ids, offsets_of(np.concatenate([part.counts for part in parts])))
+            return RowLabels(ids, None, weights)
+        counts = np.concatenate([part.counts for part in parts])
+        return RowLabels(ids, offsets_of(counts), weights)
 
     def lists(self) -> list[list[int]]:
         """Return the labels of each row."""

@@ -23,6 +23,7 @@ from textcls.data.cache import Manifest, find_or_make, name_of, write_json
 from textcls.data.composition import Composition
 from textcls.data.encoder import TextEncoder
 from textcls.data.facts import FactCounter, moved
+from textcls.data.targets import relative_weights
 from textcls.data.tokenized import TokenizedCorpus, tokenize
 from textcls.data.tokenizer import learns, versions
 from textcls.data.words import composition_of
@@ -189,6 +190,9 @@ def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
             "labels": texts.labels.ids,
             "label_offsets": texts.labels.offsets,
         }
+        if split == "train" and texts.labels.weights is not None:
+            weights = relative_weights(texts.labels.weights)
+            tensors["example_weights"] = None if weights is None else weights.numpy()
         there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
         safetensors.numpy.save_file(there, folder / f"{split}.safetensors")
         del encoded, tensors, there
@@ -230,7 +234,7 @@ def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
 def _left(corpus: Corpus) -> list[str]:
     """Return the columns that some file has and nobody took, in order."""
     columns = (name for files in corpus.files.values() for file in files for name in file.columns)
-    taken = {*corpus.text_columns, *corpus.label_columns}
+    taken = {*corpus.text_columns, *corpus.label_columns, corpus.weight_column}
     return [name for name in dict.fromkeys(columns) if name not in taken]
 
 

@@ -66,7 +66,8 @@ def fit(
 
     Raises:
         TextclsError: the loss is no longer a number.
-        InputError: ``class_weights`` names an unknown label, or the checkpoint is damaged.
+        InputError: ``class_weights`` names an unknown label, no row weighs anything, or the
+            checkpoint is damaged.
         Interrupted: a signal came; a checkpoint is written.
     """
     options = config.trainer
@@ -79,6 +80,8 @@ def fit(
             f"trainer.monitor={options.monitor}: is no metric of such labels: set it to "
             f"{', '.join(task.monitors[:-1])} or {task.monitors[-1]}"
         )
+    if not targets.total_weight:
+        raise InputError("every row of train weighs 0: give some a weight above 0")
     num_steps = math.ceil(len(train) / options.batch_size)
     total_steps = options.epochs * num_steps
     model.embedding.sparse = _touched_rows_only(
