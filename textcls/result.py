@@ -29,10 +29,8 @@ from textcls.model.card import model_card, of_run
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.folder import CARD
 from textcls.report.calibration import diagram
-from textcls.report.confusion import picture, summary
-from textcls.report.labels import label_summary
+from textcls.report.scores import drawn, shown
 from textcls.task.base import Task
-from textcls.task.single_metrics import confusion_array
 from textcls.training.tracking import Tracker
 
 # Tokens shown in TensorBoard's projector: as many as a browser turns smoothly.
@@ -84,10 +82,12 @@ def write_result(
     _save_predictions(folder / "predictions.safetensors", task, logits, bags)
     title = f"{config.data.name}, test"
     found = task.reliability(logits, bags.targets)
-    pictures = {"calibration/test": _drawn(diagram(found, title), folder / "calibration.png")}
-    if not task.several:
-        matrix = picture(confusion_array(test), names, title)
-        pictures["confusion_matrix/test"] = _drawn(matrix, folder / "confusion_matrix.png")
+    name, figure = drawn(test, title)
+    calibration = diagram(found, title, task.several)
+    pictures = {
+        name: _pixels(picture, folder / f"{name}.png")
+        for name, picture in ((name, figure), ("calibration", calibration))
+    }
     rows, tokens = _frequent_tokens(trained.prepared, model)
     tracker.finish(
         hparams=_hparams(config, swept),
@@ -105,7 +105,7 @@ def write_result(
     return metrics
 
 
-def _drawn(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
+def _pixels(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
     """Write a picture and return its pixels, uint8 ``[height, width, 3]``.
 
     To draw it again, for TensorBoard, would take longer than most trainings of few rows.
@@ -206,10 +206,7 @@ def _hparams(config: Config, swept: Mapping[str, str]) -> dict[str, Any]:
 
 def show_result(metrics: dict[str, Any], folder: Path, console: Console) -> None:
     """Show a finished run on the console: its scores, and what to do with it next."""
-    test = metrics["test"]
-    console.print(
-        summary(test, confusion_array(test)) if "confusion" in test else label_summary(test)
-    )
+    console.print(shown(metrics["test"]))
     for line in (
         f"run folder   {folder}",
         f"TensorBoard  tensorboard --logdir {shlex.quote(str(folder.parent))}",

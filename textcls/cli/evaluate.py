@@ -19,7 +19,7 @@ from textcls.errors import InputError
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder for metrics.json and confusion_matrix.png.",
+    help="Folder for metrics.json and a picture.",
 )
 @with_reading(labelled=True)
 @DEVICE
@@ -32,9 +32,10 @@ def evaluate(
 ) -> None:
     """Score a model on a labelled file.
 
-    Shows precision, recall and F1 by class and the confusion matrix. FILE is csv, tsv, json, jsonl,
-    parquet or fastText's .txt (__label__x text), compressed or not, a quoted pattern of several, or
-    a folder of datasets' save_to_disk.
+    Shows precision, recall and F1 by class and the confusion matrix; where texts have several
+    labels, those of the most frequent and the worst labels. FILE is csv, tsv, json, jsonl, parquet
+    or fastText's .txt (__label__x text), compressed or not, a quoted pattern of several, or a
+    folder of datasets' save_to_disk.
     """
     if len(files) > 1:
         raise InputError("name one FILE, or several by a pattern in quotes: 'data/*.csv'")
@@ -48,18 +49,15 @@ def evaluate(
 
     from textcls.files import write_whole
     from textcls.model.embedding_bag import logits_of
-    from textcls.report.confusion import picture, summary
-    from textcls.task.single_metrics import confusion_array
+    from textcls.report.scores import drawn, shown
 
     logits = logits_of(classifier.parts.model, bags)
     metrics = classifier.task.metrics(logits, bags.targets, classifier.label_names)
-    matrix = confusion_array(metrics)
-    Console().print(summary(metrics, matrix, Path(where).name))
+    Console().print(shown(metrics, Path(where).name))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         found = {"model": str(model), "file": where, "rows": len(bags)} | metrics
         write_whole(out / "metrics.json", json.dumps(found, ensure_ascii=False, indent=1))
-        picture(matrix, classifier.label_names, Path(where).name).savefig(
-            out / "confusion_matrix.png"
-        )
-        click.echo(f"written to {out}: metrics.json, confusion_matrix.png")
+        name, figure = drawn(metrics, Path(where).name)
+        figure.savefig(out / f"{name}.png")
+        click.echo(f"written to {out}: metrics.json, {name}.png")

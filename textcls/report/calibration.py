@@ -14,7 +14,7 @@ _DARK, _LIGHT = "#0072b2", "#56b4e9"
 _Z = 1.96
 
 
-def diagram(found: Reliability, title: str) -> Figure:
+def diagram(found: Reliability, title: str, several: bool = False) -> Figure:
     """Draw accuracy against confidence by bin, over the rows that each bin has.
 
     The lines at the points are Wilson's 95 % intervals: how far chance alone may move them.
@@ -22,6 +22,8 @@ def diagram(found: Reliability, title: str) -> Figure:
     Args:
         found: of a split.
         title: what of, for the headline.
+        several: whether it counts every label of a row, had or not, rather than the predicted
+            class; most are improbable then.
     """
     figure = Figure(figsize=(5.2, 5.6), layout="constrained", dpi=110)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -38,7 +40,7 @@ def diagram(found: Reliability, title: str) -> Figure:
         confidence[filled], shares, reach, fmt="o", color=_DARK, ms=5, elinewidth=1,
         label="mean of a bin, 95 % interval",
     )  # fmt: skip
-    above.set_ylabel("accuracy")
+    above.set_ylabel("share of rows that have the label" if several else "accuracy")
     above.set_ylim(0, 1.02)
     above.set_title(f"{title}: calibration error {found.error:.3f}")
     above.legend(loc="lower right", frameon=False)
@@ -46,8 +48,12 @@ def diagram(found: Reliability, title: str) -> Figure:
         np.arange(NUM_BINS) / NUM_BINS, counts, 1 / NUM_BINS, align="edge", color=_LIGHT,
         edgecolor="white",
     )  # fmt: skip
-    below.set_ylabel("rows")
-    below.set_xlabel("confidence (probability of the predicted class)")
+    if several:
+        below.set_yscale("log")
+    below.set_ylabel("rows x labels" if several else "rows")
+    below.set_xlabel(
+        "probability of a label" if several else "confidence (probability of the predicted class)"
+    )
     below.set_xlim(0, 1.02)
     for axis in (above.yaxis, below.xaxis):
         axis.set_major_formatter(PercentFormatter(1))

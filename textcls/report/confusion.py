@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textcls.errors import visible
+from textcls.task.names import HEADLINE, are_of_several, names_of
 
 Counts = npt.NDArray[np.int64]
 
@@ -47,11 +48,18 @@ def summary(metrics: Mapping[str, Any], matrix: Counts, split: str = "test") -> 
 
 def headline(metrics: Mapping[str, Any], num_rows: int, split: str = "test") -> Text:
     """Return the metrics in a line."""
+    names = names_of(are_of_several(metrics))
+    shown = [name for name in names if name in HEADLINE and name in metrics]
     return Text(
-        f"{split} accuracy {metrics['accuracy']:.4f}   macro F1 {metrics['macro_f1']:.4f}   "
-        f"loss {metrics['loss']:.4f}   ({num_rows:,} rows)",
+        f"{split} {scores_in_words(metrics, shown)}   ({num_rows:,} rows)",
         style="bold",
     )
+
+
+def scores_in_words(metrics: Mapping[str, Any], shown: Sequence[str]) -> str:
+    """Return some of the metrics with their names, in a line."""
+    names = names_of(are_of_several(metrics))
+    return "   ".join(f"{names[metric]} {metrics[metric]:.4f}" for metric in shown)
 
 
 def _matrix(matrix: Counts, names: Sequence[str]) -> RenderableType:

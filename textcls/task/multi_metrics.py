@@ -99,12 +99,12 @@ def metrics_of_logits(
 ) -> dict[str, Any]:
     """Return :func:`decision_metrics`, and what rankings and probabilities are worth.
 
-    That is ``loss``, the mean over rows of the binary cross-entropy in nats, summed over labels;
-    ``ece``, the expected calibration error of all probabilities; for each k of ``RANKS``
-    ``precision_at_k``, of a row's k most probable labels the share that it has, ``recall_at_k``, of
-    all rows' labels the share that is among them (both as fastText's ``test`` has them, over all
-    rows), and ``ndcg_at_k``, over the rows that have a label; and ``lrap``, the label ranking
-    average precision.
+    That is ``rows``, how many there are; ``loss``, the mean over rows of the binary cross-entropy
+    in nats, summed over labels; ``ece``, the expected calibration error of all probabilities; for
+    each k of ``RANKS`` ``precision_at_k``, of a row's k most probable labels the share that it has,
+    ``recall_at_k``, of all rows' labels the share that is among them (both as fastText's ``test``
+    has them, over all rows), and ``ndcg_at_k``, over the rows that have a label; and ``lrap``, the
+    label ranking average precision.
 
     Args:
         task: says what is predicted.
@@ -136,7 +136,8 @@ def metrics_of_logits(
         for name, total in sums.items()
     }
     return (
-        {"loss": means.pop("loss"), "ece": reliability_of(task, logits, targets).error}
+        {"rows": num_rows, "loss": means.pop("loss")}
+        | {"ece": reliability_of(task, logits, targets).error}
         | decision_metrics(found, targets, label_names)
         | means
     )

@@ -6,7 +6,7 @@ than most trainings here last. The tests compare with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ def classification_metrics(
     }
 
 
-def confusion_array(metrics: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def confusion_array(metrics: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Return the confusion matrix, int64 ``[num_classes, num_classes]``, rows the true classes."""
     names = {name: i for i, name in enumerate(metrics["confusion"])}
     matrix = np.zeros((len(names), len(names)), np.int64)

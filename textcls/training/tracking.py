@@ -23,6 +23,7 @@ from textcls.data.targets import Targets
 from textcls.files import read_epochs, whole_file, write_whole
 from textcls.markdown import table
 from textcls.pooling import MODES
+from textcls.task.names import are_of_several, names_of
 from textcls.training.checkpoint import Progress
 
 log = logging.getLogger("textcls")
@@ -59,6 +60,8 @@ class Listener:
 
 # Metrics that are charted, where there are such.
 SCALARS = ("loss", "accuracy", "macro_f1", "micro_f1", "lrap", "precision_at_1")
+# And those that the log has of an epoch, by whether a text may have several labels.
+LOGGED = {False: ("accuracy", "macro_f1"), True: ("lrap", "micro_f1", "macro_f1")}
 
 
 class Tracker(Listener):
@@ -189,15 +192,17 @@ class Tracker(Listener):
         shown = self.monitor if self.monitor in judged else "loss"  # of train, decisions alone
         self._last_value = f"{measured[-1]} {shown} {judged[shown]:.4f}"
         of_validation = "validation" in measured
+        several = are_of_several(judged)
+        names = names_of(several)
+        scores = (f"{names[name]} {judged[name]:.4f}" for name in LOGGED[several] if name in judged)
         log.info(
-            "epoch %*d/%d  loss %.4f  %saccuracy %.4f  macro F1 %.4f  %s tokens/s%s",
+            "epoch %*d/%d  loss %.4f  %s%s  %s tokens/s%s",
             len(str(self._epochs)),
             number,
             self._epochs,
             record["train"]["loss"],
             f"validation loss {judged['loss']:.4f}  " if of_validation else "",
-            judged["accuracy"],
-            judged["macro_f1"],
+            "  ".join(scores),
             _short(record["tokens_per_second"]),
             "  best" if of_validation and progress.best_epoch == number else "",
         )
@@ -244,7 +249,7 @@ class Tracker(Listener):
             test: metrics on the test split.
             probabilities: float32 ``[num_bags, num_classes]`` on the test split.
             targets: of these bags.
-            pictures: by tag, uint8 ``[height, width, 3]``.
+            pictures: of the test result, by name, uint8 ``[height, width, 3]``.
             tokens: (token, count, class it speaks for) per row of ``embeddings``.
             embeddings: float ``[n, embedding_dim]`` for the projector.
         """
@@ -253,8 +258,8 @@ class Tracker(Listener):
         names = list(test["per_class"])
         final = {f"test/{name}": float(test[name]) for name in SCALARS if name in test}
         add_hparams(writer, hparams, final)
-        for tag, pixels in pictures.items():
-            writer.add_image(tag, pixels, dataformats="HWC")
+        for name, pixels in pictures.items():
+            writer.add_image(f"{name}/test", pixels, dataformats="HWC")
         # The classes with most rows first, and no more than can be looked at.
         ids, rows = targets.ids.numpy(), targets.bags.numpy()
         frequent = np.argsort(-np.bincount(ids, minlength=len(names)), kind="stable")

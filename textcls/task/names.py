@@ -1,0 +1,41 @@
+"""What metrics are called where people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SINGLE = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "loss": "loss",
+    "ece": "calibration error",
+}
+# The share of rows of which all labels and no others are predicted is what scikit-learn calls
+# subset accuracy.
+MULTI = {
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "accuracy": "subset accuracy",
+    "loss": "loss",
+    "micro_precision": "micro precision",
+    "micro_recall": "micro recall",
+    "lrap": "LRAP",
+    "ece": "calibration error",
+}
+# Those that stand for all where there is room for a few, and by which runs are compared.
+HEADLINE = ("micro_f1", "macro_f1", "accuracy", "loss")
+
+
+def names_of(several: bool) -> dict[str, str]:
+    """Return the metrics of a task in the order in which they are shown, and their names.
+
+    Args:
+        several: whether a text has any number of labels.
+    """
+    return MULTI if several else SINGLE
+
+
+def are_of_several(metrics: Mapping[str, Any]) -> bool:
+    """Say whether these are metrics of a task whose texts have any number of labels."""
+    return "micro_f1" in metrics
