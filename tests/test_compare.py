@@ -35,6 +35,7 @@ from tests.conftest import (
 from textcls import cli
 from textcls.config import Config
 from textcls.corpus.corpus import Source
+from textcls.corpus.splits import RowLabels
 from textcls.errors import InputError
 from textcls.report import statistics
 from textcls.report.analysis import Finding, findings, in_words
@@ -166,9 +167,9 @@ def test_holm_by_hand() -> None:
 
 def test_f1_by_row_varies_as_a_bootstrap_does() -> None:
     rng = np.random.default_rng(0)
-    labels = rng.choice(3, 600, p=[0.6, 0.3, 0.1]).astype(np.int32)
+    labels = rng.choice(3, 600, p=[0.6, 0.3, 0.1])
     wrong = rng.random((2, 600)) < 0.3
-    predictions = np.where(wrong, rng.integers(0, 3, (2, 600)), labels).astype(np.int32)
+    predictions = np.where(wrong, rng.integers(0, 3, (2, 600)), labels)
 
     def macro_f1(rows: Any) -> float:
         of = [
@@ -179,7 +180,7 @@ def test_f1_by_row_varies_as_a_bootstrap_does() -> None:
         ]
         return float(np.mean(of))
 
-    values = statistics.f1_by_row(predictions, labels)
+    values = statistics.f1_by_row([RowLabels(row) for row in predictions], RowLabels(labels))
     assert values.mean() == pytest.approx(macro_f1(slice(None)))
     drawn = [macro_f1(rng.integers(0, 600, 600)) for _ in range(1000)]
     assert values.std(ddof=1) / np.sqrt(600) == pytest.approx(np.std(drawn), rel=0.1)

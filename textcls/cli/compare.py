@@ -16,12 +16,11 @@ import click
 )
 @click.option(
     "--metric",
-    type=click.Choice(["accuracy", "macro_f1", "loss"]),
-    default="accuracy",
-    show_default=True,
-    help="By which the best is chosen.",
+    type=click.Choice(["accuracy", "micro_f1", "macro_f1", "loss"]),
+    help="By which the best is chosen; micro_f1 where texts have several labels.  "
+    "[default: accuracy, or micro_f1]",
 )
-def compare(runs: tuple[str, ...], out: Path | None, metric: str) -> None:
+def compare(runs: tuple[str, ...], out: Path | None, metric: str | None) -> None:
     """Compare runs: which is best, and is it more than chance?
 
     RUNS are run folders, sweeps, folders of them, or quoted globs, tested on the same rows. Shown

@@ -12,16 +12,18 @@ from textcls.report.statistics import (
     difference_over_rows,
     f1_by_row,
     holm,
+    micro_f1_by_row,
     seeds_p,
     sign_flip_p,
     whole_differences,
 )
-from textcls.report.study import METRICS, Dataset, Float64, Setting
+from textcls.report.study import Dataset, Float64, Setting
 
 # Of more settings the best by validation are compared: pairs grow with the square, and so does the
 # price of looking at many of them.
 MAX_COMPARED = 8
-METRIC_NAMES = {"accuracy": "accuracy", "macro_f1": "macro F1", "loss": "loss"}
+# Metrics that are no means over rows, and what makes such of them.
+SPREAD = {"macro_f1": f1_by_row, "micro_f1": micro_f1_by_row}
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,11 @@ class Finding:
     pairs: tuple[Pair, ...]
 
     @property
+    def name(self) -> str:
+        """What the metric is called."""
+        return self.dataset.metrics[self.metric]
+
+    @property
     def best(self) -> Setting:
         """The setting with the best mean on the test rows, of those compared."""
         return self.compared[0]
@@ -118,15 +125,16 @@ def findings(dataset: Dataset, metric: str) -> dict[str, Finding]:
     """
     by_validation = _best_first(dataset.settings, metric, "validation")
     chosen, others = by_validation[:MAX_COMPARED], tuple(by_validation[MAX_COMPARED:])
-    by_row = {
-        setting.name: f1_by_row(setting.predictions, dataset.labels)
-        for setting in chosen
-        if len(chosen) > 1
-    }
     result = {}
-    for name in METRICS:
+    for name in dataset.metrics:
         compared = tuple(_best_first(chosen, name, "test"))
         family = math.comb(len(compared), 2)
+        spread = SPREAD.get(name) if len(compared) > 1 else None
+        by_row = {
+            setting.name: spread(setting.predictions, dataset.labels)
+            for setting in compared
+            if spread is not None
+        }
         pairs = [_pair(*two, name, by_row, family) for two in combinations(compared, 2)]
         texts, seeds = holm([p.p_texts for p in pairs]), holm([p.p_seeds for p in pairs])
         corrected = tuple(
@@ -145,13 +153,21 @@ def _best_first(settings: Sequence[Setting], metric: str, split: str) -> list[Se
 def _pair(
     better: Setting, worse: Setting, metric: str, by_row: dict[str, Float64], family: int
 ) -> Pair:
-    """Return the pair with p-values as for it alone, and an interval as one of a family."""
+    """Return the pair with p-values as for it alone, and an interval as one of a family.
+
+    Args:
+        better: of the two.
+        worse: of the two.
+        metric: by which.
+        by_row: of a metric of ``SPREAD`` its values by row, by setting.
+        family: how many pairs there are.
+    """
     scores, others = better.scores(metric), worse.scores(metric)
     if metric == "accuracy":
         whole = whole_differences(better.right, len(scores), worse.right, len(others))
         interval, _ = difference_over_rows(whole / math.lcm(len(scores), len(others)), family)
         p_texts = sign_flip_p(whole)
-    elif metric == "macro_f1":
+    elif metric in SPREAD:
         interval, p_texts = difference_over_rows(by_row[better.name] - by_row[worse.name], family)
     else:
         interval, p_texts = difference_over_rows(worse.losses - better.losses, family)
@@ -162,7 +178,7 @@ def _pair(
 
 def in_words(finding: Finding) -> list[str]:
     """Say in plain sentences what the figures say."""
-    best, name = finding.best, METRIC_NAMES[finding.metric]
+    best, name = finding.best, finding.name
     score = Score.of(best.scores(finding.metric))
     pairs = [pair for s in finding.compared[1:] if (pair := finding.behind(s)) is not None]
     if not pairs:

@@ -50,6 +50,7 @@ def diagram(found: Reliability, title: str, several: bool = False) -> Figure:
     )  # fmt: skip
     if several:
         below.set_yscale("log")
+        below.set_ylim(bottom=0.8)
     below.set_ylabel("rows x labels" if several else "rows")
     below.set_xlabel(
         "probability of a label" if several else "confidence (probability of the predicted class)"

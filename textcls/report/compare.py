@@ -30,14 +30,18 @@ from textcls.report.texts import only_right, read_texts
 FILES = ("index.html", "table.csv", "table.md", "runs.csv", "*.png", "events.out.tfevents.*")
 
 
-def compare(folders: Sequence[Path], out: Path, console: Console, metric: str = "accuracy") -> None:
+def compare(
+    folders: Sequence[Path], out: Path, console: Console, metric: str | None = None
+) -> None:
     """Show on the console how the runs compare, and write tables, plots and a page.
 
     Args:
         folders: of runs, or folders that hold some.
         out: the folder to write; an earlier comparison there is replaced.
         console: where the table goes.
-        metric: ``accuracy``, ``macro_f1`` or ``loss``: by which the best is chosen.
+        metric: ``accuracy``, ``macro_f1`` or ``loss``, by which the best is chosen; where texts
+            have any number of labels, ``micro_f1`` as well. None: ``accuracy``, or ``micro_f1``
+            where there is such.
 
     Raises:
         InputError: there is nothing to compare, the runs cannot be compared, one of them cannot be
@@ -47,6 +51,9 @@ def compare(folders: Sequence[Path], out: Path, console: Console, metric: str = 
     out = Path(os.path.abspath(out))  # "." has no name to put a folder beside
     _check_free(out)
     study = read_study(find_runs(folders))
+    metric = metric or next(iter(study.metrics))
+    if metric not in study.metrics:
+        raise InputError(f"--metric {metric}: these runs have {', '.join(study.metrics)}")
     found = [findings(dataset, metric) for dataset in study.datasets]
     shown = [by_metric[metric] for by_metric in found]
     for finding in shown:

@@ -14,10 +14,8 @@ from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.plugins.custom_scalar import layout_pb2, metadata
 from torch.utils.tensorboard import SummaryWriter
 
-from textcls.report.analysis import METRIC_NAMES
 from textcls.report.page import Section
 from textcls.report.plots import curve
-from textcls.report.study import METRICS
 
 
 def write_events(folder: Path, sections: Sequence[Section], table: str) -> None:
@@ -40,8 +38,8 @@ def write_events(folder: Path, sections: Sequence[Section], table: str) -> None:
             prefix = f"{_tag(section.dataset.name)}/" if len(sections) > 1 else ""
             for plot in section.plots:
                 events.add_summary(_picture(f"{prefix}{plot.name}", plot.png))
-            for metric in METRICS:
-                title = f"{METRIC_NAMES[metric]}, validation"
+            for metric, title_of in section.dataset.metrics.items():
+                title = f"{title_of}, validation"
                 tags = lines.setdefault(section.dataset.name, {}).setdefault(title, [])
                 for setting in section.compared:
                     tag = f"{metric}/{prefix}{_tag(setting.name)}"

@@ -14,7 +14,6 @@ from jinja2 import Environment, StrictUndefined
 from textcls import __version__
 from textcls.report.analysis import (
     MAX_COMPARED,
-    METRIC_NAMES,
     Finding,
     Pair,
     Score,
@@ -23,7 +22,7 @@ from textcls.report.analysis import (
     p_text,
 )
 from textcls.report.plots import Look, Plot, classes_that_differ, f1_by_class
-from textcls.report.study import METRICS, Dataset, Setting, Study
+from textcls.report.study import Dataset, Setting, Study
 from textcls.report.texts import OnlyRight
 
 
@@ -55,7 +54,7 @@ class Section:
     def classes(self) -> list[dict[str, Any]]:
         """F1 by class and setting, the classes first in which settings differ most."""
         means = {setting.name: f1_by_class(setting).mean(0) for setting in self.compared}
-        rows = np.bincount(self.dataset.labels, minlength=len(self.dataset.label_names))
+        rows = np.bincount(self.dataset.labels.ids, minlength=len(self.dataset.label_names))
         return [
             {
                 "name": self.dataset.label_names[i],
@@ -87,7 +86,8 @@ def render(study: Study, sections: Sequence[Section], metric: str, looks: dict[s
         study=study,
         sections=sections,
         metric=metric,
-        metrics={name: METRIC_NAMES[name] for name in METRICS},
+        metrics=study.metrics,
+        several=study.datasets[0].several,
         looks=looks,
         max_compared=MAX_COMPARED,
         version=__version__,

@@ -15,9 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from textcls.pooling import MODES
-from textcls.report.analysis import METRIC_NAMES
 from textcls.report.confusion import drawable
-from textcls.report.study import METRICS, Dataset, Float64, Setting
+from textcls.report.study import Dataset, Float64, Setting
 
 # Okabe and Ito's colours, which colour-blind readers tell apart as well, without the yellow that
 # is too light for a line. A mode has the same colour in every comparison.
@@ -85,10 +84,10 @@ def looks_of(settings: Sequence[Setting]) -> dict[str, Look]:
 def draw(dataset: Dataset, settings: Sequence[Setting], looks: dict[str, Look]) -> Iterator[Plot]:
     """Draw all pictures of a dataset."""
     with matplotlib.rc_context(STYLE):
-        for metric in METRICS:
-            figure, words = _curves(settings, looks, metric)
+        for metric, name in dataset.metrics.items():
+            figure, words = _curves(settings, looks, metric, name)
             yield _rendered(f"curves_{metric}", metric, words, figure)
-            figure, words = _seconds(settings, looks, metric)
+            figure, words = _seconds(settings, looks, metric, name)
             yield _rendered(f"seconds_{metric}", metric, words, figure)
         figure, words = _classes(dataset, settings, looks)
         yield _rendered("classes", None, words, figure)
@@ -152,8 +151,9 @@ def curve(setting: Setting, metric: str) -> Float64:
     return values
 
 
-def _curves(settings: Sequence[Setting], looks: dict[str, Look], metric: str) -> tuple[Figure, str]:
-    name = METRIC_NAMES[metric]
+def _curves(
+    settings: Sequence[Setting], looks: dict[str, Look], metric: str, name: str
+) -> tuple[Figure, str]:
     figure, axes = _new(f"Validation {name} by epoch", "epoch", name)
     for setting in settings:
         values = curve(setting, metric)
@@ -165,9 +165,8 @@ def _curves(settings: Sequence[Setting], looks: dict[str, Look], metric: str) ->
 
 
 def _seconds(
-    settings: Sequence[Setting], looks: dict[str, Look], metric: str
+    settings: Sequence[Setting], looks: dict[str, Look], metric: str, name: str
 ) -> tuple[Figure, str]:
-    name = METRIC_NAMES[metric]
     figure, axes = _new(f"Test {name} against training time", "training, seconds", f"test {name}")
     every = [run.metrics["train_seconds"] for setting in settings for run in setting.runs]
     for setting in settings:
@@ -202,7 +201,8 @@ def _classes(
     dataset: Dataset, settings: Sequence[Setting], looks: dict[str, Look]
 ) -> tuple[Figure, str]:
     order = classes_that_differ(settings)
-    title = "Test F1 by class"
+    noun = "label" if dataset.several else "class"
+    title = f"Test F1 by {noun}"
     if len(order) > MAX_CLASSES:
         title += f": the {MAX_CLASSES} of {len(order)} in which settings differ most"
     shown = order[:MAX_CLASSES]
@@ -222,7 +222,7 @@ def _classes(
     for place in range(1, len(shown)):
         axes.axhline(place - 0.5, color="#e4e4e4", linewidth=0.8)
     _legend(figure, axes)
-    return figure, "Test F1 of each class: mean of the seeds, and their range."
+    return figure, f"Test F1 of each {noun}: mean of the seeds, and their range."
 
 
 def length_bins(lengths: Any) -> list[Any]:
@@ -239,17 +239,17 @@ def _lengths(
     counts = [len(rows) for rows in bins]
     few, many = min(counts), max(counts)
     rows = f"{few:,}" if few == many else f"{few:,} to {many:,}"
+    name = dataset.metrics["accuracy"]
     figure, axes = _new(
-        f"Test accuracy by document length ({rows} rows a point)",
+        f"Test {name} by document length ({rows} rows a point)",
         "tokens (median of the rows at a point)",
-        "test accuracy",
+        f"test {name}",
     )
     middles = np.array([np.median(dataset.lengths[rows]) for rows in bins])
     for setting in settings:
-        hits = setting.predictions == dataset.labels
-        values = np.stack([hits[:, rows].mean(1) for rows in bins], 1)
+        values = np.stack([setting.hits[:, rows].mean(1) for rows in bins], 1)
         _band(axes, middles, values, looks[setting.name], _name(setting))
     if middles.min() > 0 and middles.max() > 5 * middles.min():
         _logarithmic(axes)
     _legend(figure, axes)
-    return figure, "Test accuracy of short and long documents: mean of the seeds, and their range."
+    return figure, f"Test {name} of short and long documents: mean of the seeds, and their range."

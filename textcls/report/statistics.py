@@ -29,6 +29,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, stats
 
+from textcls.corpus.splits import RowLabels
+from textcls.report.agreement import common, rows_of
+
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
@@ -108,7 +111,7 @@ def difference_over_rows(
     return (float(interval.low), float(interval.high)), float(max(result.pvalue, NOTHING))
 
 
-def f1_by_row(predictions: npt.NDArray[np.int32], labels: npt.NDArray[np.int32]) -> Float64:
+def f1_by_row(predictions: Sequence[RowLabels], labels: RowLabels) -> Float64:
     """Spread macro F1 over the rows: values whose mean is macro F1.
 
     Macro F1 is no mean over rows, but nearly one: a row's value is macro F1 and how much the row
@@ -117,23 +120,48 @@ def f1_by_row(predictions: npt.NDArray[np.int32], labels: npt.NDArray[np.int32])
     an approximation that needs a few dozen rows of each class.
 
     Args:
-        predictions: int32 ``[num_seeds, num_rows]``; the result is of the mean over seeds.
-        labels: int32 ``[num_rows]``.
+        predictions: of each seed; the result is of the mean over seeds.
+        labels: of the same rows.
 
     Returns:
         float64 ``[num_rows]``.
     """
-    num_rows, num_classes = len(labels), int(max(predictions.max(), labels.max())) + 1
-    support = np.bincount(labels, minlength=num_classes)
+    num_rows = len(labels)
+    num_classes = max(int(one.ids.max(initial=0)) for one in (*predictions, labels)) + 1
+    support = np.bincount(labels.ids, minlength=num_classes)
     values = np.zeros(num_rows)
     for predicted in predictions:
-        hit = predicted == labels
-        both = support + np.bincount(predicted, minlength=num_classes)
-        f1 = 2 * np.bincount(labels[hit], minlength=num_classes) / both.clip(1)
+        rows, hit = common(predicted, labels)
+        both = support + np.bincount(predicted.ids, minlength=num_classes)
+        f1 = 2 * np.bincount(hit, minlength=num_classes) / both.clip(1)
         occurs = both > 0
-        per_row = num_rows / both.clip(1) / occurs.sum()
-        moved = 2 * hit * per_row[labels] - (f1 * per_row)[predicted] - (f1 * per_row)[labels]
-        values += f1[occurs].mean() + moved
+        per_row = num_rows / both.clip(1) / max(int(occurs.sum()), 1)
+        moved = 2 * np.bincount(rows, per_row[hit], num_rows)
+        for claimed in (predicted, labels):
+            moved -= np.bincount(rows_of(claimed), (f1 * per_row)[claimed.ids], num_rows)
+        values += (f1[occurs].mean() if occurs.any() else 0.0) + moved
+    return values / len(predictions)
+
+
+def micro_f1_by_row(predictions: Sequence[RowLabels], labels: RowLabels) -> Float64:
+    """Spread micro F1 over the rows, as :func:`f1_by_row` does macro F1.
+
+    Args:
+        predictions: of each seed; the result is of the mean over seeds.
+        labels: of the same rows.
+
+    Returns:
+        float64 ``[num_rows]``.
+    """
+    num_rows = len(labels)
+    values = np.zeros(num_rows)
+    for predicted in predictions:
+        rows, _ = common(predicted, labels)
+        both = labels.counts + predicted.counts
+        total = max(int(both.sum()), 1)
+        f1 = 2 * len(rows) / total
+        moved = 2 * np.bincount(rows, minlength=num_rows) - f1 * both
+        values += f1 + num_rows / total * moved
     return values / len(predictions)
 
 

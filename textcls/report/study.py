@@ -20,15 +20,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from textcls.config import CIRCUMSTANCES, Config, flatten, is_auto, read_config
+from textcls.corpus.splits import RowLabels
 from textcls.errors import InputError
 from textcls.files import BEST, FAILED, FINISHED, read_epochs
 from textcls.pooling import MODES
+from textcls.report.agreement import are_right
+from textcls.task.names import HEADLINE, are_of_several, names_of
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
-METRICS = ("accuracy", "macro_f1", "loss")
 # Of the other keys, those that differ between runs make different settings.
 NO_SETTINGS = ("seed", "data.name", *CIRCUMSTANCES)
 # The folder of a comparison, which lies among the runs.
@@ -42,10 +44,11 @@ class Run:
     Attributes:
         metrics: what ``metrics.json`` holds.
         epochs: what ``epochs.jsonl`` holds, a record an epoch.
-        labels: int32 ``[num_rows]`` of the test split.
-        predictions: int32 ``[num_rows]``.
-        confidence: float32 ``[num_rows]``, the probability of what was predicted.
-        losses: float32 ``[num_rows]``, the cross-entropy by row, in nats.
+        labels: of the test split.
+        predictions: of as many rows.
+        confidence: float32 ``[num_rows]``, the probability of what was predicted; None where a row
+            may have several labels.
+        losses: float32 ``[num_rows]``, by row, in nats.
         lengths: int32 ``[num_rows]``, tokens by row.
     """
 
@@ -53,9 +56,9 @@ class Run:
     config: Config
     metrics: dict[str, Any]
     epochs: list[dict[str, Any]]
-    labels: Int32
-    predictions: Int32
-    confidence: npt.NDArray[np.float32]
+    labels: RowLabels
+    predictions: RowLabels
+    confidence: npt.NDArray[np.float32] | None
     losses: npt.NDArray[np.float32]
     lengths: Int32
 
@@ -87,10 +90,15 @@ class Setting:
         """Return the median over the runs of another number of ``metrics.json``."""
         return float(np.median([run.metrics[name] for run in self.runs]))
 
+    @property
+    def predictions(self) -> list[RowLabels]:
+        """What each run predicted."""
+        return [run.predictions for run in self.runs]
+
     @cached_property
-    def predictions(self) -> Int32:
-        """What each run predicted, int32 ``[num_seeds, num_rows]``."""
-        return np.stack([run.predictions for run in self.runs])
+    def hits(self) -> npt.NDArray[np.bool_]:
+        """Whether a run is right about a row, bool ``[num_seeds, num_rows]``."""
+        return np.stack([are_right(run.predictions, run.labels) for run in self.runs])
 
     @cached_property
     def losses(self) -> Float64:
@@ -100,7 +108,7 @@ class Setting:
     @cached_property
     def right(self) -> Int64:
         """How many of the runs are right about a row, int64 ``[num_rows]``."""
-        return np.asarray((self.predictions == self.runs[0].labels).sum(0), np.int64)
+        return np.asarray(self.hits.sum(0), np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,9 +129,19 @@ class Dataset:
         return list(self.runs[0].metrics["test"]["per_class"])
 
     @property
-    def labels(self) -> Int32:
-        """The true class of each test row, int32 ``[num_rows]``."""
+    def labels(self) -> RowLabels:
+        """The true labels of each test row."""
         return self.runs[0].labels
+
+    @property
+    def several(self) -> bool:
+        """Whether a row has any number of labels."""
+        return self.labels.offsets is not None
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """By what settings are compared: metrics and their names, the most telling first."""
+        return _compared_by(self.several)
 
     @property
     def lengths(self) -> Int32:
@@ -145,6 +163,11 @@ class Study:
 
     datasets: tuple[Dataset, ...]
     left_out: tuple[LeftOut, ...]
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """See :attr:`Dataset.metrics`; it is the same for all of them."""
+        return self.datasets[0].metrics
 
 
 def find_runs(places: Iterable[Path | str]) -> list[Path]:
@@ -218,7 +241,8 @@ def _read_run(folder: Path) -> Run:
     try:
         metrics = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
         parts = [metrics[split] for split in ("test", "validation")]
-        known = [part[name] for part in parts for name in (*METRICS, "per_class")]
+        names = (*_compared_by(are_of_several(metrics["test"])), "per_class")
+        known = [part[name] for part in parts for name in names]
         known += [metrics[key] for key in ("test_set", "train_seconds", "tokens_per_second")]
         known += [metrics[key] for key in ("epochs", "best_epoch", "parameters")]
     except KeyError as error:
@@ -233,17 +257,35 @@ def _read_run(folder: Path) -> Run:
         raise InputError(f"{folder}: has no {file.name}: train it again to compare it")
     try:
         columns = load_file(file)
-        labels, predictions = columns["labels"], columns["predictions"]
-        confidence, losses = columns["confidence"], columns["losses"]
-        lengths = columns["lengths"]
-        if len({len(column) for column in columns.values()}) > 1:
+        labels, predictions = _labels(columns, "label"), _labels(columns, "prediction")
+        several = labels.offsets is not None
+        confidence = None if several else columns["confidence"]
+        losses, lengths = columns["losses"], columns["lengths"]
+        by_row = [part for part in (labels, predictions, confidence, losses, lengths)
+                  if part is not None]  # fmt: skip
+        if len({len(part) for part in by_row}) > 1:
             raise ValueError("its columns differ in length")
-        if not np.isclose((labels == predictions).mean(), metrics["test"]["accuracy"]):
+        if several != are_of_several(metrics["test"]):
+            raise ValueError(f"its labels are not those of {FINISHED}")
+        if not np.isclose(are_right(predictions, labels).mean(), metrics["test"]["accuracy"]):
             raise ValueError(f"its accuracy is not that of {FINISHED}")
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InputError(f"{folder}: its {file.name} is damaged ({error})") from None
     epochs = read_epochs(folder)
     return Run(folder, config, metrics, epochs, labels, predictions, confidence, losses, lengths)
+
+
+def _compared_by(several: bool) -> dict[str, str]:
+    return {metric: name for metric, name in names_of(several).items() if metric in HEADLINE}
+
+
+def _labels(columns: dict[str, Any], name: str) -> RowLabels:
+    ids, offsets = columns[f"{name}s"].astype(np.int64), columns.get(f"{name}_offsets")
+    if offsets is not None and (
+        offsets[:1] != 0 or offsets[-1:] != len(ids) or bool((np.diff(offsets) < 0).any())
+    ):
+        raise ValueError(f"its {name}_offsets do not part its {name}s")
+    return RowLabels(ids, offsets)
 
 
 def _why_unfinished(folder: Path) -> str:
@@ -262,6 +304,12 @@ def _why_unfinished(folder: Path) -> str:
 
 
 def _check_comparable(groups: Sequence[Sequence[Run]]) -> None:
+    kinds = {run.labels.offsets is not None: run for runs in groups for run in runs}
+    if len(kinds) > 1:
+        raise InputError(
+            f"the texts of {kinds[False].folder} have one label each, those of "
+            f"{kinds[True].folder} any number: compare them apart"
+        )
     by_name: dict[str, Run] = {}
     for runs in groups:
         for run in runs:

@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from textcls.report.analysis import METRIC_NAMES, Finding, Score, in_words, p_text
-from textcls.report.study import METRICS, Dataset, LeftOut, Study
+from textcls.report.analysis import Finding, Score, in_words, p_text
+from textcls.report.study import Dataset, LeftOut, Study
 
 # From this width of a terminal on, the less important columns fit as well.
 WIDE = 105
@@ -27,14 +27,15 @@ def terminal(finding: Finding, width: int) -> RenderableType:
         "setting", title=title, title_justify="left", box=SIMPLE_HEAD,
         collapse_padding=True, pad_edge=False,
     )  # fmt: skip
-    metrics = [metric for metric in METRICS if wide or metric in ("accuracy", finding.metric)]
-    if not wide and finding.metric == "accuracy":
-        metrics.append("macro_f1")
-    heads = ["seeds", *(METRIC_NAMES[metric] for metric in metrics), "train s"]
+    names = finding.dataset.metrics
+    first, second, *_ = names
+    narrow = {first, second if finding.metric == first else finding.metric}
+    metrics = [metric for metric in names if wide or metric in narrow]
+    heads = ["seeds", *(names[metric] for metric in metrics), "train s"]
     heads += ["tokens/s", "parameters"] if wide else []
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column(f"by {METRIC_NAMES[finding.metric]}")
+    table.add_column(f"by {finding.name}")
     for setting in (*finding.compared, *finding.others):
         verdict = finding.verdict(setting)
         cells = [str(len(setting.runs))]
@@ -64,7 +65,7 @@ def rows_by_setting(study: Study, findings: Iterable[Finding]) -> list[dict[str,
             row: dict[str, Any] = {"dataset": finding.dataset.name, "setting": setting.name}
             row |= setting.values
             row |= {"seeds": len(setting.runs), "test_rows": len(finding.dataset.labels)}
-            for metric in METRICS:
+            for metric in finding.dataset.metrics:
                 for split in ("test", "validation"):
                     prefix = metric if split == "test" else f"validation_{metric}"
                     score = Score.of(setting.scores(metric, split))
@@ -91,7 +92,7 @@ def rows_by_run(study: Study) -> list[dict[str, Any]]:
                 row |= {"dataset": dataset.name, "setting": setting.name} | setting.values
                 row["seed"] = run.config.seed
                 for split in ("test", "validation"):
-                    row |= {f"{split}_{name}": run.metrics[split][name] for name in METRICS}
+                    row |= {f"{split}_{name}": run.metrics[split][name] for name in dataset.metrics}
                 for name in ("train_seconds", "tokens_per_second", "parameters", "epochs"):
                     row[name] = run.metrics[name]
                 rows.append(row | {"best_epoch": run.metrics["best_epoch"]})
@@ -117,10 +118,10 @@ def as_markdown(findings: Sequence[Finding]) -> str:
 
 
 def _markdown(finding: Finding) -> str:
-    by = METRIC_NAMES[finding.metric]
+    names = finding.dataset.metrics
     head = [
-        "setting", "seeds", *(METRIC_NAMES[metric] for metric in METRICS), "training s",
-        "M tokens/s", "parameters", f"by {by}", "behind by", "p other texts", "p other seeds",
+        "setting", "seeds", *names.values(), "training s", "M tokens/s", "parameters",
+        f"by {finding.name}", "behind by", "p other texts", "p other seeds",
     ]  # fmt: skip
     lines = [head, ["---", *["---:"] * (len(head) - 5), "---", *["---:"] * 3]]
     for setting in (*finding.compared, *finding.others):
@@ -129,7 +130,7 @@ def _markdown(finding: Finding) -> str:
             [
                 _cell(f"**{setting.name}**" if verdict == "best" else setting.name),
                 str(len(setting.runs)),
-                *(str(Score.of(setting.scores(metric))) for metric in METRICS),
+                *(str(Score.of(setting.scores(metric))) for metric in names),
                 f"{setting.median('train_seconds'):.2f}",
                 f"{setting.median('tokens_per_second') / 1e6:.1f}",
                 f"{setting.median('parameters'):,.0f}",

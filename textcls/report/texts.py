@@ -4,16 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from textcls.corpus.corpus import Source
+from textcls.corpus.splits import RowLabels
 from textcls.errors import InputError
-from textcls.report.study import Dataset, Int64, Setting
+from textcls.report.study import Dataset, Int64, Run, Setting
 
 MAX_ROWS = 10
 MAX_CHARACTERS = 2_000
+
+
+class Answer(NamedTuple):
+    """What some runs of a setting said of a row.
+
+    Attributes:
+        label: the name, or the names.
+        runs: how many they are.
+        confidence: their mean; None where a row may have several labels.
+        right: whether it is the truth.
+    """
+
+    label: str
+    runs: int
+    confidence: float | None
+    right: bool
 
 
 @dataclass(frozen=True)
@@ -22,14 +41,14 @@ class Row:
 
     Attributes:
         index: in the test split.
-        label: the true one.
-        answers: by setting name: each answer, the runs that gave it and their mean confidence.
+        label: the true one; of several the names.
+        answers: by setting name, those of most runs first.
     """
 
     index: int
     tokens: int
     label: str
-    answers: dict[str, list[tuple[str, int, float]]]
+    answers: dict[str, list[Answer]]
 
 
 @dataclass(frozen=True)
@@ -52,24 +71,40 @@ def only_right(dataset: Dataset, settings: Sequence[Setting]) -> list[OnlyRight]
         others = np.delete(shares, i, 0).max(0)
         rows = np.flatnonzero((shares[i] > 0.5) & (others < 0.5))
         # The most clear-cut first: by runs, then by how sure the right ones are.
-        confidence = np.mean([run.confidence[rows] for run in setting.runs], 0)
-        order = np.lexsort((-confidence, (others - shares[i])[rows]))
+        unsure = np.mean([_unsure(run)[rows] for run in setting.runs], 0)
+        order = np.lexsort((unsure, (others - shares[i])[rows]))
         shown = tuple(_row(dataset, settings, int(r), names) for r in rows[order[:MAX_ROWS]])
         found.append(OnlyRight(setting, len(rows), shown))
     return found
 
 
+def _unsure(run: Run) -> npt.NDArray[np.float32]:
+    return run.losses if run.confidence is None else -run.confidence
+
+
 def _row(dataset: Dataset, settings: Sequence[Setting], index: int, names: Sequence[str]) -> Row:
+    def at_row(labels: RowLabels) -> tuple[int, ...]:
+        return tuple(labels.slice(index, index + 1).ids.tolist())
+
+    def in_words(classes: tuple[int, ...]) -> str:
+        return ", ".join(names[number] for number in classes) or "no label"
+
+    truth = at_row(dataset.labels)
     answers = {}
     for setting in settings:
-        said: dict[str, list[float]] = {}
+        said: dict[tuple[int, ...], list[Run]] = {}
         for run in setting.runs:
-            said.setdefault(names[run.predictions[index]], []).append(float(run.confidence[index]))
+            said.setdefault(at_row(run.predictions), []).append(run)
         answers[setting.name] = [
-            (label, len(sure), sum(sure) / len(sure))
-            for label, sure in sorted(said.items(), key=lambda item: -len(item[1]))
+            Answer(in_words(classes), len(runs), _confidence(runs, index), classes == truth)
+            for classes, runs in sorted(said.items(), key=lambda item: -len(item[1]))
         ]
-    return Row(index, int(dataset.lengths[index]), names[dataset.labels[index]], answers)
+    return Row(index, int(dataset.lengths[index]), in_words(truth), answers)
+
+
+def _confidence(runs: Sequence[Run], index: int) -> float | None:
+    sure = [float(run.confidence[index]) for run in runs if run.confidence is not None]
+    return sum(sure) / len(sure) if sure else None
 
 
 def read_texts(dataset: Dataset, indices: Iterable[int]) -> dict[int, str]:
