@@ -31,6 +31,7 @@ from textcls.model.folder import CARD
 from textcls.report.calibration import diagram
 from textcls.report.scores import drawn, shown
 from textcls.task.base import Task
+from textcls.task.names import are_of_several
 from textcls.training.tracking import Tracker
 
 # Tokens shown in TensorBoard's projector: as many as a browser turns smoothly.
@@ -134,6 +135,7 @@ def _write_card(
         prepared.label_names,
         _hparams(config, swept),
         of_run(config, metrics, there, rows, report),
+        several=are_of_several(metrics["test"]),
     )
     write_whole(folder / "model" / CARD, card)
 

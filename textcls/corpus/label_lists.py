@@ -109,4 +109,4 @@ def _of_columns(
                     f"several columns of {option('label')} each says whether a row has that label"
                 )
         has[:, number] = np.array([said in YES for said in says], np.bool_)[codes]
-    return strings(list(names)).take(integers(np.nonzero(has)[1])), has.sum(1)
+    return strings(list(names)).take(integers(has.nonzero()[1].copy())), has.sum(1)

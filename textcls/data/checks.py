@@ -28,6 +28,8 @@ FEW_TEST_ROWS = 100
 MANY_CONTRADICTING = 0.02
 MANY_BROKEN = 0.001
 _LISTED = 3
+# What stands between the labels of a row in many files.
+_DELIMITERS = (",", ";", "|")
 
 
 def find_mistakes(facts: dict[str, Any], config: TokenizerConfig) -> list[str]:
@@ -41,10 +43,16 @@ def find_mistakes(facts: dict[str, Any], config: TokenizerConfig) -> list[str]:
         *_leaks(facts),
         *_unknown(facts, config),
         *_wrong_columns(facts),
+        *(_label_counts(facts) if are_several(facts) else _joined_labels(facts)),
         *_encoding(facts),
         *_classes(facts),
         *_scores(facts),
     ]
+
+
+def are_several(facts: dict[str, Any]) -> bool:
+    """Say whether rows may have several labels."""
+    return "labels" in facts["splits"]["train"]
 
 
 def _leaks(facts: dict[str, Any]) -> Iterator[str]:
@@ -58,7 +66,7 @@ def _leaks(facts: dict[str, Any]) -> Iterator[str]:
     differ = found["other_label"]
     yield (
         f"{_share(found['rows'], test['rows'])} rows of test have {which}"
-        + (f", {differ:,} of them under another label" if differ else "")
+        + (f", {differ:,} of them {_otherwise(facts)}" if differ else "")
         + ": the test score says less about new texts: remove duplicates from the data"
     )
 
@@ -108,11 +116,56 @@ def _wrong_columns(facts: dict[str, Any]) -> Iterator[str]:
             f"half of the labels have {lengths[len(lengths) // 2]} characters or more, like "
             f"'{_short(names[0])}': is the label in column '{label}'? ({option('label', 'COLUMN')})"
         )
-    elif len(names) * 2 > train["rows"]:
+    elif are_several(facts) and len(names) * 2 > train["labels"]:
+        yield (
+            f"column '{label}' has {len(names):,} different labels, and the rows of train "
+            f"{train['labels']:,} in all: does it hold labels? ({option('label', 'COLUMN')})"
+        )
+    elif not are_several(facts) and len(names) * 2 > train["rows"]:
         yield (
             f"column '{label}' has {len(names):,} different labels, and train {train['rows']:,} "
             f"rows: is it the label? ({option('label', 'COLUMN')})"
         )
+
+
+def _label_counts(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield what is odd about how many labels rows have."""
+    label = visible(", ".join(facts["columns"]["label"]))
+    for split, own in facts["splits"].items():
+        if own["without_label"] * 2 > own["rows"]:
+            yield (
+                f"{split}: {_share(own['without_label'], own['rows'])} rows have no label: is it "
+                f"in column '{label}'? ({option('label', 'COLUMN')})"
+            )
+            break
+    train = facts["splits"]["train"]
+    if train["most_labels"] <= 1:
+        yield (
+            "no row of train has more than one label: are they parted by "
+            f"{option('label_delimiter', 'TEXT')}, or does each row have one "
+            "(data.task=single)?"
+        )
+    for name, count in train["by_class"].items():
+        if count >= MAJORITY * train["rows"]:
+            yield (
+                f"{_share(count, train['rows'])} rows of train have the label '{_short(name)}': "
+                "there is nothing to tell it from, and it flatters micro F1: leave it out"
+            )
+
+
+def _joined_labels(facts: dict[str, Any]) -> Iterator[str]:
+    """Yield a delimiter at which labels fall into fewer labels: each row seems to have several."""
+    names = list(facts["splits"]["train"]["by_class"])
+    for delimiter in _DELIMITERS:
+        joined = [name for name in names if delimiter in name]
+        parts = {part.strip() for name in names for part in name.split(delimiter)}
+        if joined and len(parts) < len(names):
+            yield (
+                f"{_share(len(joined), len(names))} labels look like several in one "
+                f"({_quoted(joined)}): to learn each by itself, "
+                f"{option('label_delimiter', delimiter)}"
+            )
+            return
 
 
 def _encoding(facts: dict[str, Any]) -> Iterator[str]:
@@ -132,32 +185,34 @@ def _encoding(facts: dict[str, Any]) -> Iterator[str]:
 def _classes(facts: dict[str, Any]) -> Iterator[str]:
     splits = facts["splits"]
     train = splits["train"]["by_class"]
+    classes = "labels" if are_several(facts) else "classes"
     for alike in _alike(train):
-        yield f"the labels {_quoted(alike)} look alike, and are different classes: make them one"
+        yield f"the labels {_quoted(alike)} look alike, and are different {classes}: make them one"
     single = [name for name, count in train.items() if count == 1]
     if single:
         yield (
-            f"train has a single row of {_share(len(single), len(train))} classes "
+            f"train has a single row of {_share(len(single), len(train))} {classes} "
             f"({_quoted(single)}): too few to learn from"
         )
     for split, own in splits.items():
         absent = [name for name, count in own["by_class"].items() if not count]
         if absent:
             yield (
-                f"{split} has no row of {_share(len(absent), len(train))} classes "
+                f"{split} has no row of {_share(len(absent), len(train))} {classes} "
                 f"({_quoted(absent)}): {'never learned' if split == 'train' else 'not scored'}"
             )
     if splits["train"]["contradicting"] > MANY_CONTRADICTING * splits["train"]["rows"]:
         yield (
             f"{_share(splits['train']['contradicting'], splits['train']['rows'])} rows of train "
-            "have a text that other rows have under another label: each text gets one label only"
+            f"have a text that other rows have {_otherwise(facts)}: each text gets "
+            + ("the same labels every time" if are_several(facts) else "one label only")
         )
 
 
 def _scores(facts: dict[str, Any]) -> Iterator[str]:
     test = facts["splits"]["test"]
     name, count = max(test["by_class"].items(), key=lambda item: item[1])
-    if count >= MAJORITY * test["rows"]:
+    if not are_several(facts) and count >= MAJORITY * test["rows"]:
         yield (
             f"{_share(count, test['rows'])} rows of test are '{_short(name)}': always to say so "
             "has that accuracy: go by macro F1 (trainer.monitor=macro_f1)"
@@ -168,6 +223,10 @@ def _scores(facts: dict[str, Any]) -> Iterator[str]:
             f"test has {test['rows']} rows: an accuracy measured on so few may be off by "
             f"{100 * margin:.0f} points"
         )
+
+
+def _otherwise(facts: dict[str, Any]) -> str:
+    return "with other labels" if are_several(facts) else "under another label"
 
 
 def _alike(names: Iterable[str]) -> list[list[str]]:

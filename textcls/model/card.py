@@ -14,15 +14,12 @@ import yaml
 
 from textcls.config import Config
 from textcls.markdown import plain, table
+from textcls.task.multi_metrics import RANKS
+from textcls.task.names import are_of_several, names_of
+from textcls.task.thresholds import ENOUGH
 
 # Longer lists are cut: the whole is in labels.json and metrics.json.
 MAX_CLASSES = 30
-_SCORES = (
-    ("accuracy", "accuracy"),
-    ("macro_f1", "macro F1"),
-    ("loss", "loss"),
-    ("ece", "calibration error"),
-)
 
 
 def model_card(
@@ -31,6 +28,7 @@ def model_card(
     label_names: Sequence[str],
     settings: Mapping[str, Any],
     run: Mapping[str, Any] | None = None,
+    several: bool = False,
 ) -> str:
     """Return a model card in Markdown.
 
@@ -40,22 +38,26 @@ def model_card(
         label_names: of class 0, 1, 2, …
         settings: what to show of how it is built, by name.
         run: of a model that a run trained: what :func:`of_run` returns.
+        several: whether a text has any number of labels.
     """
+    classes = "labels, of which a text has any number" if several else "classes"
     parts = [
-        f"---\n{_head(name, run)}---\n",
+        f"---\n{_head(name, run, several)}---\n",
         f"# {plain(name)}\n",
-        f"A text classifier of {len(label_names)} classes: one vector per token, "
+        f"A text classifier of {len(label_names)} {classes}: one vector per token, "
         f"{mode} pooling over the tokens of a text (`torch.nn.EmbeddingBag`), "
         "and a linear layer. Trained with textcls.\n",
-        _USE,
-        "## Classes\n",
-        _classes(label_names, run),
+        _USE.format(several="  # a tuple of labels for each text" if several else ""),
     ]
+    parts += ["## Labels\n", _DECIDED] if several else ["## Classes\n"]
+    parts += [_classes(label_names, run, several)]
     if run is not None:
         parts += ["## Data\n", table(("", ""), run["data"].items()), run["read"]]
-        parts += ["## Results\n", _results(run["metrics"], run["rows"])]
+        results = _results_of_several if several else _results
+        parts += ["## Results\n", results(run["metrics"], run["rows"])]
     parts += ["## Settings\n", table(("setting", "value"), settings.items())]
-    parts += ["## Intended use and limits\n", _LIMITS]
+    names = "names none but its labels" if several else "always names one of its classes"
+    parts += ["## Intended use and limits\n", _LIMITS.format(names=names)]
     if run is not None:
         parts += ["## How it was trained\n", _training(run)]
     return "\n".join(parts)
@@ -67,7 +69,7 @@ _USE = """## Use
 from textcls import Classifier
 
 classifier = Classifier.from_pretrained("PATH OR HUB NAME")
-classifier.predict(["a text", "another"])
+classifier.predict(["a text", "another"]){several}
 classifier.predict_proba(["a text"])  # columns as classifier.label_names
 ```
 
@@ -75,10 +77,16 @@ On the command line: `textcls predict MODEL texts.csv`, `textcls explain MODEL -
 The weights are safetensors, all else JSON and text: loading runs no code of the model.
 """
 
+_DECIDED = f"""Each label has a probability of its own, the sigmoid of its class score. It is
+predicted where its probability reaches its threshold: the one of the best F1 on the validation
+split or, where fewer than {ENOUGH} rows of that split have the label, the one that suits all labels
+together. A text may get no label. The tensor `thresholds` of `model.safetensors` holds them.
+"""
+
 _LIMITS = """For texts like those of its training data. It knows words, not their order (beyond
 n-grams, where the settings have any), so negation, irony and long-range meaning are beyond it.
 Words that training never had say nothing; a text of none gets the same answer as an empty one. It
-always names one of its classes, however foreign the text, and its probabilities are not calibrated
+{names}, however foreign the text, and its probabilities are not calibrated
 for texts of another kind. What the training data has of bias towards groups of people, it has
 learned: do not let it decide about people on its own.
 """
@@ -138,12 +146,14 @@ def of_run(
     }
 
 
-def _head(name: str, run: Mapping[str, Any] | None) -> str:
+def _head(name: str, run: Mapping[str, Any] | None, several: bool) -> str:
     head: dict[str, Any] = {
         "library_name": "textcls",
         "pipeline_tag": "text-classification",
         "tags": ["text-classification", "bag-of-words", "embedding-bag"],
     }
+    if several:
+        head["tags"].append("multi-label")
     if run is not None:
         data, test = run["data"], run["metrics"]["test"]
         if "repo" in data:
@@ -160,14 +170,7 @@ def _head(name: str, run: Mapping[str, Any] | None) -> str:
                             "type": data.get("repo", data["name"]),
                             "split": "test",
                         },
-                        "metrics": [
-                            {"type": "accuracy", "value": round(test["accuracy"], 4)},
-                            {
-                                "type": "f1",
-                                "value": round(test["macro_f1"], 4),
-                                "name": "macro F1",
-                            },
-                        ],
+                        "metrics": _head_metrics(test),
                     }
                 ],
             }
@@ -175,34 +178,71 @@ def _head(name: str, run: Mapping[str, Any] | None) -> str:
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
 
 
-def _classes(label_names: Sequence[str], run: Mapping[str, Any] | None) -> str:
-    shown = label_names[:MAX_CLASSES]
-    more = len(label_names) - len(shown)
+def _head_metrics(test: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the metrics of the head, with a name where their type does not say what they are."""
+    names = names_of(are_of_several(test))
+    types = {"accuracy": "accuracy", "micro_f1": "f1", "macro_f1": "f1"}
+    return [
+        {"type": types[metric], "value": round(test[metric], 4)}
+        | ({} if name == types[metric] else {"name": name})
+        for metric, name in names.items()
+        if metric in types
+    ]
+
+
+def _classes(label_names: Sequence[str], run: Mapping[str, Any] | None, several: bool) -> str:
+    """Return the table of classes: the first ones, or the most frequent of many labels."""
+    noun, numbers = "label" if several else "class", range(len(label_names))
+    more = max(len(label_names) - MAX_CLASSES, 0)
     end = f"\n… and {more:,} more, see `labels.json`.\n" if more else ""
     if run is None:
-        return table(("number", "class"), enumerate(shown)) + end
+        rows = [(number, label_names[number]) for number in numbers[:MAX_CLASSES]]
+        return table(("number", noun), rows) + end
     by_class = run["metrics"]["test"]["per_class"]
-    rows = [
-        (
-            number,
-            name,
-            *(f"{by_class[name][score]:.3f}" for score in ("precision", "recall", "f1")),
-            f"{by_class[name]['support']:,}",
-        )
-        for number, name in enumerate(shown)
-    ]
-    heads = ("number", "class", "precision", "recall", "F1", "test rows")
-    return table(heads, rows) + end
+    order: Sequence[int] = numbers
+    if several and more:
+        order = sorted(numbers, key=lambda number: -by_class[label_names[number]]["support"])
+        end = f"\n… and {more:,} less frequent ones, see `metrics.json`.\n"
+    rows_of_run = []
+    for number in order[:MAX_CLASSES]:
+        name = label_names[number]
+        own = by_class[name]
+        scores = (f"{own[score]:.3f}" for score in ("precision", "recall", "f1"))
+        threshold = [f"{own['threshold']:.3f}"] if several else []
+        rows_of_run.append((number, name, *scores, f"{own['support']:,}", *threshold))
+    heads = ["number", noun, "precision", "recall", "F1", "test rows"]
+    return table(heads + ["threshold"] * several, rows_of_run) + end
 
 
 def _results(metrics: Mapping[str, Any], rows: Mapping[str, int]) -> str:
+    names = names_of(several=False)
     scores = [
-        (split, f"{rows[split]:,}", *(f"{metrics[split][score]:.4f}" for score, _ in _SCORES))
+        (split, f"{rows[split]:,}", *(f"{metrics[split][score]:.4f}" for score in names))
         for split in ("test", "validation")
     ]
     return (
-        table(("split", "rows", *(words for _, words in _SCORES)), scores)
+        table(("split", "rows", *names.values()), scores)
         + f"\n{_trainings(metrics)}{_calibrated(metrics)}\n"
+    )
+
+
+def _results_of_several(metrics: Mapping[str, Any], rows: Mapping[str, int]) -> str:
+    splits = ("test", "validation")
+    names = names_of(several=True) | {
+        f"{metric}_at_{k}": f"{name} at {k}"
+        for metric, name in (("precision", "precision"), ("recall", "recall"), ("ndcg", "nDCG"))
+        for k in RANKS
+    }
+    scores = [
+        (name, *(f"{metrics[split][metric]:.4f}" for split in splits))
+        for metric, name in names.items()
+    ]
+    return (
+        table(("", *splits), [("rows", *(f"{rows[split]:,}" for split in splits)), *scores])
+        + "\nSubset accuracy is the share of rows of which all labels and no others are predicted; "
+        "precision and recall at k are of the k most probable labels. "
+        f"{_trainings(metrics)}{_calibrated(metrics)} The thresholds were chosen on the validation "
+        "split, which flatters its figures as well.\n"
     )
 
 

@@ -228,7 +228,10 @@ class Classifier(ModelHubMixin):
             "ngrams": tokenizer.ngrams,
             "max_tokens": tokenizer.max_tokens,
         }
-        own = model_card("Text classifier", embedding.mode, self.label_names, settings)
+        several = self.task.several
+        own = model_card(
+            "Text classifier", embedding.mode, self.label_names, settings, several=several
+        )
         return ModelCard(self.parts.card or own)
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textcls import markdown
+from textcls.data.checks import are_several
 from textcls.errors import visible
 
 # What the log has room for; data.json holds all.
@@ -25,6 +26,8 @@ SHOWN_TEXT = 500
 _HEADS = (
     "split", "rows", "empty", "duplicates", "in train", "median", "95 %", "most", "unknown",
 )  # fmt: skip
+# Where a row may have several labels.
+_LABEL_HEADS = ("split", "labels", "labels a row", "most of a row", "rows without any")
 
 
 def log_lines(facts: dict[str, Any]) -> list[str]:
@@ -44,11 +47,13 @@ def log_lines(facts: dict[str, Any]) -> list[str]:
         f"{visible(name):.40} {share}" for name, share in _shares(facts)[:LOGGED_CLASSES]
     )
     lines.append(
-        f"{len(names):,} classes, by share of train: {shares}"
-        + (", …" if len(names) > LOGGED_CLASSES else "")
+        f"{len(names):,} {'labels' if are_several(facts) else 'classes'}, by share of train: "
+        f"{shares}" + (", …" if len(names) > LOGGED_CLASSES else "")
     )
     lines += _aligned([_HEADS, *_split_rows(facts)])
     lines.append(_explained(facts))
+    if are_several(facts):
+        lines += _aligned([_LABEL_HEADS, *_label_rows(facts)])
     return lines + [visible(note) for note in facts["notes"]]
 
 
@@ -68,7 +73,9 @@ def terminal(
     parts.append(Text(_columns(facts)))
     parts.append(_rich(_HEADS, _split_rows(facts)))
     parts.append(Text(_explained(facts)))
-    parts.append(_rich(("class", *facts["splits"], "share of train"), _class_rows(facts)))
+    if are_several(facts):
+        parts.append(_rich(_LABEL_HEADS, _label_rows(facts)))
+    parts.append(_rich(_class_heads(facts), _class_rows(facts)))
     if first_rows:
         rows = [(label, text[:SHOWN_TEXT]) for label, text in first_rows]
         parts.append(_rich(("label", "text of the first rows of train"), rows, numbers=False))
@@ -96,7 +103,9 @@ def as_markdown(facts: dict[str, Any], warnings: Sequence[str]) -> str:
         "that train has, too; unknown is the share of tokens that the vocabulary lacks "
         f"{_explained(facts)}.\n"
     )
-    parts.append(markdown.table(("class", *facts["splits"], "share of train"), _class_rows(facts)))
+    if are_several(facts):
+        parts.append(markdown.table(_LABEL_HEADS, _label_rows(facts)))
+    parts.append(markdown.table(_class_heads(facts), _class_rows(facts)))
     parts.append("".join(f"- {markdown.plain(visible(note))}\n" for note in facts["notes"]))
     return "\n".join(part for part in parts if part)
 
@@ -161,6 +170,16 @@ def _split_rows(facts: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             *(f"{lengths[name]:,}" for name in ("median", "p95", "longest")),
             f"{own['unknown_tokens'] / own['tokens']:.1%}",
         )
+
+
+def _label_rows(facts: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for split, own in facts["splits"].items():
+        counts = (f"{own[name]:,}" for name in ("most_labels", "without_label"))
+        yield split, f"{own['labels']:,}", f"{own['labels'] / own['rows']:.2f}", *counts
+
+
+def _class_heads(facts: dict[str, Any]) -> tuple[str, ...]:
+    return "label" if are_several(facts) else "class", *facts["splits"], "share of train"
 
 
 def _by_frequency(facts: dict[str, Any]) -> list[str]:

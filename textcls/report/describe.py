@@ -17,13 +17,13 @@ from safetensors import safe_open
 from textcls.errors import InputError, first_line, visible
 from textcls.files import FINISHED
 from textcls.model.folder import FILES, WEIGHTS, ModelParts, model_folder
-from textcls.task.multi import MultiLabel
+from textcls.report.confusion import scores_in_words
+from textcls.task.multi import EVEN, THRESHOLDS
+from textcls.task.names import HEADLINE, names_of
 
 MAX_CLASSES = 40
 FREQUENT_TOKENS = 12
 # Of a run, those that are shown: where a text has one label, and where it may have several.
-SCORES = {"accuracy": "accuracy", "macro_f1": "macro F1", "loss": "loss"}
-LABEL_SCORES = {"micro_f1": "micro F1", "macro_f1": "macro F1", "lrap": "LRAP", "loss": "loss"}
 
 
 def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
@@ -63,20 +63,20 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
         },
         "tokenizer": dataclasses.asdict(parts.encoder.config),
     }
-    if isinstance(parts.task, MultiLabel):
-        limits = parts.task.limits(len(parts.label_names)).tolist()
-        known["thresholds"] = dict(zip(parts.label_names, limits, strict=True))
+    if parts.task.several:
+        known["task"] = parts.task.name
+        thresholds = parts.task.tensors().get(THRESHOLDS)
+        if thresholds is not None:
+            known["thresholds"] = dict(zip(parts.label_names, thresholds.tolist(), strict=True))
     if parts.encoder.config.buckets is not None:
         rows = model.embedding.num_embeddings - len(vocabulary)
         known["buckets"] = {"hashed_into": parts.encoder.config.buckets, "rows": rows}
     if (path / FINISHED).exists():
+        shown = [score for score in names_of(parts.task.several) if score in HEADLINE]
         try:
             metrics = json.loads((path / FINISHED).read_text(encoding="utf-8"))
             known["metrics"] = {
-                split: {
-                    score: metrics[split][score]
-                    for score in (LABEL_SCORES if parts.task.several else SCORES)
-                }
+                split: {score: metrics[split][score] for score in shown}
                 for split in ("validation", "test")
             }
         except (ValueError, KeyError, TypeError) as error:
@@ -111,17 +111,14 @@ def as_table(known: dict[str, Any]) -> RenderableType:
     add("tokenizer", ", ".join(f"{key}={value}" for key, value in settings.items()))
     names = [visible(name) for name in known["classes"]]
     more = f", … ({len(names)} in all)" if len(names) > MAX_CLASSES else ""
-    thresholds = known.get("thresholds")
-    kind = "classes" if thresholds is None else "labels"
-    add(f"{len(names)} {kind}", ", ".join(names[:MAX_CLASSES]) + more)
-    if thresholds is not None:
-        low, high = min(thresholds.values()), max(thresholds.values())
-        add(
-            "of a text", f"any number of these, each from a threshold of {low:.3f} to {high:.3f} on"
-        )
-    in_words = SCORES | LABEL_SCORES
+    several = "task" in known
+    add(f"{len(names)} {'labels' if several else 'classes'}", ", ".join(names[:MAX_CLASSES]) + more)
+    if several:
+        reached = known.get("thresholds", {"": EVEN}).values()
+        thresholds = f"{min(reached):.3f} to {max(reached):.3f}"
+        add("predicted", f"any number of labels a text, from probabilities of {thresholds} on")
     for split, scores in known.get("metrics", {}).items():
-        add(split, "   ".join(f"{in_words[name]} {value:.4f}" for name, value in scores.items()))
+        add(split, scores_in_words(scores, list(scores)))
 
     files = Table("file", box=SIMPLE_HEAD, pad_edge=False)
     files.add_column("bytes", justify="right")

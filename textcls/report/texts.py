@@ -119,7 +119,7 @@ def read_texts(dataset: Dataset, indices: Iterable[int]) -> dict[int, str]:
     if run.config.trainer.overfit:
         raise InputError("trainer.overfit has no test split of its own")
     try:
-        test = Source(run.config.data).read_test(dataset.label_names)
+        test = Source(run.config.data).read_test(dataset.label_names, dataset.several)
     except OSError as error:
         raise InputError(f"{error.filename or 'the data'}: {error.strerror or error}") from None
     if test.fingerprint(dataset.label_names) != run.metrics["test_set"]:
