@@ -43,13 +43,21 @@ def labels_of(
     column = columns[0].combine_chunks()
     if _is_list(column.type):
         counts = as_numpy(pc.list_value_length(column), null=0).astype(np.int64)
-        return _strings(pc.list_flatten(column), names[0], place), counts
+        texts = _strings(pc.list_flatten(column), names[0], place)
+        if delimiter is None:
+            return texts, counts
+        # JSON's reader gives a text as a list of it.
+        labels, parts = _split(texts, delimiter)
+        rows = np.repeat(np.arange(len(counts)), counts)
+        return labels, np.bincount(rows, parts, len(counts)).astype(np.int64)
     texts = _strings(column, names[0], place)
-    if delimiter is not None:
-        lists = pc.split_pattern(texts, delimiter)
-        counts = as_numpy(pc.list_value_length(lists), null=0).astype(np.int64)
-        return pc.list_flatten(lists), counts
-    return _of_written(texts)
+    return _of_written(texts) if delimiter is None else _split(texts, delimiter)
+
+
+def _split(texts: pa.Array, delimiter: str) -> tuple[pa.Array, Int64]:
+    """Return the parts of texts, one text after another, and how many each has; null has none."""
+    lists = pc.split_pattern(texts, delimiter)
+    return pc.list_flatten(lists), as_numpy(pc.list_value_length(lists), null=0).astype(np.int64)
 
 
 def _is_list(kind: pa.DataType) -> bool:

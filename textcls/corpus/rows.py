@@ -73,7 +73,8 @@ class RowReader:
                     f"{file.facts.path}: numbers its labels otherwise than {first.facts.path}"
                 )
             read = self._headers = self._blanks = 0  # rows; the latter two are left out
-            file.lists = frozenset(label_columns)
+            # Of several columns each says whether a row has that label: none is a list.
+            file.lists = frozenset(label_columns if len(label_columns) == 1 else ())
             for table in file.batches(columns):
                 self._add(table, file, read, text_columns, label_columns)
                 read += table.num_rows
