@@ -29,7 +29,7 @@ def facts_of(label_names: tuple[str, ...] = LABELS) -> dict[str, Any]:
         "delimiter": "\t", "quoting": "double", "header": False, "multiline": 3, "notes": [],
     }  # fmt: skip
     return {
-        "columns": {"text": ["text"], "label": "label", "left": ["id"]},
+        "columns": {"text": ["text"], "label": ["label"], "left": ["id"]},
         "files": {"train": [file] * 5},
         "splits": splits,
         "vocabulary": 99,

@@ -163,7 +163,7 @@ def mistakes(columns: tuple[str, str] = ("text", "label"), **changes: Any) -> li
         own["by_class"] = dict(zip(names, own["by_class"].values(), strict=True))
     return find_mistakes(
         {
-            "columns": {"text": [columns[0]], "label": columns[1], "left": []},
+            "columns": {"text": [columns[0]], "label": [columns[1]], "left": []},
             "files": {"train": [{"path": "a.csv"}], "test": [{"path": "b.csv"}]},
             "splits": splits,
         },
