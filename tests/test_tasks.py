@@ -110,17 +110,17 @@ def test_metrics_of_several_labels_are_scikit_learns(
             hits = np.take_along_axis(wanted, best, 1).sum()
             assert found[f"precision_at_{k}"] == pytest.approx(hits / k / len(rows))
             assert found[f"recall_at_{k}"] == pytest.approx(hits / wanted.sum())
-    expected = F.binary_cross_entropy_with_logits(
+    losses = F.binary_cross_entropy_with_logits(
         logits, torch.from_numpy(wanted).double(), reduction="none"
     )
-    assert found["loss"] == pytest.approx(expected.sum(1).mean().item())
+    assert found["loss"] == pytest.approx(losses.sum(1).mean().item())
 
 
 def test_a_tally_comes_to_the_metrics_of_decisions() -> None:
     rows, logits = random_rows(50)
     targets, task = targets_of(rows), MultiLabel()
     tally = task.new_tally(50, NUM_CLASSES, torch.device("cpu"))
-    for some in torch.randperm(50).split(8):
+    for some in torch.split(torch.randperm(50), 8):
         task.count(tally, some, logits[some], targets.select(some))
     found = task.counted(tally, targets, NAMES)
     whole = task.metrics(logits, targets, NAMES)
