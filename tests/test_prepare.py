@@ -121,7 +121,7 @@ def test_facts_and_notes_come_out_of_the_cache_too(
     assert again.from_cache
     assert first.facts == again.facts
     assert any("train.csv: 1 row has no text" in note for note in again.facts["notes"])
-    assert again.facts["columns"] == {"text": ["text"], "label": "label", "left": []}
+    assert again.facts["columns"] == {"text": ["text"], "label": ["label"], "left": []}
 
 
 @pytest.mark.parametrize(
