@@ -169,7 +169,12 @@ def films(tmp_path: Path) -> tuple[Path, Path]:
     return write_films(tmp_path / "train.jsonl", 300, 0), write_films(tmp_path / "t.jsonl", 80, 1)
 
 
-def test_a_run_reports_its_labels(films: tuple[Path, Path], tmp_path: Path, run_train: Run) -> None:
+def test_a_run_reports_its_labels(
+    films: tuple[Path, Path],
+    tmp_path: Path,
+    run_train: Run,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     train, test = films
     run = tmp_path / "run"
     done = run_train(
@@ -200,6 +205,11 @@ def test_a_run_reports_its_labels(films: tuple[Path, Path], tmp_path: Path, run_
     assert again["per_class"] == metrics["test"]["per_class"]
     assert again["rows"] == 80
     assert (out / "labels.png").exists()
+    test.write_text(
+        test.read_text().replace("drama", "x").replace("comedy", "y").replace("war", "z")
+    )
+    assert cli.main(["evaluate", str(run), str(test)]) == 2
+    assert "the model knows none of its labels" in capsys.readouterr().err
 
 
 def test_inspect_says_from_where_on_labels_are_predicted(

@@ -146,7 +146,7 @@ def read_labelled(
 
     Raises:
         InputError: as of :class:`textcls.corpus.corpus.Source`, and for a label that the model does
-            not know.
+            not know; where rows have several, if it knows none of them.
     """
     paths = find_files(pattern, "train")
     check_names(paths)
@@ -168,6 +168,11 @@ def read_labelled(
     if not rows.chunks:
         raise InputError(f"{rows.where}: has no rows")
     labels = rows.labels.numbered(label_names, several, rows.place, "the model's training")
+    if several and rows.labels.distinct and not len(labels.ids):
+        raise InputError(
+            f"{rows.where}: the model knows none of its labels, such as "
+            f"'{rows.labels.distinct[0]:.60}': it knows {', '.join(label_names[:20])}"
+        )
     for note in rows.labels.notes:
         log.info("%s: %s", rows.where, note)
     return Split(rows.chunks, labels, rows.where)
