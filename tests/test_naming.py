@@ -81,6 +81,6 @@ def test_the_command_reads_its_options_as_they_were_meant(
             option("header", "false"), option("quoting", "backslash"),
         ]  # fmt: skip
     assert _given(*typed) == {
-        "text": tuple(names), "label": label, "columns": tuple(names), "header": False,
+        "text": tuple(names), "label": (label,), "columns": tuple(names), "header": False,
         "label_names": tuple(names), "delimiter": delimiter, "quoting": "backslash",
     }  # fmt: skip

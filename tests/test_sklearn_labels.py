@@ -119,7 +119,8 @@ def test_what_is_no_matrix_of_labels_is_refused(labels: Any, message: str) -> No
 
 def test_what_is_auto_fits_several_labels() -> None:
     found = TextClassifier().fit(X, Y)
-    given = TextClassifier(label_smoothing=0.0, token_weights="idf", char_token_weights="idf").fit(
+    ratio = "idf_log_count_ratio"
+    given = TextClassifier(label_smoothing=0.0, token_weights=ratio, char_token_weights=ratio).fit(
         X, Y
     )
     np.testing.assert_array_equal(found.predict_proba(X), given.predict_proba(X))

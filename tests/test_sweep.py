@@ -76,9 +76,8 @@ def uncut(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     return tmp / "sweep"
 
 
-@pytest.mark.parametrize(
-    "signum", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
 def test_a_sweep_killed_in_the_middle_finishes_only_what_was_missing(
     signum: signal.Signals,
     files: list[str],
@@ -175,6 +174,7 @@ def test_a_resumed_sweep_and_run_work_from_another_directory(
 # --- launchers -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_joblib_trains_in_processes_and_goes_on_past_failures(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:

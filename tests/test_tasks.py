@@ -124,11 +124,13 @@ def test_a_tally_comes_to_the_metrics_of_decisions() -> None:
         task.count(tally, some, logits[some], targets.select(some))
     found = task.counted(tally, targets, NAMES)
     whole = task.metrics(logits, targets, NAMES)
+    for of_label in whole["per_class"].values():
+        del of_label["threshold"]
     assert found == {key: whole[key] for key in found}
 
 
 def test_thresholds_have_the_best_f1() -> None:
-    rows, logits = random_rows(400)
+    rows, logits = random_rows(150)
     targets, probabilities = targets_of(rows), logits.sigmoid()
     found = fit_thresholds(probabilities, targets)
     wanted = targets.dense(NUM_CLASSES).numpy().astype(int)

@@ -135,7 +135,11 @@ def test_without_an_epoch_in_time_there_is_one_line(
 
 @pytest.mark.parametrize(
     "signum",
-    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)],
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stopped_search_goes_on(
     signum: signal.Signals, files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path

@@ -18,7 +18,7 @@ from textcls.errors import InputError, first_line, visible
 from textcls.files import FINISHED
 from textcls.model.folder import FILES, WEIGHTS, ModelParts, model_folder
 from textcls.report.confusion import scores_in_words
-from textcls.task.multi import EVEN, THRESHOLDS
+from textcls.task.multi import EVEN, THRESHOLDS, MultiLabel
 from textcls.task.names import HEADLINE, names_of
 
 MAX_CLASSES = 40
@@ -64,7 +64,6 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
         "tokenizer": dataclasses.asdict(parts.encoder.config),
     }
     if parts.task.several:
-        known["task"] = parts.task.name
         thresholds = parts.task.tensors().get(THRESHOLDS)
         if thresholds is not None:
             known["thresholds"] = dict(zip(parts.label_names, thresholds.tolist(), strict=True))
@@ -111,7 +110,7 @@ def as_table(known: dict[str, Any]) -> RenderableType:
     add("tokenizer", ", ".join(f"{key}={value}" for key, value in settings.items()))
     names = [visible(name) for name in known["classes"]]
     more = f", … ({len(names)} in all)" if len(names) > MAX_CLASSES else ""
-    several = "task" in known
+    several = known["task"] == MultiLabel.name
     add(f"{len(names)} {'labels' if several else 'classes'}", ", ".join(names[:MAX_CLASSES]) + more)
     if several:
         reached = known.get("thresholds", {"": EVEN}).values()
