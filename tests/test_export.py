@@ -258,7 +258,7 @@ def test_there_is_no_pickle_in_a_torch_file(tmp_path: Path) -> None:
 ODD = st.sampled_from([*"\x1c\x1d\x1e\x1f\x85\u2028\u2029\ufeff\u200bΣσςİ\ufffd", "ΑΣ", "<br"])
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(RULES, ODD, st.characters(codec="utf-8")), max_size=12).map("".join))
 def test_the_tokenizer_is_torchtexts(text: str) -> None:
     assert basic_english(text) == torchtext_basic_english(text)
@@ -331,7 +331,7 @@ def spaced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Classifier, Predic
     return Classifier(parts), predictor_of(parts, folder / "model")
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(texts=st.lists(st.lists(st.sampled_from(WORDS), max_size=9), min_size=1, max_size=4))
 def test_words_with_spaces_are_part_of_no_ngram(
     spaced: tuple[Classifier, Predictor], texts: list[list[str]]

@@ -59,7 +59,7 @@ SMALL_TRAIN = TRAIN.slice(0, 44)
     seed=st.integers(0, 99),
     data=st.data(),
 )
-@settings(max_examples=150)
+@settings(max_examples=50)
 def test_the_layout_holds_each_batch_and_its_transpose(
     rows: list[list[int]],
     batch_size: int,

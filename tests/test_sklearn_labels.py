@@ -119,10 +119,10 @@ def test_what_is_no_matrix_of_labels_is_refused(labels: Any, message: str) -> No
 
 def test_what_is_auto_fits_several_labels() -> None:
     found = TextClassifier().fit(X, Y)
-    ratio = "idf_log_count_ratio"
-    given = TextClassifier(label_smoothing=0.0, token_weights=ratio, char_token_weights=ratio).fit(
-        X, Y
+    ratios: dict[str, Any] = dict.fromkeys(
+        ("token_weights", "char_token_weights"), "idf_log_count_ratio"
     )
+    given = TextClassifier(label_smoothing=0.0, **ratios).fit(X, Y)
     np.testing.assert_array_equal(found.predict_proba(X), given.predict_proba(X))
     other = TextClassifier(label_smoothing=0.2).fit(X, Y)
     assert np.abs(found.predict_proba(X) - other.predict_proba(X)).max() > 0.01

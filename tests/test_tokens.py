@@ -79,7 +79,7 @@ TEXTS = st.lists(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(TEXTS)
 def test_basic_english_is_torchtexts(texts: list[str | None]) -> None:
     expected = [torchtext_basic_english(text or "") for text in texts]
