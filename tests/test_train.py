@@ -317,6 +317,7 @@ def test_a_run_of_a_sweep_can_be_resumed_and_odd_values_name_folders(
     assert "is finished" in again.stdout
 
 
+@pytest.mark.slow
 def test_one_process_a_run_folder(
     files: list[str], run_train: Run, tmp_path: Path, cache_dir: Path
 ) -> None:
@@ -474,6 +475,7 @@ def test_a_file_that_is_named_is_the_corpus(tmp_path: Path, cache_dir: Path) -> 
     assert "run_dir=~" not in result.stdout
 
 
+@pytest.mark.slow
 def test_a_terminal_without_the_characters_of_the_labels(run_train: Run, tmp_path: Path) -> None:
     text = write_csv(tmp_path / "train.csv", 60).read_text()
     text = text.replace(",good", ",日本").replace(",bad", ",好")

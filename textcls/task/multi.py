@@ -140,16 +140,10 @@ class MultiLabel(Task):
     def metrics(self, logits: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
         """See :meth:`Task.metrics`; ``per_class`` has the ``threshold`` of each label as well."""
         found = metrics_of_logits(self, logits, targets, names)
-        for row, threshold in zip(found["per_class"].values(), self._reached(names), strict=True):
+        limits = self.limits(len(names)).tolist()
+        for row, threshold in zip(found["per_class"].values(), limits, strict=True):
             row["threshold"] = threshold
         return found
-
-    def _reached(self, names: Sequence[str]) -> list[float]:
-        """Return from which probability on each label is predicted."""
-        if self.thresholds is None:
-            return [EVEN] * len(names)
-        reached: list[float] = self.thresholds.tolist()
-        return reached
 
     def score(self, logits: Tensor, targets: Targets) -> float:
         """See :meth:`Task.score`: micro F1."""
