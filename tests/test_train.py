@@ -220,10 +220,12 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
         assert child.returncode == 128 + signum
         assert err.strip() == f"error: stopped by {signum.name}: go on with resume=cut"
     assert not (tmp_path / "cut" / "metrics.json").exists()
-    # What was written is readable, the model of the best epoch so far included.
+    # What was written is readable, the model of the best epoch so far included. (In the first
+    # seconds none is written but at a signal.)
     lines = (tmp_path / "cut" / "epochs.jsonl").read_text().splitlines()
     assert all(json.loads(line) for line in lines[:-1])
-    Classifier.load(tmp_path / "cut").predict(["superb"])
+    if signum != signal.SIGKILL:
+        Classifier.load(tmp_path / "cut").predict(["superb"])
     read_events(tmp_path / "cut" / "validation")
 
     assert run_train("resume=cut").returncode == 0

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import safetensors.torch
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -23,11 +22,12 @@ from textcls.config import Reading, TokenizerConfig
 from textcls.data.encoder import ENCODER_TENSORS, TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
-from textcls.errors import InputError, TextclsError, first_line
-from textcls.files import filled_folder, whole_file
+from textcls.errors import InputError, first_line
+from textcls.files import filled_folder
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.table import BUCKETS, LARGEST_WEIGHT, QUANTIZED, TABLE, beyond_measure
+from textcls.model.table import BUCKETS, QUANTIZED, TABLE
 from textcls.model.tensors import EXACT, Shape, read_tensors
+from textcls.model.weights import save_weights
 from textcls.task.base import Task
 from textcls.task.multi import THRESHOLDS
 from textcls.task.single import SingleLabel
@@ -112,25 +112,7 @@ def save_tensors(parts: ModelParts, folder: Path) -> None:
         state[BUCKETS] = torch.from_numpy(parts.encoder.kept_buckets)
     state |= {name: torch.from_numpy(own) for name, own in parts.encoder.tensors().items()}
     state |= parts.task.tensors()
-    _save(state, folder / WEIGHTS, synced=False)
-
-
-def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write the weights of a model alone, its ``state_dict``, whole or not at all."""
-    _save(state, path, synced=True)
-
-
-def _save(state: Mapping[str, Tensor], path: Path, synced: bool) -> None:
-    name = beyond_measure(state)
-    if name is not None:  # no model could be read from it
-        raise TextclsError(
-            f"{path.name}: {name} is not finite, or beyond {LARGEST_WEIGHT:g}: lower optimizer.lr "
-            "or set trainer.clip_norm=1"
-        )
-    with whole_file(path, synced) as scratch:
-        safetensors.torch.save_file(
-            {name: tensor.contiguous().cpu() for name, tensor in state.items()}, scratch
-        )
+    save_weights(state, folder / WEIGHTS, synced=False)
 
 
 def _dump(path: Path, value: Any) -> None:
@@ -154,20 +136,6 @@ class _Config:
 class _Words:
     tokens: list[str]
     counts: list[Annotated[int, Field(ge=0, lt=2**63)]]
-
-
-def load_weights(model: EmbeddingBagClassifier, path: Path) -> None:
-    """Read the weights alone.
-
-    Raises:
-        InputError: the file is missing, damaged, or of another model.
-    """
-    try:
-        # safetensors is data by its format; torch.load is never called.
-        model.load_state_dict(safetensors.torch.load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = first_line(error)
-        raise InputError(f"{path}: is missing, damaged or of another model ({reason})") from None
 
 
 def load_model(folder: Path) -> ModelParts:

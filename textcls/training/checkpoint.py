@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from textcls.errors import InputError, first_line
 from textcls.files import whole_file
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.folder import load_weights, save_weights
+from textcls.model.weights import load_weights, save_weights
 from textcls.training.optimizer import Optimizer
 
 FORMAT = 3

@@ -1,0 +1,55 @@
+"""The weights of a model alone, in a safetensors file: what a training needs while it goes on.
+
+(Apart from the rest of the model folder, since training from ids alone does without Arrow.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from textcls.errors import InputError, TextclsError, first_line
+from textcls.files import whole_file
+from textcls.model.table import LARGEST_WEIGHT, beyond_measure
+
+
+def save_weights(state: Mapping[str, Tensor], path: Path, synced: bool = True) -> None:
+    """Write the weights of a model, its ``state_dict``, whole or not at all.
+
+    Args:
+        state: tensors by name.
+        path: of the file.
+        synced: see :func:`~textcls.files.whole_file`.
+
+    Raises:
+        TextclsError: a weight is not finite, or too large.
+        OSError: the file cannot be written; what was there stays.
+    """
+    name = beyond_measure(state)
+    if name is not None:  # no model could be read from it
+        raise TextclsError(
+            f"{path.name}: {name} is not finite, or beyond {LARGEST_WEIGHT:g}: lower optimizer.lr "
+            "or set trainer.clip_norm=1"
+        )
+    with whole_file(path, synced) as scratch:
+        safetensors.torch.save_file(
+            {name: tensor.contiguous().cpu() for name, tensor in state.items()}, scratch
+        )
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Read the weights of a model.
+
+    Raises:
+        InputError: the file is missing, damaged, or of another model.
+    """
+    try:
+        # safetensors is data by its format; torch.load is never called.
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = first_line(error)
+        raise InputError(f"{path}: is missing, damaged or of another model ({reason})") from None
