@@ -10,6 +10,8 @@ on validation, of the models that had not learned from it. Scores are of the tes
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -168,7 +170,8 @@ def main() -> None:
                 config = configure([
                     "data=local", *given, f"seed={seed}", f"cache_dir={folder}/cache",
                 ])  # fmt: skip
-                found.append(start(config, Path(folder, f"seed={seed}"))["test"])
+                with contextlib.redirect_stdout(io.StringIO()):
+                    found.append(start(config, Path(folder, f"seed={seed}"))["test"])
         systems = [("textcls", found)]
         if options.peers:
             systems += measure_peers(Source(config.data))
