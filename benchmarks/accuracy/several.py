@@ -52,8 +52,7 @@ class Rows(NamedTuple):
     @property
     def targets(self) -> Targets:
         """The labels as tensors."""
-        assert self.labels.offsets is not None
-        return Targets(torch.from_numpy(self.labels.ids), torch.from_numpy(self.labels.offsets))
+        return Targets.of(self.labels)
 
 
 # From texts and labels to a function that gives class scores, float32 [num_texts, num_classes].

@@ -47,18 +47,16 @@ def reading_of(classifier: Classifier, given: dict[str, Any]) -> Reading:
 def labelled_bags(classifier: Classifier, pattern: str, given: dict[str, Any]) -> tuple[Bags, str]:
     """Return labelled files as bags of the model's token ids, and where they come from."""
     import pyarrow as pa
-    import torch
 
     from textcls.corpus.reading import read_labelled
+    from textcls.data.targets import Targets
 
     reading, usual = reading_of(classifier, given), classifier.parts.reading
     several = classifier.task.several
     split = read_labelled(pattern, reading, usual, classifier.label_names, several)
     texts = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in split.chunks])
-    offsets = split.labels.offsets
+    targets = Targets.of(split.labels)
     bags = dataclasses.replace(
-        classifier.bags(texts),
-        labels=torch.from_numpy(split.labels.ids),
-        label_offsets=None if offsets is None else torch.from_numpy(offsets),
+        classifier.bags(texts), labels=targets.ids, label_offsets=targets.offsets
     )
     return bags, split.where

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:  # it brings Arrow, which a GPU does without
+    from textcls.corpus.splits import RowLabels
 
 
 class Targets(NamedTuple):
@@ -24,6 +27,12 @@ class Targets(NamedTuple):
     ids: Tensor
     offsets: Tensor | None = None
     weights: Tensor | None = None
+
+    @classmethod
+    def of(cls, labels: RowLabels, weights: Tensor | None = None) -> Targets:
+        """Return the labels of rows as tensors, with the weights of bags if there are any."""
+        offsets = None if labels.offsets is None else torch.from_numpy(labels.offsets)
+        return cls(torch.from_numpy(labels.ids), offsets, weights)
 
     @property
     def num_bags(self) -> int:

@@ -188,12 +188,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels.rows)
         if len(encoder.vocabulary) == len(encoder.vocabulary.specials):
             raise ValueError(f"empty vocabulary: min_freq={self.min_freq} leaves no token of X")
-        offsets = labels.rows.offsets
-        targets = Targets(
-            torch.from_numpy(labels.rows.ids),
-            None if offsets is None else torch.from_numpy(offsets),
-            relative_weights(labels.weights),
-        )
+        targets = Targets.of(labels.rows, relative_weights(labels.weights))
         bags = encoder.bags(encoded, targets)
 
         with _apart(settings.seed):

@@ -7,6 +7,7 @@ prediction.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ NUM_BINS = 15
 # A temperature beyond these says that the rows are too few, not that the model is so wrong.
 LOWEST, HIGHEST = 0.2, 5.0
 # Each halves the range that the temperature may lie in: it has seven digits then.
-HALVINGS = 24
+_HALVINGS = 24
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,23 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     share = 1 / (len(labels) + 2)
     of_labels = scores.gather(1, labels.unsqueeze(1)).mean()
     wanted = (1 - share) * of_labels + share * scores.mean()
-    low, high = 1 / HIGHEST, 1 / LOWEST
     if not (scores.amax(1) > scores.amin(1)).any():
         return 1.0
-    for _ in range(HALVINGS):
+    return temperature_at(
+        wanted, lambda inverse: ((scores * inverse).softmax(1) * scores).sum(1).mean()
+    )
+
+
+def temperature_at(wanted: Tensor, expected: Callable[[float], Tensor]) -> float:
+    """Return the temperature at which a loss that is convex in its inverse has no slope.
+
+    Args:
+        wanted: the sum, or mean, of the scores of what is true, of one number.
+        expected: that of the scores of what a model expects, by the inverse of its temperature; it
+            rises with it.
+    """
+    low, high = 1 / HIGHEST, 1 / LOWEST
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        expected = ((scores * middle).softmax(1) * scores).sum(1).mean()
-        low, high = (middle, high) if expected < wanted else (low, middle)
+        low, high = (middle, high) if expected(middle) < wanted else (low, middle)
     return 2 / (low + high)

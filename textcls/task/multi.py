@@ -11,7 +11,7 @@ from torch import Tensor
 
 from textcls.data.targets import Targets
 from textcls.task.base import Task, averaged, weight_of_batch
-from textcls.task.calibration import HALVINGS, HIGHEST, LOWEST, Reliability
+from textcls.task.calibration import Reliability, temperature_at
 from textcls.task.multi_metrics import (
     Decisions,
     decision_metrics,
@@ -101,14 +101,9 @@ class MultiLabel(Task):
         """See :meth:`Task.temperature`: it minimises the loss, which is convex in its inverse."""
         scores = logits.double()
         wanted = scores[targets.bags, targets.ids].sum()
-        low, high = 1 / HIGHEST, 1 / LOWEST
         if not bool((scores != 0).any()):
             return 1.0
-        for _ in range(HALVINGS):
-            middle = (low + high) / 2
-            expected = ((scores * middle).sigmoid() * scores).sum()
-            low, high = (middle, high) if expected < wanted else (low, middle)
-        return 2 / (low + high)
+        return temperature_at(wanted, lambda inverse: ((scores * inverse).sigmoid() * scores).sum())
 
     def fitted(self, logits: Tensor, targets: Targets) -> MultiLabel:
         """See :meth:`Task.fitted`: the thresholds of the best F1."""
