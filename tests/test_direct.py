@@ -10,10 +10,11 @@ from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.data.composition import Composition
 from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.task.objective import Objective
 from textcls.training.checkpoint import Progress
 from textcls.training.direct import DirectSteps, is_direct
 from textcls.training.optimizer import Optimizer
-from textcls.training.steps import Objective, Steps
+from textcls.training.steps import Steps
 
 WORDS, CHARS, CLASSES, DIM, BATCH = 50, 40, 3, 4, 8
 

@@ -17,11 +17,12 @@ from textcls.data.targets import Targets
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.task.base import Task
 from textcls.task.multi import MultiLabel
+from textcls.task.objective import Objective
 from textcls.task.single import SingleLabel
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.direct import is_direct
 from textcls.training.loop import fit
-from textcls.training.steps import Objective, _no_kernels
+from textcls.training.steps import _no_kernels
 from textcls.training.tracking import Listener
 
 Float64 = npt.NDArray[np.float64]
@@ -77,7 +78,7 @@ def test_the_loss_and_its_gradient_are_weighted_means(
     weights = WEIGHTS.double().numpy()
     total = (weights * counts).sum()
     logits = logits_of_six().requires_grad_()
-    loss = task.objective(logits, targets_of(task, WEIGHTS), class_weights, smoothing)
+    loss = task.batch_loss(logits, targets_of(task, WEIGHTS), Objective(class_weights, smoothing))
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == pytest.approx((weights * losses).sum() / total, rel=1e-5)
     assert logits.grad is not None
@@ -92,7 +93,9 @@ def test_the_gradient_without_autograd_is_that_of_the_objective(
     _, grads, _ = by_hand(task, None, smoothing)
     plain_losses, _, _ = by_hand(task, None, 0.0)
     weights = WEIGHTS.double().numpy()
-    loss_sum, grad = task.gradient(logits_of_six(), targets_of(task, WEIGHTS), smoothing)
+    loss_sum, grad = task.gradient(
+        logits_of_six(), targets_of(task, WEIGHTS), Objective(None, smoothing)
+    )
     np.testing.assert_allclose(grad, weights[:, None] * grads / weights.sum(), atol=1e-6)
     assert loss_sum.item() == pytest.approx((weights * plain_losses).sum(), rel=1e-5)
 
@@ -101,9 +104,11 @@ def test_the_gradient_without_autograd_is_that_of_the_objective(
 def test_a_bag_that_weighs_nothing_is_as_good_as_left_out(task: Task) -> None:
     logits, kept = logits_of_six(), WEIGHTS.nonzero().squeeze(1)
     targets = targets_of(task, WEIGHTS)
-    whole = task.objective(logits, targets, None, 0.1)
-    torch.testing.assert_close(whole, task.objective(logits[kept], targets.select(kept), None, 0.1))
-    _, grad = task.gradient(logits.clone(), targets, 0.1)
+    whole = task.batch_loss(logits, targets, Objective(None, 0.1))
+    torch.testing.assert_close(
+        whole, task.batch_loss(logits[kept], targets.select(kept), Objective(None, 0.1))
+    )
+    _, grad = task.gradient(logits.clone(), targets, Objective(None, 0.1))
     assert not grad[WEIGHTS == 0].any()
 
 
@@ -112,11 +117,13 @@ def test_a_bag_that_weighs_nothing_is_as_good_as_left_out(task: Task) -> None:
 def test_weights_that_are_alike_change_nothing(task: Task, weight: float) -> None:
     logits, alike = logits_of_six(), torch.full((6,), weight)
     found, expected = (
-        task.objective(logits, targets_of(task, weights), None, 0.1) for weights in (alike, None)
+        task.batch_loss(logits, targets_of(task, weights), Objective(None, 0.1))
+        for weights in (alike, None)
     )
     torch.testing.assert_close(found, expected)
     (_, found), (_, expected) = (
-        task.gradient(logits.clone(), targets_of(task, weights), 0.1) for weights in (alike, None)
+        task.gradient(logits.clone(), targets_of(task, weights), Objective(None, 0.1))
+        for weights in (alike, None)
     )
     torch.testing.assert_close(found, expected)
 
@@ -125,20 +132,24 @@ def test_weights_that_are_alike_change_nothing(task: Task, weight: float) -> Non
 def test_whole_weights_are_repetitions(task: Task) -> None:
     logits, counts = logits_of_six(), torch.tensor([2, 0, 1, 3, 1, 1])
     rows = torch.repeat_interleave(counts)
-    weighted = task.objective(logits, targets_of(task, counts.float()), None, 0.0)
-    repeated = task.objective(logits[rows], targets_of(task, None).select(rows), None, 0.0)
+    weighted = task.batch_loss(logits, targets_of(task, counts.float()), Objective(None, 0.0))
+    repeated = task.batch_loss(
+        logits[rows], targets_of(task, None).select(rows), Objective(None, 0.0)
+    )
     torch.testing.assert_close(weighted, repeated)
 
 
 @TASKS
 def test_a_batch_that_weighs_nothing_teaches_nothing(task: Task) -> None:
     logits = logits_of_six().requires_grad_()
-    loss = task.objective(logits, targets_of(task, torch.zeros(6)), None, 0.1)
+    loss = task.batch_loss(logits, targets_of(task, torch.zeros(6)), Objective(None, 0.1))
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0
     assert logits.grad is not None
     assert not logits.grad.any()
-    loss_sum, grad = task.gradient(logits_of_six(), targets_of(task, torch.zeros(6)), 0.1)
+    loss_sum, grad = task.gradient(
+        logits_of_six(), targets_of(task, torch.zeros(6)), Objective(None, 0.1)
+    )
     assert not loss_sum
     assert not grad.any()
 
@@ -244,7 +255,7 @@ def test_steps_with_and_without_autograd_agree(task: Task) -> None:
     bags = make_bags(task, WEIGHTS, of_entries=True)
     model = EmbeddingBagClassifier(TOKENS, 8, CLASSES, "sqrtn")
     model.embedding.sparse = True
-    assert is_direct(model, bags, Objective(task=task))
+    assert is_direct(model, bags, Objective())
     # Gradients are clipped by torch's operators alone, and here to no effect.
     found, expected = (trained(bags, clip_norm=norm, batch_size=2) for norm in (None, 1e9))
     assert_alike(found[0], expected[0])

@@ -27,10 +27,11 @@ from textcls.errors import Interrupted
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.pooling import WEIGHT_SCALE, TransposedEmbeddingBag
 from textcls.pooling import KERNEL_MODES
+from textcls.task.objective import Objective
 from textcls.training import loop, steps
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.optimizer import Optimizer
-from textcls.training.steps import Objective, Steps
+from textcls.training.steps import Steps
 
 if sys.platform != "linux":
     pytest.skip("Triton is for Linux", allow_module_level=True)

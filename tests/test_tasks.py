@@ -20,6 +20,7 @@ from torch import Tensor
 from textcls.data.targets import Targets
 from textcls.task.base import Task
 from textcls.task.multi import MultiLabel
+from textcls.task.objective import Objective
 from textcls.task.single import SingleLabel
 from textcls.task.thresholds import ENOUGH, fit_thresholds
 
@@ -51,10 +52,10 @@ def test_the_gradient_is_that_of_the_objective(task: Task, smoothing: float) -> 
     rows, logits = random_rows(20)
     targets = targets_of(rows) if task.several else Targets(torch.arange(20) % NUM_CLASSES)
     logits = logits.requires_grad_()
-    loss = task.objective(logits, targets, None, smoothing)
+    loss = task.batch_loss(logits, targets, Objective(None, smoothing))
     (expected,) = torch.autograd.grad(loss, logits)
     with torch.no_grad():
-        total, found = task.gradient(logits.clone(), targets, smoothing)
+        total, found = task.gradient(logits.clone(), targets, Objective(None, smoothing))
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(total, task.losses(logits, targets).sum())
         if not smoothing:
@@ -67,7 +68,7 @@ def test_the_loss_of_several_labels_is_the_binary_cross_entropy() -> None:
     wanted = targets.dense(NUM_CLASSES)
     expected = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     torch.testing.assert_close(MultiLabel().losses(logits, targets), expected.sum(1))
-    found = MultiLabel().objective(logits, targets, weights, 0.0)
+    found = MultiLabel().batch_loss(logits, targets, Objective(weights, 0.0))
     torch.testing.assert_close(found, (expected * weights).sum() / 20)
 
 

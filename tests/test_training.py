@@ -22,6 +22,8 @@ from textcls.data.bags import Bags
 from textcls.data.targets import Targets
 from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.task.objective import Objective
+from textcls.task.single import SingleLabel
 from textcls.task.single_metrics import (
     class_weights,
     classification_metrics,
@@ -32,7 +34,6 @@ from textcls.training import checkpoint
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.loop import evaluate, fit
 from textcls.training.optimizer import make_schedule
-from textcls.training.steps import Objective
 
 NAMES = ("a", "b", "c")
 
@@ -450,14 +451,16 @@ def test_a_batch_that_weighs_nothing_teaches_nothing(
     assert math.isfinite(tracker.records[0]["train"]["loss"])
     objective = Objective(torch.tensor([0.0, 0.0, 2.0]), label_smoothing)
     logits = torch.randn(4, 3, requires_grad=True)
-    objective.loss(logits, Targets(torch.tensor([0, 1, 1, 0]))).backward()  # type: ignore[no-untyped-call]
+    loss = SingleLabel().batch_loss(logits, Targets(torch.tensor([0, 1, 1, 0])), objective)
+    loss.backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert not logits.grad.any()
     labels = torch.tensor([0, 2, 1, 2])
     expected = F.cross_entropy(
         logits, labels, objective.class_weights, label_smoothing=label_smoothing
     )
-    torch.testing.assert_close(objective.loss(logits, Targets(labels)), expected)
+    found = SingleLabel().batch_loss(logits, Targets(labels), objective)
+    torch.testing.assert_close(found, expected)
 
 
 # --- schedules ---------------------------------------------------------------------------------

@@ -32,10 +32,10 @@ from textcls.config import ScheduleConfig
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
+from textcls.task.objective import Objective
 from textcls.training.captured import CapturedSteps
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer, make_schedule, touches_few
-from textcls.training.steps import Objective
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from textcls.config import Mode, OptimizerConfig
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.task.objective import Objective
 from textcls.training.captured import CapturedSteps
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer, touches_few
-from textcls.training.steps import Objective
 
 # Without a GPU nobody can say how much of its memory is free.
 CPU_BYTES = 1 << 30

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from textcls.data.targets import Targets
 from textcls.task.calibration import Reliability
+from textcls.task.objective import Objective
 
 
 class Task(ABC):
@@ -60,9 +61,7 @@ class Task(ABC):
         return (losses if targets.weights is None else losses * targets.weights).sum()
 
     @abstractmethod
-    def objective(
-        self, logits: Tensor, targets: Targets, class_weights: Tensor | None, smoothing: float
-    ) -> Tensor:
+    def batch_loss(self, logits: Tensor, targets: Targets, objective: Objective) -> Tensor:
         """Return the mean loss of a batch, as it is minimised.
 
         Where bags have weights, it is the weighted mean: a bag that weighs 0 has no part in it,
@@ -71,18 +70,19 @@ class Task(ABC):
         Args:
             logits: float ``[num_bags, num_classes]``.
             targets: of these bags.
-            class_weights: float32 ``[num_classes]``, or None.
-            smoothing: share of a target that is spread over all classes.
+            objective: what is minimised.
         """
 
     @abstractmethod
-    def gradient(self, logits: Tensor, targets: Targets, smoothing: float) -> tuple[Tensor, Tensor]:
-        """Return :meth:`loss_sum` of a batch, and the gradient of :meth:`objective`.
+    def gradient(
+        self, logits: Tensor, targets: Targets, objective: Objective
+    ) -> tuple[Tensor, Tensor]:
+        """Return :meth:`loss_sum` of a batch, and the gradient of :meth:`batch_loss`.
 
         Args:
             logits: float32 ``[num_bags, num_classes]``, which nobody needs any more.
             targets: of these bags.
-            smoothing: see :meth:`objective`.
+            objective: what is minimised, without weights of classes.
         """
 
     @abstractmethod

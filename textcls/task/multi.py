@@ -18,6 +18,7 @@ from textcls.task.multi_metrics import (
     metrics_of_logits,
     reliability_of,
 )
+from textcls.task.objective import Objective
 from textcls.task.thresholds import fit_thresholds
 
 # The threshold of a label where none was fitted.
@@ -57,12 +58,10 @@ class MultiLabel(Task):
         losses = F.softplus(logits).sum(1)
         return losses.index_add(0, targets.bags, -logits[targets.bags, targets.ids])
 
-    def objective(
-        self, logits: Tensor, targets: Targets, class_weights: Tensor | None, smoothing: float
-    ) -> Tensor:
-        """See :meth:`Task.objective`: a label's weight is that of its binary cross-entropy."""
-        wanted = self._wanted(logits, targets, smoothing)
-        weights = targets.weights
+    def batch_loss(self, logits: Tensor, targets: Targets, objective: Objective) -> Tensor:
+        """See :meth:`Task.batch_loss`: a label's weight is that of its binary cross-entropy."""
+        wanted = self._wanted(logits, targets, objective.label_smoothing)
+        class_weights, weights = objective.class_weights, targets.weights
         losses = F.binary_cross_entropy_with_logits(
             logits, wanted, None if class_weights is None else class_weights.expand_as(logits),
             reduction="sum" if weights is None else "none",
@@ -71,10 +70,12 @@ class MultiLabel(Task):
             return losses / len(logits)
         return (losses.sum(1) * weights).sum() / weight_of_batch(weights)
 
-    def gradient(self, logits: Tensor, targets: Targets, smoothing: float) -> tuple[Tensor, Tensor]:
+    def gradient(
+        self, logits: Tensor, targets: Targets, objective: Objective
+    ) -> tuple[Tensor, Tensor]:
         """See :meth:`Task.gradient`: sigmoid minus target."""
         loss_sum = self.loss_sum(logits, targets)
-        grad = logits.sigmoid().sub_(self._wanted(logits, targets, smoothing))
+        grad = logits.sigmoid().sub_(self._wanted(logits, targets, objective.label_smoothing))
         return loss_sum, averaged(grad, targets)
 
     def _wanted(self, logits: Tensor, targets: Targets, smoothing: float) -> Tensor:

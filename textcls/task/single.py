@@ -12,6 +12,7 @@ from torch import Tensor
 from textcls.data.targets import Targets
 from textcls.task.base import Task, averaged, weight_of_batch
 from textcls.task.calibration import Reliability, fit_temperature, reliability
+from textcls.task.objective import Objective
 from textcls.task.single_metrics import classification_metrics, metrics_of_logits
 
 
@@ -27,10 +28,9 @@ class SingleLabel(Task):
         """See :meth:`Task.losses`: the cross-entropy."""
         return F.cross_entropy(logits, targets.ids, reduction="none")
 
-    def objective(
-        self, logits: Tensor, targets: Targets, class_weights: Tensor | None, smoothing: float
-    ) -> Tensor:
-        """See :meth:`Task.objective`: a bag weighs what its class does, times its own weight."""
+    def batch_loss(self, logits: Tensor, targets: Targets, objective: Objective) -> Tensor:
+        """See :meth:`Task.batch_loss`: a bag weighs what its class does, times its own weight."""
+        class_weights, smoothing = objective.class_weights, objective.label_smoothing
         if targets.weights is not None:
             return self._weighted(logits, targets, targets.weights, class_weights, smoothing)
         some_weigh_nothing = class_weights is not None and not bool(class_weights.all())
@@ -56,8 +56,11 @@ class SingleLabel(Task):
         total = weights if class_weights is None else weights * class_weights[targets.ids]
         return (losses * weights).sum() / weight_of_batch(total)
 
-    def gradient(self, logits: Tensor, targets: Targets, smoothing: float) -> tuple[Tensor, Tensor]:
+    def gradient(
+        self, logits: Tensor, targets: Targets, objective: Objective
+    ) -> tuple[Tensor, Tensor]:
         """See :meth:`Task.gradient`: softmax minus target."""
+        smoothing = objective.label_smoothing
         log_probabilities = torch.log_softmax(logits, 1)
         labels = targets.ids.unsqueeze(1)
         losses = log_probabilities.gather(1, labels)

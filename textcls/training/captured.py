@@ -17,9 +17,9 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.kernels import columns_of, rows_of, update_kernel
 from textcls.model.resident_bag import ResidentEmbeddingBag
 from textcls.task.base import weight_of_batch
+from textcls.task.objective import Objective
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer
-from textcls.training.steps import Objective
 
 # Steps that run uncaptured at first: they load and compile what a captured step must find there.
 WARM_UP = 2

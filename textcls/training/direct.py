@@ -17,8 +17,9 @@ from textcls.data.bags import Bags
 from textcls.data.products import Matrix, Operands, operands
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.look_up import look_up
+from textcls.task.objective import Objective
 from textcls.training.checkpoint import Progress
-from textcls.training.steps import Objective, Steps
+from textcls.training.steps import Steps
 
 _TABLE, _WEIGHT, _BIAS = "embedding.weight", "linear.weight", "linear.bias"
 
@@ -66,9 +67,8 @@ class DirectSteps(Steps):
             pooled = _times(factor.forward, pooled)
         logits = torch.addmm(linear.bias, pooled, linear.weight.t())
 
-        task, smoothing = self.objective.task, self.objective.label_smoothing
-        task.count(self._tally, bags, logits, batch.targets)
-        loss, grad = task.gradient(logits, batch.targets, smoothing)
+        self.task.count(self._tally, bags, logits, batch.targets)
+        loss, grad = self.task.gradient(logits, batch.targets, self.objective)
         self.loss_sum.add_(loss)
         credit = grad.mm(linear.weight)
         for factor in reversed(batch.factors):

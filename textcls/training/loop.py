@@ -15,12 +15,13 @@ from textcls.data.batches import epoch_order
 from textcls.data.composition import Composition
 from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
+from textcls.task.objective import Objective
 from textcls.task.single_metrics import class_weights
 from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.optimizer import Optimizer, make_schedule, touches_few
 from textcls.training.signals import deferred
-from textcls.training.steps import Objective, steps_on
+from textcls.training.steps import steps_on
 from textcls.training.tracking import Listener
 
 log = logging.getLogger("textcls")
@@ -97,7 +98,6 @@ def fit(
         None if weights is None else weights.to(device),
         options.label_smoothing,
         options.clip_norm,
-        task,
     )
     minimize = options.monitor == "loss"
 

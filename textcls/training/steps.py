@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,11 @@ from torch import Tensor
 
 from textcls.data.bags import Bags
 from textcls.data.batches import batches
-from textcls.data.targets import Targets
 from textcls.errors import first_line
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.pooling import KERNEL_MODES
-from textcls.task.base import Task
-from textcls.task.single import SingleLabel
+from textcls.task.objective import Objective
+from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer
 
@@ -26,32 +24,6 @@ if TYPE_CHECKING:
     from textcls.training.captured import CapturedSteps
 
 log = logging.getLogger("textcls")
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a step minimises, and how.
-
-    Attributes:
-        class_weights: float32 ``[num_classes]``, or None.
-        label_smoothing: share of the target spread evenly over all classes.
-        clip_norm: gradients are scaled down to this norm where they exceed it; None: never.
-        task: what the labels are.
-    """
-
-    class_weights: Tensor | None = None
-    label_smoothing: float = 0.0
-    clip_norm: float | None = None
-    task: Task = SingleLabel()  # noqa: RUF009  # it has no state
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is the loss that is reported."""
-        return self.class_weights is None and not self.label_smoothing
-
-    def loss(self, logits: Tensor, targets: Targets) -> Tensor:
-        """Return the mean loss of a batch; see :meth:`textcls.task.base.Task.objective`."""
-        return self.task.objective(logits, targets, self.class_weights, self.label_smoothing)
 
 
 class Steps:
@@ -83,7 +55,8 @@ class Steps:
         self.batch_size, self.objective, self.learning_rate = batch_size, objective, learning_rate
         self.num_steps = -(-len(train) // batch_size)
         self.loss_sum = torch.zeros((), device=train.device)
-        self._tally = objective.task.new_tally(len(train), model.linear.out_features, train.device)
+        self.task = task_of(train)
+        self._tally = self.task.new_tally(len(train), model.linear.out_features, train.device)
         self._composition = None
         if model.composition is not None:
             self._composition = model.composition.to(train.device)
@@ -96,7 +69,7 @@ class Steps:
             order: int64 ``[num_bags]``, a permutation of the bags, on the CPU.
             begun: how far the epoch has come: its step, sum of losses and tally.
         """
-        model, objective = self.model, self.objective
+        model, task, objective = self.model, self.task, self.objective
         step = self._begin(number, begun)
         transposed = model.embedding.pooling.has_linear
         order = order.to(self.train.device)
@@ -105,7 +78,7 @@ class Steps:
         ):
             batch = made.bags
             logits = model(batch.indices, batch.offsets, batch.weights, made.transposed, made.items)
-            loss = objective.loss(logits, batch.targets)
+            loss = task.batch_loss(logits, batch.targets, objective)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if objective.clip_norm is not None:
@@ -117,8 +90,8 @@ class Steps:
                 if objective.is_plain and batch.example_weights is None:
                     self.loss_sum.add_(loss.detach(), alpha=len(batch))
                 else:
-                    self.loss_sum.add_(objective.task.loss_sum(logits, batch.targets))
-                objective.task.count(self._tally, made.rows, logits, batch.targets)
+                    self.loss_sum.add_(task.loss_sum(logits, batch.targets))
+                task.count(self._tally, made.rows, logits, batch.targets)
             step += 1
             yield batch.num_tokens
 
