@@ -33,6 +33,7 @@ from textcls.report.labels import label_picture, label_summary
 from textcls.report.study import find_runs, read_study
 from textcls.report.texts import only_right, read_texts
 from textcls.task.multi import MultiLabel
+from textcls.task.scores import Scores
 
 Matrix = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -57,7 +58,8 @@ def metrics_of(num_rows: int, num_classes: int) -> dict[str, Any]:
     targets = Targets(torch.from_numpy(labels.ids), torch.from_numpy(labels.offsets))
     logits = torch.from_numpy(rng.normal(size=has.shape) - 2 + 3 * has).float()
     names = [f"$[{i}]" for i in range(num_classes)]
-    return MultiLabel(torch.linspace(0.2, 0.4, num_classes)).metrics(logits, targets, names)
+    task = MultiLabel(torch.linspace(0.2, 0.4, num_classes))
+    return task.assess(Scores.of(logits), targets, names).metrics
 
 
 # --- statistics ------------------------------------------------------------------------------
@@ -254,7 +256,7 @@ def write_run(folder: Path, config: Config, test: Split, claims: Matrix, truth: 
     targets = Targets(torch.from_numpy(true.ids), torch.from_numpy(true.offsets))
     logits = torch.from_numpy(np.where(claims, 2.0, -2.0)).float()
     task = MultiLabel()
-    scores = task.metrics(logits, targets, names)
+    scores = task.assess(Scores.of(logits), targets, names).metrics
     metrics = {"test": scores, "validation": scores, "train_seconds": 1.5, "epochs": 1,
                "tokens_per_second": 2e6, "best_epoch": 1, "parameters": 9,
                "test_set": test.fingerprint(names)}  # fmt: skip

@@ -19,6 +19,7 @@ from textcls.data.targets import Targets
 from textcls.errors import Interrupted, TextclsError
 from textcls.files import read_epochs
 from textcls.model.folder import load_model
+from textcls.task.scores import Scores
 from textcls.task.single import SingleLabel
 from textcls.training import checkpoint
 from textcls.training.checkpoint import Checkpoints, Progress
@@ -119,9 +120,8 @@ def test_the_schedule_is_shortened_for_more_than_two_standard_errors(
         losses = np.array([-math.log(0.9)] * 80 + [-math.log(0.1)] * 20)
         best += losses.mean() - 0.46 + 2 * (0.1 - losses.std() / 10)
     progress = Progress(epoch=6, best_epoch=best_epoch, best_value=best)
-    assert (
-        fitting.choose_epochs(SingleLabel(), monitor, progress, logits, Targets(labels)) == expected
-    )
+    found = SingleLabel().assess(Scores.of(logits), Targets(labels), ("a", "b"))
+    assert fitting.choose_epochs(monitor, progress, found) == expected
 
 
 def test_a_shortened_schedule_ends_at_zero(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ from textcls.data.targets import Targets
 from textcls.task.base import Task
 from textcls.task.multi import MultiLabel
 from textcls.task.objective import Objective
+from textcls.task.scores import Scores
 from textcls.task.single import SingleLabel
 from textcls.task.thresholds import ENOUGH, fit_thresholds
 
@@ -44,6 +47,10 @@ def random_rows(num_rows: int, seed: int = 0) -> tuple[list[set[int]], Tensor]:
     ]
     noise = torch.from_numpy(rng.normal(size=(num_rows, NUM_CLASSES))).float()
     return rows, noise + 2 * targets_of(rows).dense(NUM_CLASSES) - 1
+
+
+def metrics_of(task: Task, logits: Tensor, targets: Targets) -> dict[str, Any]:
+    return task.assess(Scores.of(logits), targets, NAMES).metrics
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -72,49 +79,63 @@ def test_the_loss_of_several_labels_is_the_binary_cross_entropy() -> None:
     torch.testing.assert_close(found, (expected * weights).sum() / 20)
 
 
-@given(ROWS, st.integers(0, 9), st.booleans())
+@given(ROWS, st.integers(0, 9), st.booleans(), st.booleans())
 def test_metrics_of_several_labels_are_scikit_learns(
-    rows: list[set[int]], seed: int, with_ties: bool
+    rows: list[set[int]], seed: int, with_ties: bool, weighted: bool
 ) -> None:
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(1, 4, len(rows)) / 2 if weighted else None
+    counts = np.ones(len(rows)) if weights is None else weights
     targets = targets_of(rows)
-    logits = torch.from_numpy(np.random.default_rng(seed).normal(size=(len(rows), NUM_CLASSES)))
+    if weights is not None:
+        targets = targets._replace(weights=torch.from_numpy(weights).float())
+    logits = torch.from_numpy(rng.normal(size=(len(rows), NUM_CLASSES)))
     logits = logits.round() if with_ties else logits
     thresholds = torch.linspace(0.3, 0.7, NUM_CLASSES)
     task = MultiLabel(thresholds)
-    found = task.metrics(logits, targets, NAMES)
+    found = metrics_of(task, logits, targets)
     wanted = targets.dense(NUM_CLASSES).numpy().astype(int)
     said = (logits.sigmoid().float() >= thresholds).int().numpy()
     decided = task.decided(logits.sigmoid().float())
     assert (decided.dense(NUM_CLASSES).numpy() == said).all()
-    assert found["accuracy"] == pytest.approx(accuracy_score(wanted, said))
+    assert found["accuracy"] == pytest.approx(accuracy_score(wanted, said, sample_weight=weights))
     for average in ("micro", "macro"):
         # Of labels that occur nowhere, scikit-learn's mean has the F1 as well, as 0.
         occur = (wanted | said).any(0) if average == "macro" else np.ones(NUM_CLASSES, np.bool_)
         expected = 0.0
         if occur.any():
-            expected = f1_score(wanted[:, occur], said[:, occur], average=average, zero_division=0)
+            expected = f1_score(
+                wanted[:, occur], said[:, occur], average=average, zero_division=0,
+                sample_weight=weights,
+            )  # fmt: skip
         assert found[f"{average}_f1"] == pytest.approx(expected)
-    columns = precision_recall_fscore_support(wanted, said, zero_division=0)
+    *columns, _ = precision_recall_fscore_support(
+        wanted, said, zero_division=0, sample_weight=weights
+    )
+    columns.append(wanted.sum(0))
     for i, name in enumerate(NAMES):
         of_class = found["per_class"][name]
         values = [of_class[key] for key in ("precision", "recall", "f1", "support")]
         assert values == pytest.approx([float(column[i]) for column in columns])
     scores = logits.numpy()
-    assert found["lrap"] == pytest.approx(label_ranking_average_precision_score(wanted, scores))
+    assert found["lrap"] == pytest.approx(
+        label_ranking_average_precision_score(wanted, scores, sample_weight=weights)
+    )
     filled = wanted.any(1)
     if not with_ties and filled.any():
         for k in (1, 3, 5):
             assert found[f"ndcg_at_{k}"] == pytest.approx(
-                ndcg_score(wanted[filled], scores[filled], k=k)
+                ndcg_score(wanted[filled], scores[filled], k=k, sample_weight=counts[filled])
             )
             best = np.argsort(-scores, 1)[:, :k]
-            hits = np.take_along_axis(wanted, best, 1).sum()
-            assert found[f"precision_at_{k}"] == pytest.approx(hits / k / len(rows))
-            assert found[f"recall_at_{k}"] == pytest.approx(hits / wanted.sum())
+            hits = counts @ np.take_along_axis(wanted, best, 1).sum(1)
+            assert found[f"precision_at_{k}"] == pytest.approx(hits / k / counts.sum())
+            assert found[f"recall_at_{k}"] == pytest.approx(hits / (counts @ wanted.sum(1)))
     losses = F.binary_cross_entropy_with_logits(
         logits, torch.from_numpy(wanted).double(), reduction="none"
     )
-    assert found["loss"] == pytest.approx(losses.sum(1).mean().item())
+    assert found["loss"] == pytest.approx(np.average(losses.sum(1), weights=weights))
+    assert task.score(Scores.of(logits), targets) == pytest.approx(found["micro_f1"])
 
 
 def test_a_tally_comes_to_the_metrics_of_decisions() -> None:
@@ -124,7 +145,7 @@ def test_a_tally_comes_to_the_metrics_of_decisions() -> None:
     for some in torch.split(torch.randperm(50), 8):
         task.count(tally, some, logits[some], targets.select(some))
     found = task.counted(tally, targets, NAMES)
-    whole = task.metrics(logits, targets, NAMES)
+    whole = metrics_of(task, logits, targets)
     for of_label in whole["per_class"].values():
         del of_label["threshold"]
     assert found == {key: whole[key] for key in found}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import f1_score
+from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_recall_fscore_support
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
@@ -22,13 +22,14 @@ from textcls.data.bags import Bags
 from textcls.data.targets import Targets
 from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.task.assessment import Assessment
 from textcls.task.objective import Objective
+from textcls.task.scores import Scores
 from textcls.task.single import SingleLabel
 from textcls.task.single_metrics import (
     class_weights,
     classification_metrics,
     confusion_array,
-    metrics_of_logits,
 )
 from textcls.training import checkpoint
 from textcls.training.checkpoint import Checkpoints, Progress
@@ -378,7 +379,7 @@ def test_metrics_by_hand() -> None:
     )
     assert metrics["per_class"]["c"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
     assert metrics["confusion"] == {"a": {"a": 2, "b": 1}, "b": {"a": 1, "b": 1}, "c": {}}
-    assert confusion_array(metrics).tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert confusion_array(metrics, NAMES).tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 0]]
     json.dumps(metrics)  # plain numbers only
 
 
@@ -393,31 +394,65 @@ def test_macro_f1_is_scikit_learns() -> None:
         assert metrics["macro_f1"] == pytest.approx(expected)
 
 
+def assess(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Assessment:
+    names = [str(i) for i in range(logits.shape[1])]
+    return SingleLabel().assess(Scores.of(logits), Targets(labels, weights=weights), names)
+
+
 def test_loss_is_the_mean_negative_log_probability() -> None:
-    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
-    metrics = metrics_of_logits(logits, torch.tensor([0, 1]), ("x", "y"))
+    found = assess(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1]))
     expected = (math.log(1 + math.exp(-2)) + math.log(2)) / 2
-    assert metrics["loss"] == pytest.approx(expected, rel=1e-12)
+    assert found.metrics["loss"] == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_loss_of_many_rows_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_count_by_their_weights() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels = torch.from_numpy(rng.normal(size=(40, 4))), torch.arange(40) % 4
+    weights = torch.from_numpy(rng.integers(0, 4, 40) / 2)
+    found = assess(logits, labels, weights)
+    true, predicted, counts = labels.numpy(), found.decided.ids.numpy(), weights.numpy()
+    metrics, options = found.metrics, {"sample_weight": counts, "zero_division": 0}
+    accuracy = accuracy_score(true, predicted, sample_weight=counts)
+    assert metrics["accuracy"] == pytest.approx(accuracy)
+    scores = Scores.of(logits)
+    assert SingleLabel().score(scores, Targets(labels, weights=weights)) == pytest.approx(accuracy)
+    assert metrics["macro_f1"] == pytest.approx(
+        f1_score(true, predicted, average="macro", **options)
+    )
+    assert metrics["loss"] == pytest.approx(
+        log_loss(true, logits.softmax(1).numpy(), sample_weight=counts)
+    )
+    columns = precision_recall_fscore_support(true, predicted, **options)
+    for i, of_class in enumerate(metrics["per_class"].values()):
+        values = [of_class[key] for key in ("precision", "recall", "f1")]
+        assert values == pytest.approx([column[i] for column in columns[:3]])
+        assert of_class["support"] == 10  # rows are rows
+    # Whole weights are repetitions.
+    repeated = torch.repeat_interleave((2 * weights).long())
+    again = assess(logits[repeated], labels[repeated]).metrics
+    for name in ("accuracy", "macro_f1", "loss", "ece"):
+        assert metrics[name] == pytest.approx(again[name])
+
+
+def test_the_scores_of_many_rows_are_gone_through_in_parts() -> None:
     logits, labels = torch.randn(1000, 50), torch.arange(1000) % 50
-    expected = F.cross_entropy(logits.double(), labels).item()
-    largest = 0
-    real = F.cross_entropy
+    expected = assess(logits, labels)
+    asked: list[int] = []
 
-    def watched(input: Tensor, *rest: Any, **options: Any) -> Tensor:
-        nonlocal largest
-        largest = max(largest, input.numel())
-        return real(input, *rest, **options)
+    def compute(start: int, stop: int) -> Tensor:
+        asked.append(stop - start)
+        return logits[start:stop]
 
-    monkeypatch.setattr(F, "cross_entropy", watched)
+    scores, targets = Scores(1000, 50, compute), Targets(labels)
+    parts = [part for part, _ in scores.parts(targets, numbers=7 * 50)]
+    assert torch.equal(torch.cat(parts), logits)
+    assert max(asked) == 7
     names = [str(i) for i in range(50)]
-    assert metrics_of_logits(logits, labels, names)["loss"] == expected  # in one piece, bit by bit
-    monkeypatch.setattr("textcls.task.single_metrics.DOUBLES", 7 * 50)
-    largest = 0
-    assert metrics_of_logits(logits, labels, names)["loss"] == pytest.approx(expected, rel=1e-14)
-    assert largest == 7 * 50
+    found = SingleLabel().assess(scores, targets, names)
+    assert found.metrics == expected.metrics
+    assert torch.equal(found.losses, expected.losses)
+    loss = F.cross_entropy(logits.double(), labels).item()
+    assert found.metrics["loss"] == pytest.approx(loss, rel=1e-14)
 
 
 def test_class_weights() -> None:

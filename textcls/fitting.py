@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from textcls.config import Config
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
-from textcls.data.targets import Targets
-from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
+from textcls.model.embedding_bag import EmbeddingBagClassifier, scores_of, untrained
 from textcls.model.fold import fold
+from textcls.task.assessment import Assessment
 from textcls.task.base import Task
 from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints, Progress
@@ -105,11 +104,12 @@ def train(
     first = trainings.fit(0, prepared, held, keep=keep)
     fitted_on = {"train": len(prepared.train), "validation": 0}
     if refits(config):
-        logits = logits_of(first.model.composed(), held)
-        epoch = choose_epochs(task, options.monitor, first.progress, logits, held.targets)
+        scores = scores_of(first.model.composed(), held)
+        found = task.assess(scores, held.targets, prepared.label_names)
+        epoch = choose_epochs(options.monitor, first.progress, found)
         if epoch != first.progress.epoch:
             first.checkpoints.load_best(first.model)
-            logits = logits_of(first.model.composed(), held)
+            scores = scores_of(first.model.composed(), held)
         fitted_on["validation"] = len(held)
         prepared = joined()
         log.info(
@@ -131,23 +131,23 @@ def train(
         for member in members:
             member.checkpoints.load_best(member.model)
         model = _folded(members, device)
-        logits = logits_of(model, held)
-    temperature = None
+        scores = scores_of(model, held)
+    temperature, (logits, targets) = None, scores.sample(held.targets)
     if options.calibrate and not options.overfit:
-        temperature = task.temperature(logits, held.targets)
+        temperature = task.temperature(logits, targets)
         log.info("class scores are divided by %.3f, which fits validation best", temperature)
-        logits = logits / temperature
+        logits, scores = logits / temperature, scores.divided(temperature)
         with torch.no_grad():
             for parameter in model.linear.parameters():
                 parameter.div_(temperature)
     if not options.overfit:
-        task = task.fitted(logits, held.targets)
+        task = task.fitted(logits, targets)
     done = trainings.done
     return Trained(
         model,
         task,
         prepared,
-        task.metrics(logits, held.targets, prepared.label_names),
+        task.assess(scores, held.targets, prepared.label_names).metrics,
         first.progress.epoch,
         epoch,
         temperature,
@@ -240,9 +240,7 @@ class _Trainings:
         return _Training(model, progress, checkpoints)
 
 
-def choose_epochs(
-    task: Task, monitor: str, progress: Progress, logits: Tensor, targets: Targets
-) -> int:
+def choose_epochs(monitor: str, progress: Progress, found: Assessment) -> int:
     """Return for how many epochs to train on all rows.
 
     The last epoch of a schedule that ends at zero is mostly the best one, and which epoch a small
@@ -252,15 +250,13 @@ def choose_epochs(
     at its end undo much of what an epoch of large ones spoiled.
 
     Args:
-        task: what the labels are.
         monitor: the metric that decides.
         progress: at the end of the training that was measured.
-        logits: float ``[num_bags, num_classes]`` of the validation split, at its end.
-        targets: of that split.
+        found: on the validation split, at its end.
     """
-    last = task.metrics(logits, targets, tuple(map(str, range(logits.shape[1]))))[monitor]
+    last = found.metrics[monitor]
     best = last if progress.best_value is None else progress.best_value
-    error = task.standard_error(monitor, last, logits, targets)
+    error = found.standard_error(monitor)
     shortened = max(progress.best_epoch, math.ceil(progress.epoch / 2))
     chosen = shortened if abs(best - last) > 2 * error else progress.epoch
     log.info(
@@ -289,14 +285,14 @@ def score(
         progress: at the end of its training.
     """
     monitor, held = config.trainer.monitor, prepared.validation
-    task = task_of(held)
     assert progress.best_value is not None
     if not refits(config):
         return progress.best_value
-    logits = logits_of(model.composed(), held)
-    if choose_epochs(task, monitor, progress, logits, held.targets) < progress.epoch:
+    scores = scores_of(model.composed(), held)
+    found = task_of(held).assess(scores, held.targets, prepared.label_names)
+    if choose_epochs(monitor, progress, found) < progress.epoch:
         return progress.best_value
-    value: float = task.metrics(logits, held.targets, prepared.label_names)[monitor]
+    value: float = found.metrics[monitor]
     return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,19 @@ from textcls.config import Config
 from textcls.corpus.splits import SPLITS
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
+from textcls.data.targets import Targets
 from textcls.files import FINISHED, whole_file, write_whole
 from textcls.fitting import Trained
 from textcls.model.card import model_card, of_run
-from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
+from textcls.model.embedding_bag import EmbeddingBagClassifier, scores_of
 from textcls.model.folder import CARD
 from textcls.report.calibration import diagram
 from textcls.report.scores import drawn, shown
+from textcls.task.assessment import Assessment
 from textcls.task.base import Task
 from textcls.task.names import are_of_several
-from textcls.training.tracking import Tracker
+from textcls.task.scores import SAMPLED, Scores
+from textcls.training.tracking import MAX_CHARTED_CLASSES, Tracker
 
 # Tokens shown in TensorBoard's projector: as many as a browser turns smoothly.
 PROJECTED_TOKENS = 2_000
@@ -63,8 +66,9 @@ def write_result(
         swept: values by key that this run has apart from the others of its sweep.
     """
     names, model, bags = prepared.label_names, trained.model, trained.prepared.test
-    task, logits = trained.task, logits_of(model, bags)
-    test = task.metrics(logits, bags.targets, names)
+    task, scores = trained.task, scores_of(model, bags)
+    found = task.assess(scores, bags.targets, names)
+    test = found.metrics
     metrics: dict[str, Any] = {
         "test": test,
         "validation": trained.validation,
@@ -80,11 +84,10 @@ def write_result(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "test_set": prepared.test_set,
     }
-    _save_predictions(folder / "predictions.safetensors", task, logits, bags)
+    _save_predictions(folder / "predictions.safetensors", found, bags)
     title = f"{config.data.name}, test"
-    found = task.reliability(logits, bags.targets)
     name, figure = drawn(test, title)
-    calibration = diagram(found, title, task.several)
+    calibration = diagram(found.reliability, title, task.several)
     pictures = {
         name: _pixels(picture, folder / f"{name}.png")
         for name, picture in ((name, figure), ("calibration", calibration))
@@ -93,8 +96,7 @@ def write_result(
     tracker.finish(
         hparams=_hparams(config, swept),
         test=test,
-        probabilities=task.probabilities(logits).numpy(),
-        targets=bags.targets,
+        curves=_curves(task, scores, bags.targets, names),
         pictures=pictures,
         tokens=tokens,
         embeddings=rows,
@@ -140,7 +142,29 @@ def _write_card(
     write_whole(folder / "model" / CARD, card)
 
 
-def _save_predictions(path: Path, task: Task, logits: Tensor, test: Bags) -> None:
+def _curves(
+    task: Task, scores: Scores, targets: Targets, names: Sequence[str]
+) -> dict[str, tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]]:
+    """Return which rows have a class and how probable it is, ``[num_bags]``, by its name.
+
+    The classes with most rows, and no more than can be looked at. Where all probabilities are more
+    than can be held at once, there are none: a class has too few of these rows.
+    """
+    if scores.num_bags * scores.num_classes > SAMPLED:
+        return {}
+    (logits, _) = scores.sample(targets)
+    probabilities = task.probabilities(logits).numpy()
+    ids, rows = targets.ids.numpy(), targets.bags.numpy()
+    frequent = np.argsort(-np.bincount(ids, minlength=len(names)), kind="stable")
+    curves = {}
+    for index in frequent[:MAX_CHARTED_CLASSES].tolist():
+        has = np.zeros(len(probabilities), np.bool_)
+        has[rows[ids == index]] = True
+        curves[names[index]] = has, probabilities[:, index]
+    return curves
+
+
+def _save_predictions(path: Path, found: Assessment, test: Bags) -> None:
     """Write what the model said of each row of the test split, for :mod:`textcls.report`.
 
     ``labels`` and ``predictions``, int32 ``[num_bags]``; ``confidence``, float32 ``[num_bags]``,
@@ -149,20 +173,18 @@ def _save_predictions(path: Path, task: Task, logits: Tensor, test: Bags) -> Non
     ``predictions`` are those of one row after another, parted by ``label_offsets`` and
     ``prediction_offsets``, int64 ``[num_bags + 1]``, and there is no ``confidence``.
     """
-    probabilities = task.probabilities(logits)
-    found = task.decided(probabilities)
     columns = {
         "labels": test.labels.int().cpu(),
-        "predictions": found.ids.int(),
-        "losses": task.losses(logits, test.targets),
+        "predictions": found.decided.ids.int(),
+        "losses": found.losses,
         "lengths": test.lengths.int().cpu(),
+        "confidence": found.confidence,
+        "label_offsets": test.label_offsets,
+        "prediction_offsets": found.decided.offsets,
     }
-    if test.label_offsets is None or found.offsets is None:
-        columns["confidence"] = probabilities.amax(1)
-    else:
-        columns |= {"label_offsets": test.label_offsets, "prediction_offsets": found.offsets}
+    there = {name: column for name, column in columns.items() if column is not None}
     with whole_file(path) as scratch:
-        safetensors.torch.save_file(columns, scratch)
+        safetensors.torch.save_file(there, scratch)
 
 
 def _frequent_tokens(
@@ -177,7 +199,8 @@ def _frequent_tokens(
     indices = torch.arange(first, ids.stop, dtype=torch.int32, device=device)
     with torch.inference_mode():
         pooled = model.embed(indices, torch.arange(len(ids) + 1, device=device))
-        leaning = (pooled @ model.linear.weight.T).argmax(1).tolist()
+        parts = torch.split(pooled, max(1, SAMPLED // model.linear.out_features))
+        leaning = torch.cat([(part @ model.linear.weight.T).argmax(1) for part in parts]).tolist()
     rows = pooled[:, : model.embedding.embedding_dim]
     tokens = vocabulary.tokens.slice(first, len(ids)).to_pylist()
     return rows.cpu(), [

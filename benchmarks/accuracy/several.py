@@ -14,9 +14,9 @@ import contextlib
 import io
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,7 +35,9 @@ from textcls.corpus.corpus import Source
 from textcls.corpus.splits import RowLabels, Split
 from textcls.data.targets import Targets
 from textcls.run import start
+from textcls.task.base import Task
 from textcls.task.multi import MultiLabel
+from textcls.task.scores import Scores
 
 METRICS = {
     "precision_at_1": "P@1", "recall_at_1": "R@1", "precision_at_5": "P@5", "recall_at_5": "R@5",
@@ -129,6 +131,10 @@ PEERS: dict[str, list[Fit]] = {
 }
 
 
+def _metrics(task: Task, scores: Tensor, rows: Rows, names: Sequence[str]) -> dict[str, Any]:
+    return task.assess(Scores.of(scores), rows.targets, names).metrics
+
+
 def measure_peers(source: Source) -> Iterator[tuple[str, list[dict[str, float]]]]:
     """Yield the scores of each peer on the test split of a data set."""
     corpus = source.read()
@@ -138,11 +144,11 @@ def measure_peers(source: Source) -> Iterator[tuple[str, list[dict[str, float]]]
     whole = Rows(train.texts + held.texts, RowLabels.concatenate([train.labels, held.labels]))
     for name, ways in PEERS.items():
         on_held = [fit(train, len(names))(held.texts) for fit in ways]
-        found = [MultiLabel().metrics(scores, held.targets, names)["lrap"] for scores in on_held]
+        found = [_metrics(MultiLabel(), scores, held, names)["lrap"] for scores in on_held]
         best = int(np.argmax(found))
         task = MultiLabel().fitted(on_held[best], held.targets)
         scores = ways[best](whole, len(names))(test.texts)
-        yield name, [task.metrics(scores, test.targets, names)]
+        yield name, [_metrics(task, scores, test, names)]
 
 
 def _rows(split: Split) -> Rows:

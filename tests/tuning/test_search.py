@@ -8,7 +8,6 @@ from typing import Any
 
 import optuna
 import pytest
-import torch
 
 from tests.conftest import make_config
 from tests.tuning.searches import make_values, rows_of, tiny_space
@@ -17,7 +16,8 @@ from textcls import result as results
 from textcls.config import Config, read_config
 from textcls.defaults import resolve
 from textcls.errors import TextclsError
-from textcls.model.embedding_bag import logits_of
+from textcls.model.embedding_bag import scores_of
+from textcls.task.scores import Scores
 from textcls.tuning import search
 from textcls.tuning.space import Range, parse_tuning
 from textcls.tuning.trial import OutOfTimeError, TrialTracker
@@ -28,11 +28,11 @@ def test_the_test_split_is_looked_at_once(
 ) -> None:
     seen: list[Any] = []
 
-    def watched(*given: Any) -> torch.Tensor:
+    def watched(*given: Any) -> Scores:
         seen.append(given)
-        return logits_of(*given)
+        return scores_of(*given)
 
-    monkeypatch.setattr(results, "logits_of", watched)
+    monkeypatch.setattr(results, "scores_of", watched)
     config = make_config("data=headlines", f"cache_dir={cache_dir}")
     search.start(config, tiny_space(), tmp_path / "search", [])
     assert len(seen) == 1  # the one call of a run is that of its test

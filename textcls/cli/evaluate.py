@@ -48,11 +48,11 @@ def evaluate(
     from rich.console import Console
 
     from textcls.files import write_whole
-    from textcls.model.embedding_bag import logits_of
+    from textcls.model.embedding_bag import scores_of
     from textcls.report.scores import drawn, shown
 
-    logits = logits_of(classifier.parts.model, bags)
-    metrics = classifier.task.metrics(logits, bags.targets, classifier.label_names)
+    scores = scores_of(classifier.parts.model, bags)
+    metrics = classifier.task.assess(scores, bags.targets, classifier.label_names).metrics
     Console().print(shown(metrics, Path(where).name))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from textcls.data.bags import Bags
 from textcls.errors import InputError
-from textcls.model.embedding_bag import logits_of
+from textcls.model.embedding_bag import scores_of
 from textcls.model.exact import exact
 from textcls.model.folder import ModelParts, save_model
 from textcls.model.prune import counts_of, most_important, prune, renumber, weights_of
@@ -278,7 +278,7 @@ def _pays(kind: Kind, rows: int, dim: int) -> bool:
 
 def _measured(parts: ModelParts, bags: Bags) -> Candidate:
     """Measure a model: what it decides on the bags, and its folder by writing it."""
-    score = parts.task.score(logits_of(parts.model, bags), bags.targets.to("cpu"))
+    score = parts.task.score(scores_of(parts.model, bags), bags.targets.to("cpu"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "model"
         save_model(parts, folder)

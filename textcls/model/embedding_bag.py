@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from textcls.data.composition import Composition, Items
 from textcls.data.transpose import Transpose, transpose
 from textcls.model.composing import composed_table
 from textcls.model.pooling import TransposedEmbeddingBag
+from textcls.task.scores import SAMPLED, Scores
 
 if TYPE_CHECKING:
     from textcls.data.encoder import TextEncoder
@@ -195,6 +197,21 @@ def logits_of(model: EmbeddingBagClassifier, bags: Bags) -> Tensor:
     The bags may be on another device than the model: they follow in runs of bounded size.
     """
     return _in_runs(model, model.forward, bags, model.linear.out_features)
+
+
+def scores_of(model: EmbeddingBagClassifier, bags: Bags) -> Scores:
+    """Return the class scores of all bags, in parts where they would take much memory at once."""
+    if len(bags) * model.linear.out_features <= SAMPLED:
+        return Scores.of(logits_of(model, bags))
+    # Copied, so that scores stay what they are when the model changes.
+    pooled, linear = pooled_of(model, bags), copy.deepcopy(model.linear)
+
+    @torch.inference_mode()
+    def compute(start: int, stop: int) -> Tensor:
+        scores: Tensor = linear(pooled[start:stop].to(linear.weight))
+        return scores.float().cpu()
+
+    return Scores(len(bags), linear.out_features, compute)
 
 
 def pooled_of(model: EmbeddingBagClassifier, bags: Bags) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from rich.console import Group, RenderableType
@@ -15,35 +15,26 @@ from rich.table import Table
 from rich.text import Text
 
 from textcls.errors import visible
+from textcls.report.per_class import LISTED, class_tables, most_frequent
 from textcls.task.names import HEADLINE, are_of_several, names_of
-
-Counts = npt.NDArray[np.int64]
+from textcls.task.single_metrics import confusion_array
 
 # A wider matrix does not fit a terminal, or cannot be read in a picture.
 MAX_TABLE_CLASSES = 10
 MAX_PICTURE_CLASSES = 40
 
 
-def summary(metrics: Mapping[str, Any], matrix: Counts, split: str = "test") -> RenderableType:
-    """Return the test metrics as a table per class, with the confusion matrix where it fits.
+def summary(metrics: Mapping[str, Any], split: str = "test") -> RenderableType:
+    """Return the test metrics with tables per class, and the confusion matrix where it fits.
 
     Args:
         metrics: of ``classification_metrics``, with ``loss``.
-        matrix: int64 ``[num_classes, num_classes]``, rows the true classes.
         split: what the rows are, for the headline.
     """
-    names = list(metrics["per_class"])
-    scores = Table("class", title="per class", title_justify="left")
-    for column in ("precision", "recall", "F1", "rows"):
-        scores.add_column(column, justify="right")
-    order = np.argsort(-matrix.sum(1), kind="stable") if len(names) > 40 else np.arange(len(names))
-    for index in order[:40]:
-        row = metrics["per_class"][names[index]]
-        values = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
-        scores.add_row(Text(visible(names[index])), *values, f"{row['support']:,}")
-    if len(names) > 40:
-        scores.caption = f"the 40 classes with most rows, of {len(names)}"
-    return Group(headline(metrics, int(matrix.sum()), split), scores, _matrix(matrix, names))
+    by_class = metrics["per_class"]
+    rows = sum(row["support"] for row in by_class.values())
+    tables = class_tables(by_class, "class", "classes")
+    return Group(headline(metrics, rows, split), *tables, _matrix(metrics))
 
 
 def headline(metrics: Mapping[str, Any], num_rows: int, split: str = "test") -> Text:
@@ -62,27 +53,29 @@ def scores_in_words(metrics: Mapping[str, Any], shown: Sequence[str]) -> str:
     return "   ".join(f"{names[metric]} {metrics[metric]:.4f}" for metric in shown)
 
 
-def _matrix(matrix: Counts, names: Sequence[str]) -> RenderableType:
+def _matrix(metrics: Mapping[str, Any]) -> RenderableType:
+    confusion, names = metrics["confusion"], list(metrics["per_class"])
     if len(names) <= MAX_TABLE_CLASSES:
         table = Table("true \\ predicted", title="confusion matrix", title_justify="left")
         for name in names:
             table.add_column(Text(visible(name)), justify="right")
-        for index, name in enumerate(names):
+        for index, row in enumerate(confusion_array(metrics, names).tolist()):
             cells = [
                 Text(f"{count:,}", style="green" if index == column else "red" if count else "dim")
-                for column, count in enumerate(matrix[index])
+                for column, count in enumerate(row)
             ]
-            table.add_row(Text(visible(name)), *cells)
+            table.add_row(Text(visible(names[index])), *cells)
         return table
     table = Table("true", "predicted", title="most frequent confusions", title_justify="left")
     table.add_column("rows", justify="right")
-    wrong = matrix.copy()
-    np.fill_diagonal(wrong, 0)
-    for flat in np.argsort(-wrong, axis=None, kind="stable")[:10]:
-        true, predicted = np.unravel_index(flat, wrong.shape)
-        if wrong[true, predicted]:
-            count = f"{wrong[true, predicted]:,}"
-            table.add_row(Text(visible(names[true])), Text(visible(names[predicted])), count)
+    wrong = (
+        (count, true, predicted)
+        for true, row in confusion.items()
+        for predicted, count in row.items()
+        if predicted != true
+    )
+    for count, true, predicted in heapq.nlargest(LISTED, wrong, key=lambda pair: pair[0]):
+        table.add_row(Text(visible(true)), Text(visible(predicted)), f"{count:,}")
     return table
 
 
@@ -96,18 +89,23 @@ def drawable(name: str, most: int = 24) -> str:
     return text.replace("$", r"\$")  # which would start a formula
 
 
-def picture(matrix: Counts, names: Sequence[str], title: str) -> Figure:
+def picture(metrics: Mapping[str, Any], title: str) -> Figure:
     """Draw the confusion matrix: shade and number are the share of the true class's rows.
 
     Beyond ``MAX_PICTURE_CLASSES`` classes those with most rows are drawn, and the title says so.
+
+    Args:
+        metrics: of ``classification_metrics``.
+        title: what of.
     """
+    by_class = metrics["per_class"]
+    names = list(by_class)
     if len(names) > MAX_PICTURE_CLASSES:
-        frequent = np.sort(np.argsort(-matrix.sum(1), kind="stable")[:MAX_PICTURE_CLASSES])
-        title = f"{title}: the {MAX_PICTURE_CLASSES} classes with most rows, of {len(names)}"
-        shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-        shares, names = shares[np.ix_(frequent, frequent)], [names[i] for i in frequent]
-    else:
-        shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+        title = f"{title}: the {MAX_PICTURE_CLASSES} classes with most rows, of {len(names):,}"
+        frequent = {*most_frequent(by_class)[:MAX_PICTURE_CLASSES]}
+        names = [name for name in names if name in frequent]
+    rows = np.array([[by_class[name]["support"]] for name in names])
+    shares = confusion_array(metrics, names) / np.maximum(rows, 1)
     count = len(names)
     size = min(3.5 + 0.45 * count, 16.0)
     figure = Figure(figsize=(size + 0.8, size), layout="constrained", dpi=110)

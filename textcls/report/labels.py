@@ -16,15 +16,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from textcls.errors import visible
 from textcls.report.confusion import drawable, headline, scores_in_words
+from textcls.report.per_class import class_tables, most_frequent
 from textcls.task.multi_metrics import RANKS
 
 Float64 = npt.NDArray[np.float64]
 
-# Up to so many labels all are shown; of more, so many of each kind.
-MAX_TABLE_LABELS = 40
-LISTED = 10
 # So many labels have a line of their own in the picture.
 MAX_NAMED = 30
 # The scores of a line each: they fit a terminal of 80 columns.
@@ -40,14 +37,16 @@ def label_summary(metrics: Mapping[str, Any], split: str = "test") -> Renderable
     """Return the scores of a split as tables: of all labels together, then of single ones.
 
     Args:
-        metrics: of :meth:`textcls.task.multi.MultiLabel.metrics`.
+        metrics: of :meth:`textcls.task.multi.MultiLabel.assess`.
         split: what the rows are, for the headline.
     """
+    by_label = metrics["per_class"]
+    ordered = {name: by_label[name] for name in most_frequent(by_label)}
     return Group(
         headline({name: metrics[name] for name in OF_DECISIONS}, metrics["rows"], split),
         *(Text(scores_in_words(metrics, names)) for names in (OF_SUMS, OF_PROBABILITIES)),
         _ranks(metrics),
-        *_tables(metrics),
+        *class_tables(ordered, "label", "labels"),
     )
 
 
@@ -60,45 +59,13 @@ def _ranks(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
-def _tables(metrics: Mapping[str, Any]) -> list[Table]:
-    """Return the table of all labels, or those of the most frequent and the worst."""
-    by_label = metrics["per_class"]
-    frequent = most_frequent(by_label)
-    if len(frequent) <= MAX_TABLE_LABELS:
-        return [_table("per label", by_label, frequent)]
-    rest = [name for name in frequent[LISTED:] if by_label[name]["support"]]
-    worst = sorted(rest, key=lambda name: float(by_label[name]["f1"]))[:LISTED]
-    return [
-        _table(f"the {LISTED} most frequent of {len(frequent):,} labels", by_label,
-               frequent[:LISTED]),
-        _table(f"the {LISTED} worst of the others, those of most rows first", by_label, worst),
-    ]  # fmt: skip
-
-
-def most_frequent(by_label: Mapping[str, Any]) -> list[str]:
-    """Return the names of labels, those of most rows first."""
-    return sorted(by_label, key=lambda name: -int(by_label[name]["support"]))
-
-
-def _table(title: str, by_label: Mapping[str, Any], names: Sequence[str]) -> Table:
-    table = Table("label", title=title, title_justify="left")
-    for column in ("precision", "recall", "F1", "rows", "threshold"):
-        table.add_column(column, justify="right")
-    for name in names:
-        row = by_label[name]
-        shares = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
-        threshold = f"{row['threshold']:.3f}"
-        table.add_row(Text(visible(name)), *shares, f"{row['support']:,}", threshold)
-    return table
-
-
 def label_picture(metrics: Mapping[str, Any], title: str) -> Figure:
     """Draw precision, recall and F1 of the most frequent labels, a line for each.
 
     Of more than ``MAX_NAMED`` labels, F1 of all of them is drawn beside it, against their rows.
 
     Args:
-        metrics: of :meth:`textcls.task.multi.MultiLabel.metrics`.
+        metrics: of :meth:`textcls.task.multi.MultiLabel.assess`.
         title: what of, for the headline.
     """
     by_label = metrics["per_class"]

@@ -11,29 +11,27 @@ from rich.console import RenderableType
 from textcls.report.confusion import picture, summary
 from textcls.report.labels import label_picture, label_summary
 from textcls.task.names import are_of_several
-from textcls.task.single_metrics import confusion_array
 
 
 def shown(metrics: Mapping[str, Any], split: str = "test") -> RenderableType:
     """Return the scores as tables.
 
     Args:
-        metrics: of :meth:`textcls.task.base.Task.metrics`.
+        metrics: of :meth:`textcls.task.base.Task.assess`.
         split: what the rows are.
     """
     if are_of_several(metrics):
         return label_summary(metrics, split)
-    return summary(metrics, confusion_array(metrics), split)
+    return summary(metrics, split)
 
 
 def drawn(metrics: Mapping[str, Any], title: str) -> tuple[str, Figure]:
     """Return a picture of the scores, and what it is called.
 
     Args:
-        metrics: of :meth:`textcls.task.base.Task.metrics`.
+        metrics: of :meth:`textcls.task.base.Task.assess`.
         title: what of.
     """
     if are_of_several(metrics):
         return "labels", label_picture(metrics, title)
-    names = list(metrics["per_class"])
-    return "confusion_matrix", picture(confusion_array(metrics), names, title)
+    return "confusion_matrix", picture(metrics, title)

@@ -7,7 +7,6 @@ probabilities and decisions, and reports take metrics.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -16,8 +15,9 @@ import torch
 from torch import Tensor
 
 from textcls.data.targets import Targets
-from textcls.task.calibration import Reliability
+from textcls.task.assessment import Assessment
 from textcls.task.objective import Objective
+from textcls.task.scores import Scores
 
 
 class Task(ABC):
@@ -150,49 +150,26 @@ class Task(ABC):
     # --- scores ------------------------------------------------------------------------------
 
     @abstractmethod
-    def metrics(self, logits: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
-        """Return all metrics of class scores.
+    def assess(self, scores: Scores, targets: Targets, names: Sequence[str]) -> Assessment:
+        """Return how good predictions are.
+
+        Rows with weights count by these in the metrics and in the reliability, all but the numbers
+        of rows by class.
 
         Args:
-            logits: float ``[num_bags, num_classes]`` on the CPU.
-            targets: of these bags.
+            scores: class scores of some bags, at least one.
+            targets: of these bags, on the CPU.
             names: of class 0, 1, 2, …
         """
 
     @abstractmethod
-    def score(self, logits: Tensor, targets: Targets) -> float:
-        """Return the metric ``headline`` alone, which takes less time than :meth:`metrics`.
+    def score(self, scores: Scores, targets: Targets) -> float:
+        """Return the metric ``headline`` alone, which takes less time than :meth:`assess`.
 
         Args:
-            logits: float ``[num_bags, num_classes]`` on the CPU.
-            targets: of these bags.
+            scores: class scores of some bags.
+            targets: of these bags, on the CPU.
         """
-
-    @abstractmethod
-    def reliability(self, logits: Tensor, targets: Targets) -> Reliability:
-        """Return how often the model is right, by bins of its probabilities.
-
-        Args:
-            logits: float ``[num_bags, num_classes]`` on the CPU.
-            targets: of these bags.
-        """
-
-    def standard_error(self, monitor: str, value: float, logits: Tensor, targets: Targets) -> float:
-        """Return the standard error of a metric, which the choice of bags gives it.
-
-        That of a mean over bags for ``loss``; for the others, some of which have no simple one,
-        that of a share of the bags.
-
-        Args:
-            monitor: one of ``monitors``.
-            value: of the metric.
-            logits: float ``[num_bags, num_classes]`` on the CPU.
-            targets: of these bags.
-        """
-        if monitor != "loss":
-            return math.sqrt(value * (1 - value) / len(logits))
-        losses = self.losses(logits, targets).double()
-        return losses.std(correction=0).item() / math.sqrt(len(logits))
 
 
 def weight_of_batch(weights: Tensor) -> Tensor:

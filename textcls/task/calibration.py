@@ -25,7 +25,8 @@ class Reliability:
     """How often a model was right, by the probability of what it predicted.
 
     Attributes:
-        counts: int64 ``[NUM_BINS]``, rows by bin: equal widths from 0 to 1, upper ends included.
+        counts: float64 ``[NUM_BINS]``, rows by bin, or what they weigh: equal widths from 0 to 1,
+            upper ends included.
         accuracy: float64 ``[NUM_BINS]``, the share of a bin's rows that was right; 0 of no rows.
         confidence: float64 ``[NUM_BINS]``, the mean of a bin's probabilities; 0 of no rows.
     """
@@ -38,7 +39,7 @@ class Reliability:
         """Return that of the rows of both."""
         counts = self.counts + other.counts
         accuracy, confidence = (
-            (self.counts * mine + other.counts * others) / counts.clamp(min=1)
+            (self.counts * mine + other.counts * others) / counts.where(counts > 0, 1)
             for mine, others in (
                 (self.accuracy, other.accuracy),
                 (self.confidence, other.confidence),
@@ -53,20 +54,22 @@ class Reliability:
         return float((self.counts * gaps).sum() / self.counts.sum())
 
 
-def reliability(confidence: Tensor, right: Tensor) -> Reliability:
+def reliability(confidence: Tensor, right: Tensor, weights: Tensor | None = None) -> Reliability:
     """Return how often a model was right, by bins of its probabilities.
 
     Args:
         confidence: float ``[n]``, n > 0, the probability of each row's prediction.
         right: bool ``[n]``, whether it was right.
+        weights: float ``[n]``, what each row counts; None: 1 each.
     """
     inner = torch.linspace(0, 1, NUM_BINS + 1, dtype=torch.float64)[1:-1]
     bins = torch.bucketize(confidence.double(), inner)
-    counts = bins.bincount(minlength=NUM_BINS)
-    sums = (
-        bins.bincount(weights=values.double(), minlength=NUM_BINS) for values in (right, confidence)
+    counted = torch.ones_like(confidence.double()) if weights is None else weights.double()
+    counts, *sums = (
+        bins.bincount(counted * values, minlength=NUM_BINS)
+        for values in (counted.new_ones(()), right, confidence)
     )
-    return Reliability(counts, *(total / counts.clamp(min=1) for total in sums))
+    return Reliability(counts, *(total / counts.where(counts > 0, 1) for total in sums))
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

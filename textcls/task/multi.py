@@ -10,15 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textcls.data.targets import Targets
+from textcls.task.assessment import Assessment
 from textcls.task.base import Task, averaged, weight_of_batch
-from textcls.task.calibration import Reliability, temperature_at
-from textcls.task.multi_metrics import (
-    Decisions,
-    decision_metrics,
-    metrics_of_logits,
-    reliability_of,
-)
+from textcls.task.calibration import temperature_at
+from textcls.task.multi_metrics import Decisions, assess, decision_metrics
 from textcls.task.objective import Objective
+from textcls.task.scores import Scores
 from textcls.task.thresholds import fit_thresholds
 
 # The threshold of a label where none was fitted.
@@ -88,7 +85,7 @@ class MultiLabel(Task):
         return torch.zeros(2, num_classes + 1, dtype=torch.int64, device=device)
 
     def count(self, tally: Tensor, bags: Tensor, logits: Tensor, targets: Targets) -> None:
-        """See :meth:`Task.count`: in training, of labels that are more probable than not."""
+        """See :meth:`Task.count`: of labels that are more probable than not; each row counts 1."""
         found = Decisions.of(logits > 0, targets)
         tally += torch.stack([F.pad(found.right, (0, 1)), F.pad(found.claimed, (0, 1))])
         tally[0, -1] += found.exact
@@ -96,7 +93,7 @@ class MultiLabel(Task):
     def counted(self, tally: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
         """See :meth:`Task.counted`."""
         found = Decisions(tally[0, :-1], tally[1, :-1], tally[0, -1])
-        return decision_metrics(found, targets, names)
+        return decision_metrics(found, targets._replace(weights=None), names)
 
     def temperature(self, logits: Tensor, targets: Targets) -> float:
         """See :meth:`Task.temperature`: it minimises the loss, which is convex in its inverse."""
@@ -133,21 +130,22 @@ class MultiLabel(Task):
         """See :meth:`Task.restricted`."""
         return MultiLabel(None if self.thresholds is None else self.thresholds[classes])
 
-    def metrics(self, logits: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
-        """See :meth:`Task.metrics`; ``per_class`` has the ``threshold`` of each label as well."""
-        found = metrics_of_logits(self, logits, targets, names)
+    def assess(self, scores: Scores, targets: Targets, names: Sequence[str]) -> Assessment:
+        """See :meth:`Task.assess`; ``per_class`` has the ``threshold`` of each label as well."""
+        found = assess(self, scores, targets, names)
         limits = self.limits(len(names)).tolist()
-        for row, threshold in zip(found["per_class"].values(), limits, strict=True):
+        for row, threshold in zip(found.metrics["per_class"].values(), limits, strict=True):
             row["threshold"] = threshold
         return found
 
-    def score(self, logits: Tensor, targets: Targets) -> float:
+    def score(self, scores: Scores, targets: Targets) -> float:
         """See :meth:`Task.score`: micro F1."""
-        found = self.decided(self.probabilities(logits))
-        here, there = (one.bags * logits.shape[1] + one.ids for one in (found, targets))
-        right = torch.isin(here, there, assume_unique=True).sum().item()
-        return 2 * right / max(len(here) + len(there), 1)
-
-    def reliability(self, logits: Tensor, targets: Targets) -> Reliability:
-        """See :meth:`Task.reliability`: of the probability of each label, had or not."""
-        return reliability_of(self, logits, targets)
+        right = total = 0.0
+        for logits, some in scores.parts(targets):
+            found = self.decided(self.probabilities(logits))
+            here, there = (one.bags * scores.num_classes + one.ids for one in (found, some))
+            hits = torch.isin(here, there, assume_unique=True)
+            weights = torch.ones(len(logits)) if some.weights is None else some.weights
+            right += (hits * weights[found.bags]).sum().item()
+            total += weights[found.bags].sum().item() + weights[some.bags].sum().item()
+        return 2 * right / (total or 1.0)

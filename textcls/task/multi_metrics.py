@@ -5,7 +5,7 @@ Rows are gone through in parts, so that nothing of rows by labels is held beside
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from textcls.data.targets import Targets
+from textcls.task.assessment import Assessment, weighted_mean
 from textcls.task.calibration import Reliability, reliability
+from textcls.task.scores import Scores
 
 if TYPE_CHECKING:
     from textcls.task.multi import MultiLabel
 
 # The ranks at which precision and recall are measured.
 RANKS = (1, 3, 5)
-# Class scores in double precision at a time: 8 MiB.
-DOUBLES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,10 @@ class Decisions:
     """What was predicted, counted.
 
     Attributes:
-        right: int64 ``[num_classes]``, rows that have a label and were predicted to have it.
-        claimed: int64 ``[num_classes]``, rows that were predicted to have it.
-        exact: int64 ``[]``, rows of which all labels were predicted, and no others.
+        right: ``[num_classes]``, rows that have a label and were predicted to have it: int64, or
+            where rows have weights, what these weigh, float64.
+        claimed: ``[num_classes]``, rows that were predicted to have it.
+        exact: ``[]``, rows of which all labels were predicted, and no others.
     """
 
     right: Tensor
@@ -39,16 +40,26 @@ class Decisions:
     exact: Tensor
 
     @classmethod
-    def of(cls, chosen: Tensor, targets: Targets) -> Decisions:
-        """Count decisions, bool ``[num_rows, num_classes]``."""
+    def of(cls, chosen: Tensor, targets: Targets, weights: Tensor | None = None) -> Decisions:
+        """Count decisions.
+
+        Args:
+            chosen: bool ``[num_rows, num_classes]``.
+            targets: of these rows.
+            weights: float ``[num_rows]``, what each row counts; None: 1 each.
+        """
+        counts = chosen.new_ones(len(chosen), dtype=torch.int64)
+        if weights is not None:
+            counts = weights.double()
         hits = chosen[targets.bags, targets.ids]
-        right = torch.zeros_like(chosen[0], dtype=torch.int64)
-        right.index_add_(0, targets.ids, hits.long())
+        right = counts.new_zeros(chosen.shape[1])
+        right.index_add_(0, targets.ids, hits * counts[targets.bags])
         hits_of_row = torch.zeros(len(chosen), dtype=torch.int64, device=chosen.device)
         hits_of_row.index_add_(0, targets.bags, hits.long())
         assert targets.offsets is not None
         exact = (hits_of_row == targets.offsets.diff()) & (hits_of_row == chosen.sum(1))
-        return cls(right, chosen.sum(0), exact.sum())
+        claimed = chosen.sum(0) if weights is None else counts @ chosen.double()
+        return cls(right, claimed, (exact * counts).sum())
 
     def __add__(self, other: Decisions) -> Decisions:
         """Return the counts of both."""
@@ -63,7 +74,7 @@ def decision_metrics(
     """Return the metrics of decisions.
 
     Args:
-        found: of all rows.
+        found: of all rows; by their weights, if they have some.
         targets: of these rows.
         label_names: of class 0, 1, 2, …
 
@@ -74,19 +85,22 @@ def decision_metrics(
         ``per_class``, by label name: ``precision``, ``recall``, ``f1`` (0 where undefined) and
         ``support``, the label's rows.
     """
-    support = targets.ids.bincount(minlength=len(label_names))
+    support = had = targets.ids.bincount(minlength=len(label_names))
+    if targets.weights is not None:
+        of_labels = targets.weights.double()[targets.bags]
+        had = targets.ids.bincount(of_labels, minlength=len(label_names))
     right, claimed = found.right.cpu(), found.claimed.cpu()
-    f1 = _share(2 * right, claimed + support)
-    precision, recall = _share(right, claimed), _share(right, support)
-    occurs = claimed + support > 0
-    all_right, all_claimed, all_support = right.sum(), claimed.sum(), support.sum()
+    f1 = _share(2 * right, claimed + had)
+    precision, recall = _share(right, claimed), _share(right, had)
+    occurs = claimed + had > 0
+    all_right, all_claimed, all_had = right.sum(), claimed.sum(), had.sum()
     columns = (t.tolist() for t in (precision, recall, f1, support))
     return {
-        "accuracy": int(found.exact) / targets.num_bags,
-        "micro_f1": float(_share(2 * all_right, all_claimed + all_support)),
+        "accuracy": float(found.exact) / targets.total_weight,
+        "micro_f1": float(_share(2 * all_right, all_claimed + all_had)),
         "macro_f1": float(f1[occurs].mean()) if occurs.any() else 0.0,
         "micro_precision": float(_share(all_right, all_claimed)),
-        "micro_recall": float(_share(all_right, all_support)),
+        "micro_recall": float(_share(all_right, all_had)),
         "per_class": {
             name: {"precision": p, "recall": r, "f1": f, "support": s}
             for name, p, r, f, s in zip(label_names, *columns, strict=True)
@@ -94,9 +108,9 @@ def decision_metrics(
     }
 
 
-def metrics_of_logits(
-    task: MultiLabel, logits: Tensor, targets: Targets, label_names: Sequence[str]
-) -> dict[str, Any]:
+def assess(
+    task: MultiLabel, scores: Scores, targets: Targets, label_names: Sequence[str]
+) -> Assessment:
     """Return :func:`decision_metrics`, and what rankings and probabilities are worth.
 
     That is ``rows``, how many there are; ``loss``, the mean over rows of the binary cross-entropy
@@ -108,71 +122,58 @@ def metrics_of_logits(
 
     Args:
         task: says what is predicted.
-        logits: float ``[num_rows, num_classes]`` on the CPU.
+        scores: class scores of some rows, at least one.
         targets: of these rows.
         label_names: of class 0, 1, 2, …
     """
-    num_rows, num_classes = logits.shape
-    found: Decisions | None = None
-    sums = dict.fromkeys(("loss", "lrap", *_names_at_ranks()), 0.0)
-    for scores, some in _in_parts(logits, targets):
-        exact = scores.double()
-        probabilities = task.probabilities(exact)
-        has = some.dense(num_classes).bool()
-        chosen = torch.zeros_like(has)
+    num_classes, sums = scores.num_classes, dict.fromkeys(("lrap", *_names_at_ranks()), 0.0)
+    parts: list[tuple[Decisions, Reliability]] = []
+    losses, decisions = [], []
+    for logits, some in scores.parts(targets):
+        exact = logits.double()
+        probabilities, has = task.probabilities(exact), some.dense(num_classes)
         decided = task.decided(probabilities.float())
+        chosen = torch.zeros_like(has, dtype=torch.bool)
         chosen[decided.bags, decided.ids] = True
-        part = Decisions.of(chosen, some)
-        found = part if found is None else found + part
-        sums["loss"] += task.losses(exact, some).sum().item()
-        sums["lrap"] += _ranking_precision(scores, some).sum().item()
-        for name, value in _at_ranks(scores, has).items():
+        of_labels = None if some.weights is None else some.weights.repeat_interleave(num_classes)
+        parts.append(
+            (
+                Decisions.of(chosen, some, some.weights),
+                reliability(probabilities.flatten(), has.flatten(), of_labels),
+            )
+        )
+        losses.append(task.losses(exact, some))
+        decisions.append(decided)
+        counts = torch.ones(len(has)) if some.weights is None else some.weights
+        sums["lrap"] += (_ranking_precision(logits, some) * counts).sum().item()
+        for name, value in _at_ranks(logits, has.bool(), counts.double()).items():
             sums[name] += value
-    assert found is not None
+    found, reliable = (sum(column[1:], start=column[0]) for column in zip(*parts, strict=True))
+    loss = torch.cat(losses)
+    metrics = {"rows": scores.num_bags, "loss": weighted_mean(loss, targets.weights)}
+    metrics |= {"ece": reliable.error} | decision_metrics(found, targets, label_names)
+    metrics |= _means(sums, targets)
+    return Assessment(metrics, reliable, Targets.concatenate(decisions), loss.float())
+
+
+def _means(sums: Mapping[str, float], targets: Targets) -> dict[str, float]:
+    """Return the means of sums over rows; of recall, over their labels."""
     assert targets.offsets is not None
-    divisors = {"recall": len(targets.ids), "ndcg": int((targets.offsets.diff() > 0).sum())}
-    means = {
-        name: total / max(divisors.get(name.partition("_")[0], num_rows), 1)
+    weights = torch.ones(targets.num_bags) if targets.weights is None else targets.weights
+    counts, exact = targets.offsets.diff(), weights.double()
+    divisors = {"recall": exact @ counts.double(), "ndcg": exact[counts > 0].sum()}
+    return {
+        name: total / float(divisors.get(name.partition("_")[0], exact.sum()) or 1)
         for name, total in sums.items()
     }
-    return (
-        {"rows": num_rows, "loss": means.pop("loss")}
-        | {"ece": reliability_of(task, logits, targets).error}
-        | decision_metrics(found, targets, label_names)
-        | means
-    )
-
-
-def reliability_of(task: MultiLabel, logits: Tensor, targets: Targets) -> Reliability:
-    """Return how often labels are had, by bins of their probabilities.
-
-    Args:
-        task: says how probable they are.
-        logits: float ``[num_rows, num_classes]``, num_rows > 0, on the CPU.
-        targets: of these rows.
-    """
-    parts = [
-        reliability(
-            task.probabilities(scores.double()).flatten(), some.dense(scores.shape[1]).flatten()
-        )
-        for scores, some in _in_parts(logits, targets)
-    ]
-    return sum(parts[1:], start=parts[0])
-
-
-def _in_parts(logits: Tensor, targets: Targets) -> Iterator[tuple[Tensor, Targets]]:
-    rows = max(1, DOUBLES // logits.shape[1])
-    for start in range(0, len(logits), rows):
-        stop = min(start + rows, len(logits))
-        yield logits[start:stop], targets.slice(start, stop)
 
 
 def _names_at_ranks() -> list[str]:
     return [f"{name}_at_{k}" for k in RANKS for name in ("precision", "recall", "ndcg")]
 
 
-def _at_ranks(scores: Tensor, has: Tensor) -> dict[str, float]:
-    """Return sums over rows for each metric at each rank; of recall, hits."""
+def _at_ranks(scores: Tensor, has: Tensor, weights: Tensor) -> dict[str, float]:
+    """Return sums over rows, by their weights, for each metric at each rank; of recall, hits."""
     best = scores.topk(min(max(RANKS), scores.shape[1])).indices
     hits = has.gather(1, best).double()
     discounts = 1 / torch.arange(2, hits.shape[1] + 2, dtype=torch.float64).log2()
@@ -181,12 +182,14 @@ def _at_ranks(scores: Tensor, has: Tensor) -> dict[str, float]:
     sums: dict[str, float] = {}
     for k in RANKS:
         upto = min(k, hits.shape[1])
-        found = hits[:, :upto].sum().item()
+        found = (hits[:, :upto].sum(1) * weights).sum().item()
         wanted = ideal[has.sum(1).clamp(max=upto)]
         sums |= {
             f"precision_at_{k}": found / k,
             f"recall_at_{k}": found,
-            f"ndcg_at_{k}": (gains[:, upto - 1] / wanted.clamp(min=1e-9))[wanted > 0].sum().item(),
+            f"ndcg_at_{k}": (gains[:, upto - 1] / wanted.clamp(min=1e-9) * weights)[wanted > 0]
+            .sum()
+            .item(),
         }
     return sums
 
@@ -222,4 +225,4 @@ def _ranking_precision(scores: Tensor, targets: Targets) -> Tensor:
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:
-    return part.double() / whole.clamp(min=1)
+    return part.double() / whole.where(whole > 0, 1)

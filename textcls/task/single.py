@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textcls.data.targets import Targets
+from textcls.task.assessment import Assessment, weighted_mean
 from textcls.task.base import Task, averaged, weight_of_batch
-from textcls.task.calibration import Reliability, fit_temperature, reliability
+from textcls.task.calibration import fit_temperature, reliability
 from textcls.task.objective import Objective
-from textcls.task.single_metrics import classification_metrics, metrics_of_logits
+from textcls.task.scores import Scores
+from textcls.task.single_metrics import classification_metrics
 
 
 class SingleLabel(Task):
@@ -97,15 +99,27 @@ class SingleLabel(Task):
         """See :meth:`Task.decided`: the most probable."""
         return Targets(probabilities.argmax(1))
 
-    def metrics(self, logits: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
-        """See :meth:`Task.metrics`."""
-        return metrics_of_logits(logits, targets.ids, names)
+    def assess(self, scores: Scores, targets: Targets, names: Sequence[str]) -> Assessment:
+        """See :meth:`Task.assess`, and :func:`~.single_metrics.classification_metrics`.
 
-    def score(self, logits: Tensor, targets: Targets) -> float:
+        Beside these: ``loss``, the mean cross-entropy in nats, and ``ece``, the expected
+        calibration error of the probability of what is predicted.
+        """
+        losses, confidences, predictions = [], [], []
+        for logits, some in scores.parts(targets):
+            # float64: so that a mean does not depend on how the rows were batched.
+            exact = logits.double()
+            losses.append(self.losses(exact, some))
+            confidences.append(exact.softmax(1).amax(1))
+            predictions.append(logits.argmax(1))
+        loss, confidence, predicted = map(torch.cat, (losses, confidences, predictions))
+        weights = targets.weights
+        found = reliability(confidence, predicted == targets.ids, weights)
+        metrics = {"loss": weighted_mean(loss, weights), "ece": found.error}
+        metrics |= classification_metrics(targets.ids, predicted, names, weights)
+        return Assessment(metrics, found, Targets(predicted), loss.float(), confidence.float())
+
+    def score(self, scores: Scores, targets: Targets) -> float:
         """See :meth:`Task.score`: accuracy."""
-        return (logits.argmax(1) == targets.ids).double().mean().item()
-
-    def reliability(self, logits: Tensor, targets: Targets) -> Reliability:
-        """See :meth:`Task.reliability`: of the probability of what is predicted."""
-        confidence, predictions = logits.softmax(1).max(1)
-        return reliability(confidence, predictions == targets.ids)
+        right = [logits.argmax(1) == some.ids for logits, some in scores.parts(targets)]
+        return weighted_mean(torch.cat(right), targets.weights)

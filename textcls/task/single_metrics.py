@@ -10,42 +10,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from textcls.errors import InputError
-from textcls.task.calibration import reliability
 
-# Class scores in double precision at a time: 8 MiB, where those of a split may be gigabytes.
-DOUBLES = 1 << 20
-
-
-def metrics_of_logits(logits: Tensor, labels: Tensor, label_names: Sequence[str]) -> dict[str, Any]:
-    """Return :func:`classification_metrics` and what the probabilities are worth.
-
-    That is ``loss``, the mean cross-entropy in nats, and ``ece``, the expected calibration error.
-
-    Args:
-        logits: float ``[n, num_classes]`` on the CPU.
-        labels: int64 ``[n]`` on the CPU.
-        label_names: of class 0, 1, 2, …
-    """
-    # float64: so that the mean does not depend on how the rows were batched.
-    rows = max(1, DOUBLES // len(label_names))
-    loss, confidence = 0.0, []
-    for x, y in zip(torch.split(logits, rows), torch.split(labels, rows), strict=True):
-        scores = x.double()
-        loss += F.cross_entropy(scores, y, reduction="sum").item()
-        confidence.append(scores.softmax(1).amax(1))
-    predictions = logits.argmax(1)
-    found = reliability(torch.cat(confidence), predictions == labels)
-    of_probabilities = {"loss": loss / len(labels), "ece": found.error}
-    return of_probabilities | classification_metrics(labels, predictions, label_names)
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 
 
 def classification_metrics(
-    labels: Tensor, predictions: Tensor, label_names: Sequence[str]
+    labels: Tensor,
+    predictions: Tensor,
+    label_names: Sequence[str],
+    weights: Tensor | None = None,
 ) -> dict[str, Any]:
     """Compare predicted with true classes.
 
@@ -53,6 +32,7 @@ def classification_metrics(
         labels: int64 ``[n]``, n > 0.
         predictions: int64 ``[n]``.
         label_names: of class 0, 1, 2, …
+        weights: float ``[n]``, what each row counts, not negative, not all 0; None: 1 each.
 
     Returns:
         ``accuracy``; ``macro_f1``, the mean F1 of the classes that occur among labels or
@@ -61,41 +41,56 @@ def classification_metrics(
         by true label, then by predicted label: rows, where there are any.
     """
     num_classes = len(label_names)
-    right, support, claimed = (
-        classes.bincount(minlength=num_classes).numpy()
-        for classes in (labels[labels == predictions], labels, predictions)
+    is_right = labels == predictions
+    right, had, claimed = (
+        _totals(classes, num_classes, None if weights is None else weights[of])
+        for classes, of in ((labels[is_right], is_right), (labels, ...), (predictions, ...))
     )
     # Pairs that occur, rather than a matrix: thousands of classes have few of them.
     pairs, counts = np.unique((labels * num_classes + predictions).numpy(), return_counts=True)
     confusion: dict[str, dict[str, int]] = {name: {} for name in label_names}
     for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
         confusion[label_names[pair // num_classes]][label_names[pair % num_classes]] = count
-    precision, recall = right / claimed.clip(1), right / support.clip(1)
-    f1 = 2 * right / (claimed + support).clip(1)
-    occurs = claimed + support > 0
+    support = labels.bincount(minlength=num_classes).tolist()
+    columns = (c.tolist() for c in (_share(right, claimed), _share(right, had)))
+    f1 = _share(2 * right, claimed + had)
+    occurs = claimed + had > 0
     return {
-        "accuracy": float(right.sum() / len(labels)),
+        "accuracy": float(right.sum() / had.sum()),
         "macro_f1": float(f1[occurs].mean()),
         "per_class": {
-            name: {
-                "precision": float(precision[i]),
-                "recall": float(recall[i]),
-                "f1": float(f1[i]),
-                "support": int(support[i]),
-            }
-            for i, name in enumerate(label_names)
+            name: {"precision": p, "recall": r, "f1": f, "support": n}
+            for name, p, r, f, n in zip(label_names, *columns, f1.tolist(), support, strict=True)
         },
         "confusion": confusion,
     }
 
 
-def confusion_array(metrics: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the confusion matrix, int64 ``[num_classes, num_classes]``, rows the true classes."""
-    names = {name: i for i, name in enumerate(metrics["confusion"])}
+def _totals(classes: Tensor, num_classes: int, weights: Tensor | None) -> Float64:
+    """Return what the rows of each class count together, ``[num_classes]``."""
+    weights = None if weights is None else weights.double()
+    totals: Float64 = classes.bincount(weights, num_classes).double().numpy()
+    return totals
+
+
+def _share(part: Float64, whole: Float64) -> Float64:
+    """Return the quotients, 0 where there is nothing to divide by."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+def confusion_array(metrics: Mapping[str, Any], names: Sequence[str]) -> Int64:
+    """Return the confusion matrix of some classes, int64 ``[n, n]``, rows the true classes.
+
+    Args:
+        metrics: of :func:`classification_metrics`.
+        names: of these classes.
+    """
+    places = {name: i for i, name in enumerate(names)}
     matrix = np.zeros((len(names), len(names)), np.int64)
-    for name, row in metrics["confusion"].items():
-        for other, count in row.items():
-            matrix[names[name], names[other]] = count
+    for name, row in places.items():
+        for other, count in metrics["confusion"][name].items():
+            if other in places:
+                matrix[row, places[other]] = count
     return matrix
 
 

@@ -14,7 +14,7 @@ from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.data.composition import Composition
 from textcls.errors import InputError, Interrupted, TextclsError
-from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
+from textcls.model.embedding_bag import EmbeddingBagClassifier, scores_of
 from textcls.task.objective import Objective
 from textcls.task.single_metrics import class_weights
 from textcls.task.tasks import task_of
@@ -178,7 +178,8 @@ def evaluate(
     model: EmbeddingBagClassifier, bags: Bags, label_names: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the metrics of ``model`` on ``bags``."""
-    return task_of(bags).metrics(logits_of(model, bags), bags.targets.to("cpu"), label_names)
+    scores, targets = scores_of(model, bags), bags.targets.to("cpu")
+    return task_of(bags).assess(scores, targets, label_names).metrics
 
 
 def _touched_rows_only(

@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, schedule
 from torch.utils.tensorboard import SummaryWriter
 
-from textcls.data.targets import Targets
 from textcls.files import read_epochs, whole_file, write_whole
 from textcls.markdown import table
 from textcls.pooling import MODES
@@ -236,8 +235,7 @@ class Tracker(Listener):
         self,
         hparams: Mapping[str, Any],
         test: Mapping[str, Any],
-        probabilities: npt.NDArray[np.float32],
-        targets: Targets,
+        curves: Mapping[str, tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]],
         pictures: Mapping[str, npt.NDArray[np.uint8]],
         tokens: Sequence[tuple[str, str, str]],
         embeddings: Tensor,
@@ -247,26 +245,20 @@ class Tracker(Listener):
         Args:
             hparams: settings by name: a row of the HPARAMS table.
             test: metrics on the test split.
-            probabilities: float32 ``[num_bags, num_classes]`` on the test split.
-            targets: of these bags.
+            curves: by class, which rows of the test split have it, bool ``[num_bags]``, and how
+                probable it is of each, float32 ``[num_bags]``.
             pictures: of the test result, by name, uint8 ``[height, width, 3]``.
             tokens: (token, count, class it speaks for) per row of ``embeddings``.
             embeddings: float ``[n, embedding_dim]`` for the projector.
         """
         self._live.stop()
         writer = self._of_run()
-        names = list(test["per_class"])
         final = {f"test/{name}": float(test[name]) for name in SCALARS if name in test}
         add_hparams(writer, hparams, final)
         for name, pixels in pictures.items():
             writer.add_image(f"{name}/test", pixels, dataformats="HWC")
-        # The classes with most rows first, and no more than can be looked at.
-        ids, rows = targets.ids.numpy(), targets.bags.numpy()
-        frequent = np.argsort(-np.bincount(ids, minlength=len(names)), kind="stable")
-        for index in frequent[:MAX_CHARTED_CLASSES]:
-            has = np.zeros(len(probabilities), np.bool_)
-            has[rows[ids == index]] = True
-            writer.add_pr_curve(f"precision_recall/{names[index]}", has, probabilities[:, index])
+        for name, (has, probabilities) in curves.items():
+            writer.add_pr_curve(f"precision_recall/{name}", has, probabilities)
         writer.add_embedding(
             embeddings,
             metadata=[list(row) for row in tokens],
