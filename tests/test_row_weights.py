@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from tests.conftest import Run, make_config
+from textcls.cli.shared import labelled_bags
 from textcls.corpus.corpus import Corpus, Source
 from textcls.data.prepare import prepare
 from textcls.errors import InputError
 from textcls.model.classifier import Classifier
+from textcls.model.embedding_bag import scores_of
 
 # What a row weighs stands in its text as well.
 ROWS = [
@@ -44,12 +46,12 @@ def read(path: Path, *overrides: str) -> Corpus:
 def test_weights_follow_their_rows_into_the_splits(tmp_path: Path, name: str, kind: Any) -> None:
     rows = [row | {"share": kind(row["share"])} for row in ROWS]
     corpus = read(write(tmp_path, name, rows))
-    for split in (corpus.train, corpus.validation):
+    for split in (corpus.train, corpus.validation, corpus.test):
         said = [float(text.split()[2]) / 2 for text in split.texts.to_pylist()]
         assert split.labels.weights is not None
         assert split.labels.weights.tolist() == said
     assert (corpus.text_columns, corpus.label_columns) == (("text",), ("label",))
-    assert any("weigh 0 to 1.5 in the loss, by column share" in note for note in corpus.notes)
+    assert any("rows of train weigh 0 to 1.5, by column share" in note for note in corpus.notes)
     assert read(write(tmp_path, name), "data.weight=null").train.labels.weights is None
 
 
@@ -125,7 +127,8 @@ def test_bags_of_train_have_weights(tmp_path: Path, joined: bool) -> None:
             for start in found.train.offsets[:-1].tolist()
         ]
         torch.testing.assert_close(weights, torch.tensor(said) / float(np.mean(said)))
-    assert found.test.example_weights is None
+    assert found.test.example_weights is not None
+    assert found.test.example_weights.mean().item() == pytest.approx(1)
     assert len(found.train) == (72 if joined else 64)
 
 
@@ -145,7 +148,7 @@ def test_a_run_learns_what_weighs_more(run_train: Run, tmp_path: Path, several: 
     for column, labels in (("right", expected), ("wrong", expected[::-1])):
         result = run_train(*options, f"data.weight={column}", f"run_dir={tmp_path / column}")
         assert result.returncode == 0, result.stderr
-        assert f"in the loss, by column {column}" in result.stdout + result.stderr
+        assert f"by column {column}" in result.stdout + result.stderr
         classifier = Classifier.load(tmp_path / column, "cpu")
         names, probabilities = classifier.label_names, classifier.predict_proba(texts)
         assert [names[i] for i in probabilities.argmax(1)] == labels
@@ -161,3 +164,32 @@ def test_weights_that_are_alike_are_none(run_train: Run, tmp_path: Path) -> None
         assert result.returncode == 0, result.stderr
         models.append((folder / "model" / "model.safetensors").read_bytes())
     assert models[0] == models[1]
+
+
+def test_metrics_count_rows_by_their_weights(run_train: Run, tmp_path: Path) -> None:
+    rows = [{"text": f"{'good' if i % 3 else 'bad'} film {i}", "label": "yn"[i % 2], "share": i % 4}
+            for i in range(80)]  # fmt: skip
+    train, folder = write(tmp_path, rows=rows), tmp_path / "run"
+    bare = write(tmp_path, "bare.csv", [{k: row[k] for k in ("text", "label")} for row in rows])
+    options = ("data=local", f"data.train={train}", "data.weight=share", f"run_dir={folder}")
+    result = run_train(*options, f"data.test={train}")
+    assert result.returncode == 0, result.stderr
+    classifier = Classifier.load(folder, "cpu")
+    predicted = np.array(classifier.predict([row["text"] for row in rows]))
+    right = predicted == np.array([row["label"] for row in rows])
+    expected = np.average(right, weights=[row["share"] for row in rows])
+    assert expected != pytest.approx(right.mean())
+    metrics = json.loads((folder / "metrics.json").read_text())["test"]
+    assert metrics["accuracy"] == pytest.approx(expected)
+    assert sum(row["support"] for row in metrics["per_class"].values()) == 80
+    # So does another verb, where a file has such a column; without it each row counts 1.
+    for path, accuracy in ((train, expected), (bare, right.mean())):
+        bags, _ = labelled_bags(classifier, str(path), {})
+        scores = scores_of(classifier.parts.model, bags)
+        found = classifier.task.assess(scores, bags.targets, classifier.label_names)
+        assert found.metrics["accuracy"] == pytest.approx(accuracy)
+    corpus = read(train, f"data.test={bare}")
+    assert corpus.test.labels.weights is None
+    assert any("has no column share: each row of test counts 1" in note for note in corpus.notes)
+    with pytest.raises(InputError, match="every row of test weighs 0"):
+        read(train, f"data.test={write(tmp_path, 'none.csv', [r | {'share': 0} for r in rows])}")

@@ -41,7 +41,8 @@ def reading_of(classifier: Classifier, given: dict[str, Any]) -> Reading:
     (The columns of these are only looked for: see :mod:`textcls.corpus.corpus`.)
     """
     usual = classifier.parts.reading
-    return dataclasses.replace(usual, **{"text": None, "label": None, "label_names": None} | given)
+    none = dict.fromkeys(("text", "label", "label_names", "weight"))
+    return dataclasses.replace(usual, **none | given)  # type: ignore[arg-type]
 
 
 def labelled_bags(classifier: Classifier, pattern: str, given: dict[str, Any]) -> tuple[Bags, str]:
@@ -49,14 +50,18 @@ def labelled_bags(classifier: Classifier, pattern: str, given: dict[str, Any]) -
     import pyarrow as pa
 
     from textcls.corpus.reading import read_labelled
-    from textcls.data.targets import Targets
+    from textcls.data.targets import Targets, relative_weights
 
     reading, usual = reading_of(classifier, given), classifier.parts.reading
     several = classifier.task.several
     split = read_labelled(pattern, reading, usual, classifier.label_names, several)
     texts = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in split.chunks])
-    targets = Targets.of(split.labels)
+    weights = split.labels.weights
+    targets = Targets.of(split.labels, None if weights is None else relative_weights(weights))
     bags = dataclasses.replace(
-        classifier.bags(texts), labels=targets.ids, label_offsets=targets.offsets
+        classifier.bags(texts),
+        labels=targets.ids,
+        label_offsets=targets.offsets,
+        example_weights=targets.weights,
     )
     return bags, split.where

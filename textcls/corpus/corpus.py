@@ -199,10 +199,13 @@ def _load_from_hub(config: DataConfig) -> dict[str, Any]:
 def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corpus:
     columns = choose_columns(config.reading, opened["train"][0])
     read = {
-        # Nothing is learned from test.
-        split: RowReader(files, config.reading, *columns, weighed=split != "test")
+        # Nothing is learned from test: its rows may do without weights.
+        split: RowReader(
+            files, config.reading, *columns,
+            config.weight if split != "test" or config.weight in files[0].columns else None,
+        )
         for split, files in opened.items()
-    }
+    }  # fmt: skip
     for split, rows in read.items():
         if not sum(map(len, rows.chunks)):
             raise InputError(f"{rows.where}: the {split} split is empty: it has no rows")
@@ -214,6 +217,8 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
         labels = rows.labels.numbered(names, several, rows.place, "train")
         labels = dataclasses.replace(labels, weights=rows.weights)
         splits[split] = Split(rows.chunks, labels, rows.where)
+        if config.weight is not None:
+            notes.append(_note_of_weights(config.weight, split, rows))
         rows.chunks = []  # from here on the splits alone hold the texts
         notes += [f"{rows.where}: {note}" for note in rows.labels.notes]
         if empty := sum(chunk.null_count for chunk in splits[split].chunks):
@@ -227,14 +232,7 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
             "a classifier needs two classes"
         )
     _cut_missing(config, splits, notes)
-    weights = splits["train"].labels.weights
-    if weights is not None:
-        if not weights.any():
-            raise InputError(f"{train.where}: every row of train weighs 0: give some a weight")
-        notes.append(
-            f"{train.where}: rows weigh {weights.min():g} to {weights.max():g} in the loss, by "
-            f"column {config.weight:.60}"
-        )
+    _check_weights(splits)
     return Corpus(
         splits["train"],
         splits["validation"],
@@ -246,6 +244,20 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
         tuple(notes),
         {split: tuple(file.facts for file in files) for split, files in opened.items()},
     )
+
+
+def _note_of_weights(column: str, split: str, rows: RowReader) -> str:
+    """Return what is to be said of the weights of a split's rows."""
+    if rows.weights is None:
+        return f"{rows.where}: has no column {column:.60}: each row of {split} counts 1"
+    low, high = rows.weights.min(), rows.weights.max()
+    return f"{rows.where}: rows of {split} weigh {low:g} to {high:g}, by column {column:.60}"
+
+
+def _check_weights(splits: dict[str, Split]) -> None:
+    for split, found in splits.items():
+        if found.labels.weights is not None and not found.labels.weights.any():
+            raise InputError(f"{found.where}: every row of {split} weighs 0: give some a weight")
 
 
 def _are_several(config: DataConfig, train: RowReader) -> bool:

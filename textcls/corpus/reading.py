@@ -164,7 +164,7 @@ def read_labelled(
     columns = choose_columns(reading, files[0])
     if reading.label_names is None and usual.label_names and _are_numbers(files[0], *columns[1]):
         reading = dataclasses.replace(reading, label_names=usual.label_names)
-    rows = RowReader(files, reading, *columns)
+    rows = RowReader(files, reading, *columns, reading.weight)
     if not rows.chunks:
         raise InputError(f"{rows.where}: has no rows")
     labels = rows.labels.numbered(label_names, several, rows.place, "the model's training")
@@ -173,6 +173,11 @@ def read_labelled(
             f"{rows.where}: the model knows none of its labels, such as "
             f"'{rows.labels.distinct[0]:.60}': it knows {', '.join(label_names[:20])}"
         )
+    if rows.weights is not None:
+        if not rows.weights.any():
+            raise InputError(f"{rows.where}: every row weighs 0: give some a weight")
+        labels = dataclasses.replace(labels, weights=rows.weights)
+        log.info("%s: rows weigh what column %s says", rows.where, reading.weight)
     for note in rows.labels.notes:
         log.info("%s: %s", rows.where, note)
     return Split(rows.chunks, labels, rows.where)
@@ -184,6 +189,8 @@ def _as_usual(reading: Reading, usual: Reading, columns: Sequence[str]) -> Readi
         reading = dataclasses.replace(reading, text=usual.text)
     if reading.label is None and usual.label is not None and set(usual.label) <= set(columns):
         reading = dataclasses.replace(reading, label=usual.label)
+    if usual.weight in columns:
+        reading = dataclasses.replace(reading, weight=usual.weight)
     return reading
 
 

@@ -31,7 +31,7 @@ class RowReader:
         files: of the split; all have these columns.
         reading: what the user says of them.
         text_columns, label_columns: what to read.
-        weighed: whether to read weights, where the user says that there are some.
+        weight_column: of what the rows weigh; None: all weigh the same.
 
     Attributes:
         chunks: the texts, Arrow strings of one type, null where a row has none.
@@ -48,7 +48,7 @@ class RowReader:
         reading: Reading,
         text_columns: tuple[str, ...],
         label_columns: tuple[str, ...],
-        weighed: bool = False,
+        weight_column: str | None = None,
     ) -> None:
         first = files[0]
         self.where = first.facts.path
@@ -59,7 +59,7 @@ class RowReader:
         self.labels = LabelReader(reading, label_columns, names)
         self._pieces: list[_Piece] = []
         self._kept = 0
-        self._weight = reading.weight if weighed else None
+        self._weight = weight_column
         self._weights: list[Float64] = []
         columns = (*text_columns, *label_columns)
         if self._weight is not None:
@@ -124,7 +124,7 @@ class RowReader:
 
     @property
     def weights(self) -> Float64 | None:
-        """What the rows weigh in the loss, float64 ``[num_rows]``, where it was read."""
+        """What the rows weigh, float64 ``[num_rows]``, where it was read."""
         return np.concatenate(self._weights) if self._weights else None
 
     def place(self, row: int) -> str:

@@ -31,7 +31,7 @@ from textcls.defaults import VERSION, CorpusFacts, resolve_group
 from textcls.errors import InputError
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 10
+FORMAT = 11
 COMPOSITION = "composition.safetensors"
 
 
@@ -190,7 +190,7 @@ def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
             "labels": texts.labels.ids,
             "label_offsets": texts.labels.offsets,
         }
-        if split == "train" and texts.labels.weights is not None:
+        if texts.labels.weights is not None:
             weights = relative_weights(texts.labels.weights)
             tensors["example_weights"] = None if weights is None else weights.numpy()
         there = {name: tensor for name, tensor in tensors.items() if tensor is not None}
