@@ -87,16 +87,18 @@ def test_the_loss_and_its_gradient_are_weighted_means(
 
 @TASKS
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("class_weights", [None, torch.tensor([1.0, 2.0, 0.5, 3.0])])
 def test_the_gradient_without_autograd_is_that_of_the_objective(
-    task: Task, smoothing: float
+    task: Task, smoothing: float, class_weights: Tensor | None
 ) -> None:
-    _, grads, _ = by_hand(task, None, smoothing)
+    _, grads, counts = by_hand(task, class_weights, smoothing)
     plain_losses, _, _ = by_hand(task, None, 0.0)
     weights = WEIGHTS.double().numpy()
     loss_sum, grad = task.gradient(
-        logits_of_six(), targets_of(task, WEIGHTS), Objective(None, smoothing)
+        logits_of_six(), targets_of(task, WEIGHTS), Objective(class_weights, smoothing)
     )
-    np.testing.assert_allclose(grad, weights[:, None] * grads / weights.sum(), atol=1e-6)
+    total = (weights * counts).sum()
+    np.testing.assert_allclose(grad, weights[:, None] * grads / total, atol=1e-6)
     assert loss_sum.item() == pytest.approx((weights * plain_losses).sum(), rel=1e-5)
 
 
@@ -264,5 +266,6 @@ def test_steps_with_and_without_autograd_agree(task: Task) -> None:
 
 def test_the_captured_steps_of_a_gpu_are_not_taken() -> None:
     model = EmbeddingBagClassifier(TOKENS, 8, CLASSES, "mean")
-    assert _no_kernels(model, make_bags(SINGLE, None)) is None
-    assert "weights of rows" in (_no_kernels(model, make_bags(SINGLE, WEIGHTS)) or "")
+    assert _no_kernels(model, make_bags(SINGLE, None), Objective()) is None
+    reason = _no_kernels(model, make_bags(SINGLE, WEIGHTS), Objective())
+    assert "weights of rows" in (reason or "")

@@ -279,7 +279,8 @@ def test_every_optimizer_is_torchs_on_touched_rows(name: str) -> None:
 def test_every_objective_is_torchs(values: tuple[float, ...], sparse: bool) -> None:
     config = make_config()
     weights = torch.tensor(values, device=DEVICE)
-    objective = Objective(weights, label_smoothing=0.1, clip_norm=0.05)
+    adjustment = torch.tensor([0.0, -1.0, 2.0], device=DEVICE)
+    objective = Objective(weights, label_smoothing=0.1, clip_norm=0.05, adjustment=adjustment)
     assert_same_training("weighted_sum", config, sparse, objective)
 
 

@@ -167,8 +167,10 @@ def test_weights_that_are_alike_are_none(run_train: Run, tmp_path: Path) -> None
 
 
 def test_metrics_count_rows_by_their_weights(run_train: Run, tmp_path: Path) -> None:
-    rows = [{"text": f"{'good' if i % 3 else 'bad'} film {i}", "label": "yn"[i % 2], "share": i % 4}
-            for i in range(80)]  # fmt: skip
+    rows: list[dict[str, Any]] = [
+        {"text": f"{'good' if i % 3 else 'bad'} film {i}", "label": "yn"[i % 2], "share": i % 4}
+        for i in range(80)
+    ]
     train, folder = write(tmp_path, rows=rows), tmp_path / "run"
     bare = write(tmp_path, "bare.csv", [{k: row[k] for k in ("text", "label")} for row in rows])
     options = ("data=local", f"data.train={train}", "data.weight=share", f"run_dir={folder}")

@@ -292,6 +292,15 @@ class TrainerConfig:
     refit: bool = False
     calibrate: bool = False
     ensemble: Annotated[int, Field(ge=1, le=100)] = 1
+    focal: NonNegative | None = None
+    logit_adjustment: NonNegative | None = None
+
+    def __post_init__(self) -> None:
+        if self.logit_adjustment and self.class_weights is not None:
+            raise ValueError(
+                "trainer.logit_adjustment and trainer.class_weights both make up for rare classes: "
+                "leave one out"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -218,8 +218,10 @@ def _hparams(config: Config, swept: Mapping[str, str]) -> dict[str, Any]:
         "model": ("mode", "dim", "dropout"),
         "optimizer": ("name", "lr", "weight_decay"),
         "schedule": ("name",),
-        "trainer": ("epochs", "batch_size", "class_weights", "label_smoothing"),
-    }
+        "trainer": (
+            "epochs", "batch_size", "class_weights", "label_smoothing", "focal", "logit_adjustment",
+        ),
+    }  # fmt: skip
     values = {
         f"{group}.{key}": value
         for group, keys in shown.items()

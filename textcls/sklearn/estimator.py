@@ -24,12 +24,17 @@ from textcls.data.targets import Targets, relative_weights
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.words import composition_of
 from textcls.defaults import measure, resolve
-from textcls.errors import Interrupted, TextclsError
+from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.classifier import Classifier, Float32, to_arrow
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
 from textcls.model.folder import ModelParts
 from textcls.sklearn.inputs import labels_of, texts_of
-from textcls.sklearn.settings import Settings, TokenizerName, settings_of
+from textcls.sklearn.settings import (
+    Settings,
+    TokenizerName,
+    in_terms_of_parameters,
+    settings_of,
+)
 from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
@@ -93,6 +98,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             number of labels, the weight of one is that of having it and of not having it. With
             ``initial_accumulator_value=0`` tokens that texts of one class alone have learn it as
             fast whatever it weighs: very small weights do not silence a class then.
+        focal: exponent of the focal loss, such as 2: texts that are right already count less; None:
+            all count the same.
+        logit_adjustment: of one label a text, such as 1: class scores are learned that prefer no
+            frequent class, in place of ``class_weight``; None: they are not.
         random_state: an int gives the same model at each fit; else as scikit-learn has it.
 
     Attributes:
@@ -131,6 +140,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int | Literal["auto"] = "auto",
         label_smoothing: float | Literal["auto"] = "auto",
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        focal: float | None = None,
+        logit_adjustment: float | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.mode = mode
@@ -154,6 +165,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
+        self.focal = focal
+        self.logit_adjustment = logit_adjustment
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TextClassifier:  # noqa: N803
@@ -260,6 +273,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
             # The losses were those before each step; the last one can break the weights as well.
             diverged = not bool(logits_of(model.composed(), bags).isfinite().all())
+        except InputError as error:
+            raise ValueError(in_terms_of_parameters(str(error))) from None
         except TextclsError:
             diverged = True
         except Interrupted as stopped:

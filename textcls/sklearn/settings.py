@@ -78,6 +78,8 @@ def settings_of(parameters: Mapping[str, Any], class_weights: dict[str, float] |
             "epochs",
             "batch_size",
             "label_smoothing",
+            "focal",
+            "logit_adjustment",
             class_weights=class_weights,
             clip_norm=None,
             monitor="loss",
@@ -94,10 +96,17 @@ def settings_of(parameters: Mapping[str, Any], class_weights: dict[str, float] |
         raise ValueError(_describe(dict(error.errors()[0]))) from None
 
 
+def in_terms_of_parameters(message: str) -> str:
+    """Name parameters, not the options of the command line that they stand for."""
+    for option in ("tokenizer.", "trainer."):
+        message = message.replace(option, "")
+    return message.replace("class_weights", "class_weight").replace("null", "None")
+
+
 def _describe(item: dict[str, Any]) -> str:
-    """Name the parameter at fault, not the option of the command line that it stands for."""
+    """Name the parameter at fault."""
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "value_error":
-        return message.replace("tokenizer.", "").replace("null", "None")
+        return in_terms_of_parameters(message)
     name = str(item["loc"][1]).replace("class_weights", "class_weight")
     return f"{name}={item['input']!r}: {message[0].lower()}{message[1:]}"

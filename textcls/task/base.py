@@ -82,7 +82,7 @@ class Task(ABC):
         Args:
             logits: float32 ``[num_bags, num_classes]``, which nobody needs any more.
             targets: of these bags.
-            objective: what is minimised, without weights of classes.
+            objective: what is minimised.
         """
 
     @abstractmethod
@@ -182,14 +182,37 @@ def weight_of_batch(weights: Tensor) -> Tensor:
     return total.masked_fill(total <= 0, torch.inf)
 
 
-def averaged(grads: Tensor, targets: Targets) -> Tensor:
-    """Turn the gradients of the losses of a batch, in place, into that of their mean.
+def mean_of(losses: Tensor, targets: Targets, counts: Tensor | None = None) -> Tensor:
+    """Return the mean of the losses of a batch, ``[num_bags]``, weighted where bags have weights.
+
+    Args:
+        losses: of the bags.
+        targets: of these bags.
+        counts: float ``[num_bags]``, what the weight of each counts for in what the sum is divided
+            by, as its loss has it already; None: itself.
+    """
+    if targets.weights is None and counts is None:
+        return losses.mean()
+    shares = _shares(targets.weights, counts)
+    return (losses * shares).sum()
+
+
+def averaged(grads: Tensor, targets: Targets, counts: Tensor | None = None) -> Tensor:
+    """Turn the gradients of the losses of a batch, in place, into that of :func:`mean_of`.
 
     Args:
         grads: float32 ``[num_bags, num_classes]``, by class scores.
         targets: of these bags.
+        counts: as of :func:`mean_of`.
     """
-    if targets.weights is None:
+    if targets.weights is None and counts is None:
         return grads.div_(targets.num_bags)
-    shares = targets.weights / weight_of_batch(targets.weights)
-    return grads.mul_(shares.unsqueeze(1))
+    return grads.mul_(_shares(targets.weights, counts).unsqueeze(-1))
+
+
+def _shares(weights: Tensor | None, counts: Tensor | None) -> Tensor:
+    """Return what each loss is multiplied by, ``[num_bags]``, or for all ``[1]``."""
+    if weights is None:
+        assert counts is not None
+        return 1 / weight_of_batch(counts).unsqueeze(0)
+    return weights / weight_of_batch(weights if counts is None else weights * counts)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from textcls.data.targets import Targets
 from textcls.task.assessment import Assessment
-from textcls.task.base import Task, averaged, weight_of_batch
+from textcls.task.base import Task, averaged, mean_of
 from textcls.task.calibration import temperature_at
 from textcls.task.multi_metrics import Decisions, assess, decision_metrics
-from textcls.task.objective import Objective
+from textcls.task.objective import LEAST_MISSING, Objective
 from textcls.task.scores import Scores
 from textcls.task.thresholds import fit_thresholds
 
@@ -58,21 +58,28 @@ class MultiLabel(Task):
     def batch_loss(self, logits: Tensor, targets: Targets, objective: Objective) -> Tensor:
         """See :meth:`Task.batch_loss`: a label's weight is that of its binary cross-entropy."""
         wanted = self._wanted(logits, targets, objective.label_smoothing)
-        class_weights, weights = objective.class_weights, targets.weights
         losses = F.binary_cross_entropy_with_logits(
-            logits, wanted, None if class_weights is None else class_weights.expand_as(logits),
-            reduction="sum" if weights is None else "none",
-        )  # fmt: skip
-        if weights is None:
-            return losses / len(logits)
-        return (losses.sum(1) * weights).sum() / weight_of_batch(weights)
+            logits, wanted, objective.class_weights, reduction="none"
+        )
+        if objective.focal:
+            losses = losses * _missing(logits, wanted) ** objective.focal
+        return mean_of(losses.sum(1), targets)
 
     def gradient(
         self, logits: Tensor, targets: Targets, objective: Objective
     ) -> tuple[Tensor, Tensor]:
-        """See :meth:`Task.gradient`: sigmoid minus target."""
+        """See :meth:`Task.gradient`: sigmoid minus target, times the weight of the label."""
         loss_sum = self.loss_sum(logits, targets)
-        grad = logits.sigmoid().sub_(self._wanted(logits, targets, objective.label_smoothing))
+        wanted = self._wanted(logits, targets, objective.label_smoothing)
+        grad = logits.sigmoid().sub_(wanted)
+        if objective.focal:
+            # By the product's rule: a power of what is missing, times the loss without it.
+            missing = _missing(logits, wanted)
+            losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+            slope = objective.focal * (1 - missing) * torch.where(wanted > EVEN, -1, 1)
+            grad.add_(losses.mul_(slope)).mul_(missing**objective.focal)
+        if objective.class_weights is not None:
+            grad.mul_(objective.class_weights)
         return loss_sum, averaged(grad, targets)
 
     def _wanted(self, logits: Tensor, targets: Targets, smoothing: float) -> Tensor:
@@ -149,3 +156,8 @@ class MultiLabel(Task):
             right += (hits * weights[found.bags]).sum().item()
             total += weights[found.bags].sum().item() + weights[some.bags].sum().item()
         return 2 * right / (total or 1.0)
+
+
+def _missing(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Return what the probability of what is true of each label lacks to 1, a little at least."""
+    return torch.where(wanted > EVEN, -logits, logits).sigmoid().clamp(min=LEAST_MISSING)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from textcls.data.targets import Targets
 from textcls.task.assessment import Assessment, weighted_mean
-from textcls.task.base import Task, averaged, weight_of_batch
+from textcls.task.base import Task, averaged, mean_of
 from textcls.task.calibration import fit_temperature, reliability
-from textcls.task.objective import Objective
+from textcls.task.objective import LEAST_MISSING, Objective
 from textcls.task.scores import Scores
 from textcls.task.single_metrics import classification_metrics
 
@@ -32,48 +32,43 @@ class SingleLabel(Task):
 
     def batch_loss(self, logits: Tensor, targets: Targets, objective: Objective) -> Tensor:
         """See :meth:`Task.batch_loss`: a bag weighs what its class does, times its own weight."""
-        class_weights, smoothing = objective.class_weights, objective.label_smoothing
-        if targets.weights is not None:
-            return self._weighted(logits, targets, targets.weights, class_weights, smoothing)
-        some_weigh_nothing = class_weights is not None and not bool(class_weights.all())
-        reduction = "sum" if some_weigh_nothing else "mean"
-        loss = F.cross_entropy(
-            logits, targets.ids, class_weights, reduction=reduction, label_smoothing=smoothing
-        )
-        if class_weights is None or reduction == "mean":
-            return loss
-        return loss / weight_of_batch(class_weights[targets.ids])
-
-    def _weighted(
-        self,
-        logits: Tensor,
-        targets: Targets,
-        weights: Tensor,
-        class_weights: Tensor | None,
-        smoothing: float,
-    ) -> Tensor:
+        class_weights, labels = objective.class_weights, targets.ids
+        scores = objective.adjusted(logits)
         losses = F.cross_entropy(
-            logits, targets.ids, class_weights, reduction="none", label_smoothing=smoothing
+            scores,
+            labels,
+            class_weights,
+            reduction="none",
+            label_smoothing=objective.label_smoothing,
         )
-        total = weights if class_weights is None else weights * class_weights[targets.ids]
-        return (losses * weights).sum() / weight_of_batch(total)
+        if objective.focal:
+            missing = _missing(-F.cross_entropy(scores, labels, reduction="none"))
+            losses = losses * missing**objective.focal
+        return mean_of(losses, targets, None if class_weights is None else class_weights[labels])
 
     def gradient(
         self, logits: Tensor, targets: Targets, objective: Objective
     ) -> tuple[Tensor, Tensor]:
-        """See :meth:`Task.gradient`: softmax minus target."""
-        smoothing = objective.label_smoothing
+        """See :meth:`Task.gradient`: softmax minus target, times what the target weighs."""
         log_probabilities = torch.log_softmax(logits, 1)
         labels = targets.ids.unsqueeze(1)
         losses = log_probabilities.gather(1, labels)
         if targets.weights is not None:
-            losses.mul_(targets.weights.unsqueeze(1))
+            losses = losses * targets.weights.unsqueeze(1)
         loss_sum = losses.sum().neg_()
+        if objective.adjustment is not None:
+            log_probabilities = torch.log_softmax(objective.adjusted(logits), 1)
+
+        total, spread, rest = _pulls(log_probabilities, labels, objective)
         grad = log_probabilities.exp_()
-        if smoothing:
-            grad.sub_(smoothing / grad.shape[1])
-        grad.scatter_add_(1, labels, torch.full(labels.shape, smoothing - 1.0))
-        return loss_sum, averaged(grad, targets)
+        if total is not None:
+            grad.mul_(total)
+        if objective.label_smoothing:
+            grad.sub_(spread)
+        grad.scatter_add_(1, labels, rest.neg())
+        class_weights = objective.class_weights
+        counts = None if class_weights is None else class_weights[targets.ids]
+        return loss_sum, averaged(grad, targets, counts)
 
     def new_tally(self, num_bags: int, num_classes: int, device: torch.device) -> Tensor:
         """See :meth:`Task.new_tally`: int64 ``[num_bags]``, the classes that were predicted."""
@@ -123,3 +118,46 @@ class SingleLabel(Task):
         """See :meth:`Task.score`: accuracy."""
         right = [logits.argmax(1) == some.ids for logits, some in scores.parts(targets)]
         return weighted_mean(torch.cat(right), targets.weights)
+
+
+def _pulls(
+    log_probabilities: Tensor, labels: Tensor, objective: Objective
+) -> tuple[Tensor | None, float | Tensor, Tensor]:
+    """Return what the gradient by class scores is made of.
+
+    It is ``total`` times the probabilities, less ``spread`` for each class, less ``rest`` for the
+    label.
+
+    Args:
+        log_probabilities: float ``[num_bags, num_classes]``.
+        labels: int64 ``[num_bags, 1]``.
+        objective: what is minimised.
+
+    Returns:
+        ``total``, ``[num_bags, 1]``, or None for 1; ``spread``, which has the shape of the
+        probabilities or is broadcast to it; ``rest``, ``[num_bags, 1]``.
+    """
+    smoothing, class_weights, gamma = (
+        objective.label_smoothing, objective.class_weights, objective.focal,
+    )  # fmt: skip
+    spread: float | Tensor = smoothing / log_probabilities.shape[1]
+    rest = torch.full(labels.shape, 1 - smoothing)
+    total = None
+    if class_weights is not None:
+        spread, rest = spread * class_weights, rest * class_weights[labels]
+        total = rest + spread.sum()
+    if gamma:
+        # By the product's rule: a power of what is missing, times the loss without it.
+        of_labels = log_probabilities.gather(1, labels)
+        losses = -(log_probabilities * spread).sum(1, keepdim=True) - of_labels * rest
+        missing = _missing(of_labels)
+        factor = missing**gamma
+        pull = gamma * missing ** (gamma - 1) * losses * of_labels.exp()
+        total = (factor if total is None else factor * total) + pull
+        spread, rest = factor * spread, factor * rest + pull
+    return total, spread, rest
+
+
+def _missing(log_probabilities: Tensor) -> Tensor:
+    """Return what probabilities lack to 1, and a little where they lack nothing."""
+    return -log_probabilities.expm1().clamp(max=-LEAST_MISSING)

@@ -131,7 +131,7 @@ class CapturedSteps:
         labels = self.layout.labels.view(-1, size).index_select(0, of_step).view(size)
         # Summed, and divided after: torch's own mean would wait for the device to count the bags.
         loss_sum = F.cross_entropy(
-            logits,
+            objective.adjusted(logits),
             labels,
             objective.class_weights,
             ignore_index=NO_BAG,

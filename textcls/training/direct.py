@@ -37,7 +37,6 @@ def is_direct(model: EmbeddingBagClassifier, train: Bags, objective: Objective) 
         and pooling.is_linear
         and not pooling.learned
         and not model.dropout.p
-        and objective.class_weights is None
         and objective.clip_norm is None
     )
 

@@ -15,8 +15,7 @@ from textcls.data.batches import epoch_order
 from textcls.data.composition import Composition
 from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, scores_of
-from textcls.task.objective import Objective
-from textcls.task.single_metrics import class_weights
+from textcls.task.objective import objective_of
 from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.optimizer import Optimizer, make_schedule, touches_few
@@ -67,8 +66,8 @@ def fit(
 
     Raises:
         TextclsError: the loss is no longer a number.
-        InputError: ``class_weights`` names an unknown label, no row weighs anything, or the
-            checkpoint is damaged.
+        InputError: the objective does not fit the labels, no row weighs anything, or the checkpoint
+            is damaged.
         Interrupted: a signal came; a checkpoint is written.
     """
     options = config.trainer
@@ -93,12 +92,7 @@ def fit(
     )
     optimizer = Optimizer(config.optimizer, model.named_parameters())
     schedule = make_schedule(config.schedule, total_steps)
-    weights = class_weights(options.class_weights, targets.ids, label_names)
-    objective = Objective(
-        None if weights is None else weights.to(device),
-        options.label_smoothing,
-        options.clip_norm,
-    )
+    objective = objective_of(options, targets, label_names, device)
     minimize = options.monitor == "loss"
 
     progress = checkpoints.load(model, optimizer)

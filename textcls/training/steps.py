@@ -126,7 +126,7 @@ def steps_on(
     """
     device = model.linear.weight.device
     if device.type == "cuda":
-        reason = _no_kernels(model, train) or _no_triton(device)
+        reason = _no_kernels(model, train, objective) or _no_triton(device)
         if reason is None:
             from textcls.training.captured import CapturedSteps
 
@@ -140,7 +140,7 @@ def steps_on(
     return kind(model, optimizer, train.to(device), batch_size, objective, learning_rate)
 
 
-def _no_kernels(model: EmbeddingBagClassifier, train: Bags) -> str | None:
+def _no_kernels(model: EmbeddingBagClassifier, train: Bags, objective: Objective) -> str | None:
     """Say what of a training Triton's kernels do not have; None: they have all."""
     mode = model.embedding.pooling.mode
     if mode not in KERNEL_MODES:
@@ -151,6 +151,8 @@ def _no_kernels(model: EmbeddingBagClassifier, train: Bags) -> str | None:
         return "the faster ones do not have several labels a text"
     if train.example_weights is not None:
         return "the faster ones do not have weights of rows"
+    if objective.focal:
+        return "the faster ones do not have the focal loss"
     if model.composition is not None:
         return "the faster ones do not have words composed of character n-grams"
     return None
