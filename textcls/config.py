@@ -292,6 +292,7 @@ class TrainerConfig:
     refit: bool = False
     calibrate: bool = False
     ensemble: Annotated[int, Field(ge=1, le=100)] = 1
+    sampled_classes: Annotated[PositiveInt | None, Auto] = None
     focal: NonNegative | None = None
     logit_adjustment: NonNegative | None = None
 

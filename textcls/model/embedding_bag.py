@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textcls.config import Mode, ModelConfig
@@ -105,12 +106,18 @@ class EmbeddingBagClassifier(nn.Module):
         weights: Tensor | None = None,
         transposed: Transpose | None = None,
         items: Items | None = None,
+        classes: Tensor | None = None,
     ) -> Tensor:
-        """Return the class scores (logits), float ``[num_bags, num_classes]``."""
-        scores: Tensor = self.linear(
-            self.dropout(self.embed(indices, offsets, weights, transposed, items))
-        )
-        return scores
+        """Return the class scores (logits), float ``[num_bags, num_classes]``.
+
+        The arguments are those of :meth:`embed`, and ``classes``, int64 ``[n]``: the scores of
+        these alone, float ``[num_bags, n]``; None: all.
+        """
+        pooled = self.dropout(self.embed(indices, offsets, weights, transposed, items))
+        if classes is None:
+            scores: Tensor = self.linear(pooled)
+            return scores
+        return F.linear(pooled, self.linear.weight[classes], self.linear.bias[classes])
 
     def composed(self) -> EmbeddingBagClassifier:
         """Return the model to keep: itself, or one of a composed table, which pools bags as such.

@@ -90,7 +90,14 @@ class Task(ABC):
         """Return what :meth:`count` counts the predictions of an epoch in."""
 
     @abstractmethod
-    def count(self, tally: Tensor, bags: Tensor, logits: Tensor, targets: Targets) -> None:
+    def count(
+        self,
+        tally: Tensor,
+        bags: Tensor,
+        logits: Tensor,
+        targets: Targets,
+        classes: Tensor | None = None,
+    ) -> None:
         """Count what class scores predict.
 
         Args:
@@ -98,6 +105,7 @@ class Task(ABC):
             bags: int64 ``[n]``, numbers in their split.
             logits: float ``[n, num_classes]``.
             targets: of these bags.
+            classes: int64 ``[num_classes]``, which ones the scores are of; None: all, in order.
         """
 
     @abstractmethod

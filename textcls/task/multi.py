@@ -58,6 +58,7 @@ class MultiLabel(Task):
     def batch_loss(self, logits: Tensor, targets: Targets, objective: Objective) -> Tensor:
         """See :meth:`Task.batch_loss`: a label's weight is that of its binary cross-entropy."""
         wanted = self._wanted(logits, targets, objective.label_smoothing)
+        logits = objective.adjusted(logits)
         losses = F.binary_cross_entropy_with_logits(
             logits, wanted, objective.class_weights, reduction="none"
         )
@@ -71,6 +72,7 @@ class MultiLabel(Task):
         """See :meth:`Task.gradient`: sigmoid minus target, times the weight of the label."""
         loss_sum = self.loss_sum(logits, targets)
         wanted = self._wanted(logits, targets, objective.label_smoothing)
+        logits = objective.adjusted(logits)
         grad = logits.sigmoid().sub_(wanted)
         if objective.focal:
             # By the product's rule: a power of what is missing, times the loss without it.
@@ -91,10 +93,21 @@ class MultiLabel(Task):
         """See :meth:`Task.new_tally`: see :class:`~textcls.task.multi_metrics.Decisions`."""
         return torch.zeros(2, num_classes + 1, dtype=torch.int64, device=device)
 
-    def count(self, tally: Tensor, bags: Tensor, logits: Tensor, targets: Targets) -> None:
+    def count(
+        self,
+        tally: Tensor,
+        bags: Tensor,
+        logits: Tensor,
+        targets: Targets,
+        classes: Tensor | None = None,
+    ) -> None:
         """See :meth:`Task.count`: of labels that are more probable than not; each row counts 1."""
         found = Decisions.of(logits > 0, targets)
-        tally += torch.stack([F.pad(found.right, (0, 1)), F.pad(found.claimed, (0, 1))])
+        counts = torch.stack([found.right, found.claimed])
+        if classes is None:
+            tally[:, :-1] += counts
+        else:
+            tally.index_add_(1, classes, counts)
         tally[0, -1] += found.exact
 
     def counted(self, tally: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:

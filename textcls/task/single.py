@@ -74,9 +74,17 @@ class SingleLabel(Task):
         """See :meth:`Task.new_tally`: int64 ``[num_bags]``, the classes that were predicted."""
         return torch.zeros(num_bags, dtype=torch.int64, device=device)
 
-    def count(self, tally: Tensor, bags: Tensor, logits: Tensor, targets: Targets) -> None:
+    def count(
+        self,
+        tally: Tensor,
+        bags: Tensor,
+        logits: Tensor,
+        targets: Targets,
+        classes: Tensor | None = None,
+    ) -> None:
         """See :meth:`Task.count`."""
-        tally[bags] = logits.argmax(1)
+        predicted = logits.argmax(1)
+        tally[bags] = predicted if classes is None else classes[predicted]
 
     def counted(self, tally: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
         """See :meth:`Task.counted`."""

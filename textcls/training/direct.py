@@ -53,33 +53,37 @@ class DirectSteps(Steps):
             self.train, order, self.batch_size, part, begun.step, self._composition
         ):
             stop = start + batch.targets.num_bags
-            self._step(batch, order[start:stop], self.learning_rate(step))
+            self._step(step, batch, order[start:stop])
             step, start = step + 1, stop
             yield batch.num_tokens
 
-    def _step(self, batch: Operands, bags: Tensor, lr: float) -> None:
+    def _step(self, step: int, batch: Operands, bags: Tensor) -> None:
         """Update the model, and count what it predicted before."""
-        linear, optimizer = self.model.linear, self.optimizer
-        touched = optimizer.rows_of(_TABLE, batch.rows)
-        pooled = touched[0]
+        classes, targets, objective = self._learned(step, batch.targets)
+        rows = {_TABLE: batch.rows}
+        if classes is not None:
+            rows |= {_WEIGHT: classes, _BIAS: classes}
+        tensors = {
+            name: self.optimizer.rows_of(name, rows[name])
+            if name in rows
+            else self.optimizer.all_of(name)
+            for name in (_TABLE, _WEIGHT, _BIAS)
+        }
+        pooled, weight, bias = (of_name[0] for of_name in tensors.values())
         for factor in batch.factors:
             pooled = _times(factor.forward, pooled)
-        logits = torch.addmm(linear.bias, pooled, linear.weight.t())
+        logits = torch.addmm(bias, pooled, weight.t())
 
-        self.task.count(self._tally, bags, logits, batch.targets)
-        loss, grad = self.task.gradient(logits, batch.targets, self.objective)
+        self.task.count(self._tally, bags, logits, targets, classes)
+        loss, grad = self.task.gradient(logits, targets, objective)
         self.loss_sum.add_(loss)
-        credit = grad.mm(linear.weight)
+        credit = grad.mm(weight)
         for factor in reversed(batch.factors):
             credit = _times(factor.backward, credit)
-        tensors = {
-            _TABLE: touched,
-            _WEIGHT: optimizer.all_of(_WEIGHT),
-            _BIAS: optimizer.all_of(_BIAS),
-        }
         grads = {_TABLE: credit, _WEIGHT: grad.t().mm(pooled), _BIAS: grad.sum(0)}
-        optimizer.update(tensors, grads, lr)
-        optimizer.put_rows(_TABLE, batch.rows, touched)
+        self.optimizer.update(tensors, grads, self.learning_rate(step))
+        for name, touched in rows.items():
+            self.optimizer.put_rows(name, touched, tensors[name])
 
 
 def _times(matrix: Matrix, table: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from textcls.task.objective import objective_of
 from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.optimizer import Optimizer, make_schedule, touches_few
+from textcls.training.sampling import ClassSampler
 from textcls.training.signals import deferred
 from textcls.training.steps import steps_on
 from textcls.training.tracking import Listener
@@ -93,6 +94,12 @@ def fit(
     optimizer = Optimizer(config.optimizer, model.named_parameters())
     schedule = make_schedule(config.schedule, total_steps)
     objective = objective_of(options, targets, label_names, device)
+    sampler = None
+    if options.sampled_classes is not None and options.sampled_classes < len(label_names):
+        sampler = ClassSampler(
+            train.targets, len(label_names), options.sampled_classes, options.batch_size,
+            objective, config.seed,
+        )  # fmt: skip
     minimize = options.monitor == "loss"
 
     progress = checkpoints.load(model, optimizer)
@@ -103,7 +110,14 @@ def fit(
         return config.optimizer.lr * schedule(step)
 
     steps = steps_on(
-        model, optimizer, train, options.batch_size, objective, learning_rate, total_steps
+        model,
+        optimizer,
+        train,
+        options.batch_size,
+        objective,
+        learning_rate,
+        total_steps,
+        sampler,
     )
 
     def save() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from textcls.data.bags import Bags
 from textcls.data.batches import batches
+from textcls.data.targets import Targets
 from textcls.errors import first_line
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.pooling import KERNEL_MODES
@@ -19,6 +20,7 @@ from textcls.task.objective import Objective
 from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer
+from textcls.training.sampling import ClassSampler, Sampled
 
 if TYPE_CHECKING:
     from textcls.training.captured import CapturedSteps
@@ -36,6 +38,7 @@ class Steps:
         batch_size: bags a step.
         objective: what is minimised.
         learning_rate: at each step of the whole training, from 0.
+        sampler: says which classes a step computes; None: all.
 
     Attributes:
         loss_sum: float32, the loss summed over the epoch's bags so far, times what each weighs; it
@@ -50,7 +53,9 @@ class Steps:
         batch_size: int,
         objective: Objective,
         learning_rate: Callable[[int], float],
+        sampler: ClassSampler | None = None,
     ) -> None:
+        self.sampler = sampler
         self.model, self.optimizer, self.train = model, optimizer, train
         self.batch_size, self.objective, self.learning_rate = batch_size, objective, learning_rate
         self.num_steps = -(-len(train) // batch_size)
@@ -69,7 +74,7 @@ class Steps:
             order: int64 ``[num_bags]``, a permutation of the bags, on the CPU.
             begun: how far the epoch has come: its step, sum of losses and tally.
         """
-        model, task, objective = self.model, self.task, self.objective
+        model, task = self.model, self.task
         step = self._begin(number, begun)
         transposed = model.embedding.pooling.has_linear
         order = order.to(self.train.device)
@@ -77,8 +82,11 @@ class Steps:
             self.train, order, self.batch_size, begun.step, transposed, self._composition
         ):
             batch = made.bags
-            logits = model(batch.indices, batch.offsets, batch.weights, made.transposed, made.items)
-            loss = task.batch_loss(logits, batch.targets, objective)
+            classes, targets, objective = self._learned(step, batch.targets)
+            logits = model(
+                batch.indices, batch.offsets, batch.weights, made.transposed, made.items, classes
+            )
+            loss = task.batch_loss(logits, targets, objective)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if objective.clip_norm is not None:
@@ -90,10 +98,16 @@ class Steps:
                 if objective.is_plain and batch.example_weights is None:
                     self.loss_sum.add_(loss.detach(), alpha=len(batch))
                 else:
-                    self.loss_sum.add_(task.loss_sum(logits, batch.targets))
-                task.count(self._tally, made.rows, logits, batch.targets)
+                    self.loss_sum.add_(task.loss_sum(logits, targets))
+                task.count(self._tally, made.rows, logits, targets, classes)
             step += 1
             yield batch.num_tokens
+
+    def _learned(self, step: int, targets: Targets) -> Sampled:
+        """Return which classes a step computes, and what it learns of them."""
+        if self.sampler is None:
+            return Sampled(None, targets, self.objective)
+        return self.sampler.sample(step, targets)
 
     def _begin(self, number: int, begun: Progress) -> int:
         """Take up an epoch where it has come to; return its next step in the whole training."""
@@ -119,6 +133,7 @@ def steps_on(
     objective: Objective,
     learning_rate: Callable[[int], float],
     total_steps: int,
+    sampler: ClassSampler | None = None,
 ) -> Steps | CapturedSteps:
     """Return the steps of a training, the fastest way its device knows.
 
@@ -126,7 +141,7 @@ def steps_on(
     """
     device = model.linear.weight.device
     if device.type == "cuda":
-        reason = _no_kernels(model, train, objective) or _no_triton(device)
+        reason = _no_kernels(model, train, objective, sampler) or _no_triton(device)
         if reason is None:
             from textcls.training.captured import CapturedSteps
 
@@ -137,10 +152,15 @@ def steps_on(
     from textcls.training.direct import DirectSteps, is_direct
 
     kind = DirectSteps if is_direct(model, train, objective) else Steps
-    return kind(model, optimizer, train.to(device), batch_size, objective, learning_rate)
+    return kind(model, optimizer, train.to(device), batch_size, objective, learning_rate, sampler)
 
 
-def _no_kernels(model: EmbeddingBagClassifier, train: Bags, objective: Objective) -> str | None:
+def _no_kernels(
+    model: EmbeddingBagClassifier,
+    train: Bags,
+    objective: Objective,
+    sampler: ClassSampler | None = None,
+) -> str | None:
     """Say what of a training Triton's kernels do not have; None: they have all."""
     mode = model.embedding.pooling.mode
     if mode not in KERNEL_MODES:
@@ -153,6 +173,8 @@ def _no_kernels(model: EmbeddingBagClassifier, train: Bags, objective: Objective
         return "the faster ones do not have weights of rows"
     if objective.focal:
         return "the faster ones do not have the focal loss"
+    if sampler is not None:
+        return "the faster ones do not have sampled classes"
     if model.composition is not None:
         return "the faster ones do not have words composed of character n-grams"
     return None
