@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 NUM_BINS = 15
+# Class scores in double precision at a time: 8 MiB.
+DOUBLES = 1 << 20
 # A temperature beyond these says that the rows are too few, not that the model is so wrong.
 LOWEST, HIGHEST = 0.2, 5.0
 # Each halves the range that the temperature may lie in: it has seven digits then.
@@ -87,25 +89,32 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     Returns:
         The temperature, between ``LOWEST`` and ``HIGHEST``; 1 where all scores of a row are alike.
     """
-    scores = logits.double()
-    share = 1 / (len(labels) + 2)
-    of_labels = scores.gather(1, labels.unsqueeze(1)).mean()
-    wanted = (1 - share) * of_labels + share * scores.mean()
-    if not (scores.amax(1) > scores.amin(1)).any():
+    if not (logits.amax(1) > logits.amin(1)).any():
         return 1.0
-    return temperature_at(
-        wanted, lambda inverse: ((scores * inverse).softmax(1) * scores).sum(1).mean()
-    )
+    share = len(labels) / (len(labels) + 2)
+    of_labels = logits.gather(1, labels.unsqueeze(1)).sum(dtype=torch.float64)
+    of_all = logits.mean(1, dtype=torch.float64).sum()
+    wanted = share * of_labels + (1 - share) * of_all
+    return temperature_at(wanted, logits, lambda scores: scores.softmax(1))
 
 
-def temperature_at(wanted: Tensor, expected: Callable[[float], Tensor]) -> float:
+def temperature_at(
+    wanted: Tensor, logits: Tensor, probabilities: Callable[[Tensor], Tensor]
+) -> float:
     """Return the temperature at which a loss that is convex in its inverse has no slope.
 
     Args:
-        wanted: the sum, or mean, of the scores of what is true, of one number.
-        expected: that of the scores of what a model expects, by the inverse of its temperature; it
-            rises with it.
+        wanted: float64 ``[]``, the sum of the scores of what is true.
+        logits: float ``[n, num_classes]``: the sum of these scores that a model expects is to be
+            the same.
+        probabilities: of scores that are divided by a temperature.
     """
+    rows = max(1, DOUBLES // logits.shape[1])
+
+    def expected(inverse: float) -> Tensor:
+        parts = (part.double() for part in torch.split(logits, rows))
+        return sum(((probabilities(x * inverse) * x).sum() for x in parts), wanted.new_zeros(()))
+
     low, high = 1 / HIGHEST, 1 / LOWEST
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

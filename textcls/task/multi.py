@@ -117,11 +117,10 @@ class MultiLabel(Task):
 
     def temperature(self, logits: Tensor, targets: Targets) -> float:
         """See :meth:`Task.temperature`: it minimises the loss, which is convex in its inverse."""
-        scores = logits.double()
-        wanted = scores[targets.bags, targets.ids].sum()
-        if not bool((scores != 0).any()):
+        if not bool((logits != 0).any()):
             return 1.0
-        return temperature_at(wanted, lambda inverse: ((scores * inverse).sigmoid() * scores).sum())
+        wanted = logits[targets.bags, targets.ids].sum(dtype=torch.float64)
+        return temperature_at(wanted, logits, torch.sigmoid)
 
     def fitted(self, logits: Tensor, targets: Targets) -> MultiLabel:
         """See :meth:`Task.fitted`: the thresholds of the best F1."""

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from textcls.data.targets import Targets
+from textcls.task.calibration import DOUBLES
 
-# Class scores in double precision at a time: 8 MiB.
-DOUBLES = 1 << 20
 # Class scores that are held at a time, of which something is fitted that needs them all: 256 MiB.
 SAMPLED = 1 << 26
 
