@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.test_model import TEXTS, make_parts
 from textcls import Classifier
 from textcls import run as running
 from textcls.errors import InputError
+from textcls.model import classifier as predicting
 from textcls.model.card import model_card
 from textcls.model.classifier import top
 from textcls.model.folder import save_model
@@ -59,6 +61,30 @@ def test_the_most_probable_labels(classifier: Classifier) -> None:
 def test_of_equal_probabilities_the_first_class_wins_as_in_predict() -> None:
     rows = np.array([[0.25, 0.5, 0.25], [1 / 3] * 3], np.float32)
     assert top(rows, 3)[0].tolist() == [[1, 0, 2], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("k", [1, 3, 39, 40, 99])
+def test_the_best_of_many_classes_are_those_of_sorting_all(
+    k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(1).integers(0, 12, (30, 40)).astype(np.float32)  # with ties
+    expected = top(rows, k)
+    monkeypatch.setattr(predicting, "MAX_SORTED", 10)
+    np.testing.assert_array_equal(top(rows, k)[0], expected[0])
+    np.testing.assert_array_equal(top(rows, k)[1], expected[1])
+
+
+def test_many_texts_are_predicted_piece_by_piece(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [*TEXTS, None, *TEXTS]
+    ways: tuple[Callable[..., Any], ...] = (
+        classifier.predict, classifier.predict_top, classifier.predict_proba,
+    )  # fmt: skip
+    whole = [way(texts) for way in ways]
+    monkeypatch.setattr(predicting, "AT_ONCE", 3)  # a text at a time
+    for way, expected in zip(ways, whole, strict=True):
+        np.testing.assert_array_equal(way(texts), expected)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def predict(
     import pyarrow.compute as pc
 
     from textcls.corpus.paths import find_files
+    from textcls.model.classifier import AT_ONCE
     from textcls.report.predicted import Predicted
     from textcls.report.predictions import (
         PredictionWriter,
@@ -115,6 +116,7 @@ def predict(
     reading = reading_of(classifier, given)
     kept = None if keep == ("all",) else tuple(dict.fromkeys(keep or ()))
     label_names, task, undecoded = classifier.label_names, classifier.task, 0
+    rows = max(1, AT_ONCE // len(label_names))
     top = top or (None if task.several else 1)
     predicted = Predicted(label_names, task, top, threshold, probabilities)
     between = list_delimiter(classifier.parts.reading.label_delimiter, label_names)
@@ -125,8 +127,11 @@ def predict(
     ):
         for file in files:
             for piece in _pieces(file, reading, classifier.parts.reading, kept):
-                writer.write(classifier.predict_proba(piece.texts), piece.kept, str(file))
-                count(len(piece.texts))
+                for start in range(0, len(piece.texts), rows):
+                    texts = piece.texts.slice(start, rows)
+                    kept_too = piece.kept.slice(start, rows)
+                    writer.write(classifier.predict_proba(texts), kept_too, str(file))
+                    count(len(texts))
                 undecoded += pc.sum(pc.match_substring(piece.texts, "\ufffd")).as_py() or 0
     for column, renamed in writer.renamed.items():
         click.echo(

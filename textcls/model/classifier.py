@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,7 +16,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 from huggingface_hub import ModelCard, ModelHubMixin, snapshot_download
-from torch import Tensor
 
 from textcls.arrow import Int64, large_strings, offsets_of
 from textcls.corpus.labels import classes_named
@@ -24,7 +23,7 @@ from textcls.data.bags import Bags
 from textcls.device import to_device
 from textcls.errors import InputError, first_line
 from textcls.model.card import model_card
-from textcls.model.embedding_bag import logits_of, pooled_of
+from textcls.model.embedding_bag import pooled_of, scores_of
 from textcls.model.folder import FILES, ModelParts, load_model, save_model
 from textcls.task.base import Task
 from textcls.task.multi import MultiLabel
@@ -35,6 +34,12 @@ Float32 = npt.NDArray[np.float32]
 # Half a character each: Python strings may hold them (bad bytes read with surrogateescape, say), no
 # UTF-8 text does.
 _SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+# Probabilities that are computed at a time: 64 MiB.
+AT_ONCE = 1 << 24
+# Of more classes than these only the best are sorted.
+MAX_SORTED = 1_000
 
 
 class Classifier(ModelHubMixin):
@@ -101,8 +106,8 @@ class Classifier(ModelHubMixin):
             labels: those to choose from, see :meth:`restricted`; None: all.
         """
         chosen = self if labels is None else self.restricted(labels)
-        probabilities: Float32 = chosen._probabilities(texts).numpy()
-        return probabilities
+        none = np.zeros((0, len(chosen.label_names)), np.float32)
+        return np.concatenate([none, *chosen._probabilities(texts)])
 
     def predict(self, texts: Texts, labels: Sequence[str] | None = None) -> list[Any]:
         """Return the most probable label of each text.
@@ -115,14 +120,22 @@ class Classifier(ModelHubMixin):
             labels: those to choose from, see :meth:`restricted`; None: all.
         """
         chosen = self if labels is None else self.restricted(labels)
-        names, found = chosen.label_names, chosen.task.decided(chosen._probabilities(texts))
-        if found.offsets is None:
-            return [names[i] for i in found.ids.tolist()]
-        ids, ends = found.ids.tolist(), found.offsets.tolist()
-        return [tuple(names[i] for i in ids[a:b]) for a, b in pairwise(ends)]
+        names = chosen.label_names
+        predicted: list[Any] = []
+        for probabilities in chosen._probabilities(texts):
+            found = chosen.task.decided(torch.from_numpy(probabilities))
+            ids = found.ids.tolist()
+            if found.offsets is None:
+                predicted += [names[i] for i in ids]
+            else:
+                ends = found.offsets.tolist()
+                predicted += [tuple(names[i] for i in ids[a:b]) for a, b in pairwise(ends)]
+        return predicted
 
-    def _probabilities(self, texts: Texts) -> Tensor:
-        return self.task.probabilities(logits_of(self.parts.model, self.bags(texts)))
+    def _probabilities(self, texts: Texts) -> Iterator[Float32]:
+        """Yield the class probabilities of some texts after others."""
+        for logits in scores_of(self.parts.model, self.bags(texts)).pieces(AT_ONCE):
+            yield self.task.probabilities(logits).numpy()
 
     def predict_top(
         self,
@@ -142,16 +155,19 @@ class Classifier(ModelHubMixin):
             labels: those to choose from, see :meth:`restricted`; None: all.
         """
         chosen = self if labels is None else self.restricted(labels)
-        names, probabilities = chosen.label_names, chosen.predict_proba(texts)
-        if k is None and chosen.task.several:
-            ids, reached, offsets = reaching(chosen.task, probabilities, threshold)
-            pairs = [(names[i], p) for i, p in zip(ids.tolist(), reached.tolist(), strict=True)]
-            return [pairs[a:b] for a, b in pairwise(offsets.tolist())]
-        classes, values = top(probabilities, 5 if k is None else k)
-        return [
-            [(names[i], p) for i, p in zip(row, of_row, strict=True) if p >= (threshold or 0)]
-            for row, of_row in zip(classes.tolist(), values.tolist(), strict=True)
-        ]
+        names, found = chosen.label_names, []
+        for probabilities in chosen._probabilities(texts):
+            if k is None and chosen.task.several:
+                ids, reached, offsets = reaching(chosen.task, probabilities, threshold)
+                pairs = [(names[i], p) for i, p in zip(ids.tolist(), reached.tolist(), strict=True)]
+                found += [pairs[a:b] for a, b in pairwise(offsets.tolist())]
+                continue
+            classes, values = top(probabilities, 5 if k is None else k)
+            found += [
+                [(names[i], p) for i, p in zip(row, of_row, strict=True) if p >= (threshold or 0)]
+                for row, of_row in zip(classes.tolist(), values.tolist(), strict=True)
+            ]
+        return found
 
     def restricted(self, labels: Sequence[str]) -> Classifier:
         """Return the classifier of some of its labels, in the order of ``label_names``.
@@ -247,8 +263,16 @@ def top(probabilities: Float32, k: int) -> tuple[npt.NDArray[np.int64], Float32]
     """
     if k < 1:
         raise ValueError(f"k={k}: ask for one label or more")
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    return order, np.take_along_axis(probabilities, order, 1)
+    num_rows, num_classes = probabilities.shape
+    if num_classes <= MAX_SORTED or k >= num_classes:
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+        return order, np.take_along_axis(probabilities, order, 1)
+    least = np.partition(probabilities, num_classes - k, axis=1)[:, num_classes - k, None]
+    rows, classes = np.nonzero(probabilities >= least)  # k of each row, more where some are equal
+    order = np.lexsort((classes, -probabilities[rows, classes], rows))
+    firsts = np.searchsorted(rows, np.arange(num_rows))
+    chosen = classes[order][firsts[:, None] + np.arange(k)]
+    return chosen, np.take_along_axis(probabilities, chosen, 1)
 
 
 def reaching(

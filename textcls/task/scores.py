@@ -43,10 +43,21 @@ class Scores:
             targets: of all bags.
             numbers: that a part has at most, but it has a bag at least.
         """
+        start = 0
+        for logits in self.pieces(numbers):
+            stop = start + len(logits)
+            yield logits, targets.slice(start, stop)
+            start = stop
+
+    def pieces(self, numbers: int = DOUBLES) -> Iterator[Tensor]:
+        """Yield the scores of some bags after others, float ``[n, num_classes]``.
+
+        Args:
+            numbers: as of :meth:`parts`.
+        """
         rows = max(1, numbers // self.num_classes)
         for start in range(0, self.num_bags, rows):
-            stop = min(start + rows, self.num_bags)
-            yield self._compute(start, stop), targets.slice(start, stop)
+            yield self._compute(start, min(start + rows, self.num_bags))
 
     def divided(self, temperature: float) -> Scores:
         """Return the scores divided by a number."""
