@@ -27,6 +27,9 @@ from textcls.training.tracking import Tracker
 
 log = logging.getLogger("textcls")
 
+# Class scores of validation that are computed each time: some seconds' worth.
+MOST_SCORES = 1 << 29
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -99,8 +102,13 @@ def train(
         Whatever :func:`~textcls.training.loop.fit` raises.
     """
     trainings = _Trainings(config, folder / "checkpoints", device, tracker)
-    options, held = config.trainer, prepared.validation
+    options, held = config.trainer, measured_rows(prepared)
     task = task_of(held)
+    if len(held) < len(prepared.validation):
+        log.info(
+            "validation: %s of %s rows, at even distances, as each is scored for %s classes",
+            f"{len(held):,}", f"{len(prepared.validation):,}", f"{len(prepared.label_names):,}",
+        )  # fmt: skip
     first = trainings.fit(0, prepared, held, keep=keep)
     fitted_on = {"train": len(prepared.train), "validation": 0}
     if refits(config):
@@ -110,7 +118,7 @@ def train(
         if epoch != first.progress.epoch:
             first.checkpoints.load_best(first.model)
             scores = scores_of(first.model.composed(), held)
-        fitted_on["validation"] = len(held)
+        fitted_on["validation"] = len(prepared.validation)
         prepared = joined()
         log.info(
             "training on train and validation, %s rows, for %d epochs",
@@ -240,6 +248,18 @@ class _Trainings:
         return _Training(model, progress, checkpoints)
 
 
+def measured_rows(prepared: Prepared) -> Bags:
+    """Return the validation split, or of very many classes as many of its rows as take seconds.
+
+    They are at even distances.
+    """
+    held = prepared.validation
+    count = max(1, MOST_SCORES // len(prepared.label_names))
+    if len(held) <= count:
+        return held
+    return held.select(torch.arange(count) * len(held) // count)
+
+
 def choose_epochs(monitor: str, progress: Progress, found: Assessment) -> int:
     """Return for how many epochs to train on all rows.
 
@@ -284,7 +304,7 @@ def score(
         model: with its last weights.
         progress: at the end of its training.
     """
-    monitor, held = config.trainer.monitor, prepared.validation
+    monitor, held = config.trainer.monitor, measured_rows(prepared)
     assert progress.best_value is not None
     if not refits(config):
         return progress.best_value

@@ -108,14 +108,16 @@ class SingleLabel(Task):
         Beside these: ``loss``, the mean cross-entropy in nats, and ``ece``, the expected
         calibration error of the probability of what is predicted.
         """
-        losses, confidences, predictions = [], [], []
+        # float64: so that a mean does not depend on how the rows were batched. Made at once: what
+        # stays of a part would keep others from taking its memory.
+        loss, confidence = torch.empty(2, scores.num_bags, dtype=torch.float64)
+        predicted = torch.empty(scores.num_bags, dtype=torch.int64)
+        start = 0
         for logits, some in scores.parts(targets):
-            # float64: so that a mean does not depend on how the rows were batched.
-            exact = logits.double()
-            losses.append(self.losses(exact, some))
-            confidences.append(exact.softmax(1).amax(1))
-            predictions.append(logits.argmax(1))
-        loss, confidence, predicted = map(torch.cat, (losses, confidences, predictions))
+            here, exact = slice(start, start := start + len(logits)), logits.double()
+            loss[here] = self.losses(exact, some)
+            confidence[here] = exact.softmax(1).amax(1)
+            predicted[here] = logits.argmax(1)
         weights = targets.weights
         found = reliability(confidence, predicted == targets.ids, weights)
         metrics = {"loss": weighted_mean(loss, weights), "ece": found.error}
