@@ -258,6 +258,7 @@ def test_a_cache_that_cannot_be_written_is_said(config: Config, tmp_path: Path) 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_runs_that_start_together_share_the_work(config: Config, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tests.conftest import make_config\n"

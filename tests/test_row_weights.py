@@ -18,6 +18,7 @@ from textcls.data.prepare import prepare
 from textcls.errors import InputError
 from textcls.model.classifier import Classifier
 from textcls.model.embedding_bag import scores_of
+from textcls.run import start
 
 # What a row weighs stands in its text as well.
 ROWS = [
@@ -154,28 +155,29 @@ def test_a_run_learns_what_weighs_more(run_train: Run, tmp_path: Path, several: 
         assert [names[i] for i in probabilities.argmax(1)] == labels
 
 
-def test_weights_that_are_alike_are_none(run_train: Run, tmp_path: Path) -> None:
+def test_weights_that_are_alike_are_none(tmp_path: Path) -> None:
     path = write(tmp_path, rows=[row | {"share": 3} for row in ROWS])
-    options = ["data=local", f"data.train={path}", "data.text=text", "data.label=label"]
+    options = ["experiment=null", "data=local", f"data.train={path}", "data.text=text",
+               "data.label=label", f"cache_dir={tmp_path / 'cache'}"]  # fmt: skip
     models = []
-    for number, column in enumerate(("share", "null")):
-        folder = tmp_path / str(number)
-        result = run_train(*options, f"data.weight={column}", f"run_dir={folder}")
-        assert result.returncode == 0, result.stderr
-        models.append((folder / "model" / "model.safetensors").read_bytes())
+    for column in ("share", "null"):
+        start(make_config(*options, f"data.weight={column}"), tmp_path / column)
+        models.append((tmp_path / column / "model" / "model.safetensors").read_bytes())
     assert models[0] == models[1]
 
 
-def test_metrics_count_rows_by_their_weights(run_train: Run, tmp_path: Path) -> None:
+def test_metrics_count_rows_by_their_weights(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"text": f"{'good' if i % 3 else 'bad'} film {i}", "label": "yn"[i % 2], "share": i % 4}
         for i in range(80)
     ]
     train, folder = write(tmp_path, rows=rows), tmp_path / "run"
     bare = write(tmp_path, "bare.csv", [{k: row[k] for k in ("text", "label")} for row in rows])
-    options = ("data=local", f"data.train={train}", "data.weight=share", f"run_dir={folder}")
-    result = run_train(*options, f"data.test={train}")
-    assert result.returncode == 0, result.stderr
+    config = make_config(
+        "experiment=null", "data=local", f"data.train={train}", "data.weight=share",
+        f"data.test={train}", f"cache_dir={tmp_path / 'cache'}",
+    )  # fmt: skip
+    start(config, folder)
     classifier = Classifier.load(folder, "cpu")
     predicted = np.array(classifier.predict([row["text"] for row in rows]))
     right = predicted == np.array([row["label"] for row in rows])

@@ -21,18 +21,17 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
+from tests import warm
 from tests.conftest import (
     PROJECT,
     Run,
     make_config,
     one_line,
-    run_cold,
     start_train,
     wait_for_epochs,
     write_csv,
     write_files,
 )
-from tests.warm import Process
 from textcls.data.prepare import prepare
 
 
@@ -53,7 +52,7 @@ def names(modes: str, seeds: str) -> set[str]:
     return {f"mode={mode},seed={seed}" for mode in modes.split() for seed in seeds.split()}
 
 
-def wait_until_finished(sweep: Path, runs: int, child: Process) -> None:
+def wait_until_finished(sweep: Path, runs: int, child: warm.Process) -> None:
     for _ in range(1200):
         if len(finished(sweep)) >= runs:
             return
@@ -72,7 +71,7 @@ SLOW = ["model.mode=mean,max", "seed=1,2", "trainer.epochs=12", "trainer.batch_s
 def uncut(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Path:
     tmp = tmp_path_factory.mktemp("uncut")
     arguments = ["-m", *write_files(tmp), *SLOW, "run_dir=sweep"]
-    assert run_cold(arguments, tmp, cache_dir).returncode == 0
+    assert warm.finish(start_train(arguments, tmp, cache_dir)).returncode == 0
     return tmp / "sweep"
 
 
@@ -190,7 +189,7 @@ def test_joblib_trains_in_processes_and_goes_on_past_failures(
         assert "dim=0: model.dim=0: input should be greater than or equal to 1" in line
 
 
-def start_two(options: list[str], tmp_path: Path, cache_dir: Path) -> Process:
+def start_two(options: list[str], tmp_path: Path, cache_dir: Path) -> warm.Process:
     """Start a sweep over seeds, in two processes; return when seeds 1 and 2 are trained on."""
     sweep = ["-m", "launcher=joblib", "hydra.launcher.n_jobs=2", *options, "run_dir=sweep"]
     child = start_train(sweep, tmp_path, cache_dir)
@@ -245,11 +244,10 @@ def _has_open(process: Path, path: Path) -> bool:
         return False
 
 
-# As a container or a terminal does, to all processes at once; and as a user who knows but one.
+# As a terminal does, to all processes at once; and as a user or a container, who know but one.
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("send", "signum"),
-    [(os.killpg, signal.SIGTERM), (os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)],
+    ("send", "signum"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)]
 )
 def test_a_signal_ends_the_processes_of_a_sweep_in_order(
     send: Callable[[int, int], None],
@@ -329,6 +327,7 @@ def test_an_experiment_is_a_sweep_by_itself_and_the_command_line_narrows_it(
     assert {config["model"]["mode"] for config in configs} == {"max"}
 
 
+@pytest.mark.slow
 def test_out_of_memory_is_a_failure_with_a_reason(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:

@@ -229,7 +229,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     read_events(tmp_path / "cut" / "validation")
 
     assert run_train("resume=cut").returncode == 0
-    assert run_cold([*files, *slow, "run_dir=whole"], tmp_path, cache_dir).returncode == 0
+    assert run_train(*files, *slow, "run_dir=whole").returncode == 0
     cut, whole = (
         safetensors.torch.load_file(tmp_path / name / "model" / "model.safetensors")
         for name in ("cut", "whole")
@@ -300,6 +300,7 @@ def test_a_sweep_names_its_runs_and_goes_on_past_a_failure(
     assert sum("(cached)" in text for text in logs) >= 3
 
 
+@pytest.mark.slow
 def test_a_run_of_a_sweep_can_be_resumed_and_odd_values_name_folders(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:
