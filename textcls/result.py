@@ -87,7 +87,7 @@ def write_result(
     _save_predictions(folder / "predictions.safetensors", found, bags)
     title = f"{config.data.name}, test"
     name, figure = drawn(test, title)
-    calibration = diagram(found.reliability, title, task.several)
+    calibration = diagram(found.reliability, title, task.several, found.curve)
     pictures = {
         name: _pixels(picture, folder / f"{name}.png")
         for name, picture in ((name, figure), ("calibration", calibration))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from textcls.cli.options import DEVICE, MODEL, with_reading
-from textcls.cli.shared import labelled_bags, load
+from textcls.cli.options import ABSTAIN, DEVICE, MODEL, with_reading
+from textcls.cli.shared import labelled_bags, limit_of, load, taken_in_words
 from textcls.errors import InputError
 
 
@@ -21,12 +22,14 @@ from textcls.errors import InputError
     type=click.Path(path_type=Path),
     help="Folder for metrics.json and a picture.",
 )
+@ABSTAIN
 @with_reading(labelled=True)
 @DEVICE
 def evaluate(
     model: Path,
     files: tuple[str, ...],
     out: Path | None,
+    abstain: float | None,
     given: dict[str, Any],
     device: str,
 ) -> None:
@@ -44,6 +47,7 @@ def evaluate(
     if out is not None and out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is no folder")
     classifier = load(model, device)
+    limit = None if abstain is None else limit_of(classifier, abstain)
     bags, where = labelled_bags(classifier, files[0], given)
     from rich.console import Console
 
@@ -52,8 +56,14 @@ def evaluate(
     from textcls.report.scores import drawn, shown
 
     scores = scores_of(classifier.parts.model, bags)
-    metrics = classifier.task.assess(scores, bags.targets, classifier.label_names).metrics
+    assessed = classifier.task.assess(scores, bags.targets, classifier.label_names)
+    metrics = assessed.metrics
     Console().print(shown(metrics, Path(where).name))
+    if limit is not None and assessed.curve is not None:
+        reached = assessed.curve.at(limit.confidence)
+        here, there = taken_in_words(reached), taken_in_words(limit)
+        click.echo(f"--abstain {abstain:g}: of {Path(where).name} {here}; of validation {there}")
+        metrics = {"abstain": {"asked": abstain, **dataclasses.asdict(reached)}} | metrics
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         found = {"model": str(model), "file": where, "rows": len(bags)} | metrics

@@ -112,6 +112,16 @@ def with_reading(labelled: bool) -> Callable[[Callable[..., None]], Callable[...
     return decorate
 
 
+ABSTAIN = click.option(
+    "--abstain",
+    type=click.FloatRange(0, 1, min_open=True),
+    callback=number,
+    metavar="ACCURACY",
+    help="Label only texts of which the model is so sure that its validation split assures this "
+    "accuracy, such as 0.95.",
+)
+
+
 class Size(click.ParamType):  # type: ignore[type-arg]  # before click 8.2 it is no generic
     """Bytes: 500000, 500kB, 1MB (powers of ten, as disks have them) or 1MiB."""
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from textcls.cli.options import DEVICE, MODEL, names, number, with_reading
-from textcls.cli.shared import load, reading_of
+from textcls.cli.options import ABSTAIN, DEVICE, MODEL, names, number, with_reading
+from textcls.cli.shared import limit_of, load, reading_of, taken_in_words
 from textcls.config import Reading
 from textcls.errors import InputError, visible
 from textcls.naming import option
@@ -62,6 +62,12 @@ if TYPE_CHECKING:
     help="Columns of the input to write before the labels; all: all but the text.",
 )
 @click.option("--probabilities", is_flag=True, help="Add a column for each class.")
+@ABSTAIN
+@click.option(
+    "--unknown",
+    is_flag=True,
+    help="Add a column unknown: the share of a text's tokens that the model does not know.",
+)
 @with_reading(labelled=False)
 @DEVICE
 def predict(
@@ -74,6 +80,8 @@ def predict(
     labels: tuple[str, ...] | None,
     keep: tuple[str, ...] | None,
     probabilities: bool,
+    abstain: float | None,
+    unknown: bool,
     given: dict[str, Any],
     device: str,
 ) -> None:
@@ -89,6 +97,7 @@ def predict(
     large.
     """
     classifier = load(model, device)
+    limit = None if abstain is None else limit_of(classifier, abstain, labels)
     if labels is not None:
         classifier = classifier.restricted(labels)
     import pyarrow.compute as pc
@@ -115,10 +124,12 @@ def predict(
             raise InputError(f"--out {out}: is one of the files to read")
     reading = reading_of(classifier, given)
     kept = None if keep == ("all",) else tuple(dict.fromkeys(keep or ()))
-    label_names, task, undecoded = classifier.label_names, classifier.task, 0
+    label_names, task = classifier.label_names, classifier.task
+    least = 0.0 if limit is None else limit.confidence
+    read = undecoded = unsure = 0
     rows = max(1, AT_ONCE // len(label_names))
     top = top or (None if task.several else 1)
-    predicted = Predicted(label_names, task, top, threshold, probabilities)
+    predicted = Predicted(label_names, task, top, threshold, probabilities, least, unknown)
     between = list_delimiter(classifier.parts.reading.label_delimiter, label_names)
     with (
         _output(out, compression) as target,
@@ -130,13 +141,23 @@ def predict(
                 for start in range(0, len(piece.texts), rows):
                     texts = piece.texts.slice(start, rows)
                     kept_too = piece.kept.slice(start, rows)
-                    writer.write(classifier.predict_proba(texts), kept_too, str(file))
+                    found = classifier.predict_proba(texts)
+                    shares = classifier.unknown(texts) if unknown else None
+                    writer.write(found, kept_too, str(file), shares)
+                    unsure += int((found.max(1) < least).sum())
                     count(len(texts))
+                read += len(piece.texts)
                 undecoded += pc.sum(pc.match_substring(piece.texts, "\ufffd")).as_py() or 0
     for column, renamed in writer.renamed.items():
         click.echo(
             f"note: the input's column {visible(column)} is written as {visible(renamed)}: "
             f"{visible(column)} is what the model says",
+            err=True,
+        )
+    if limit is not None:
+        click.echo(
+            f"note: {unsure:,} of {read:,} texts are left without a label; "
+            f"of validation {taken_in_words(limit)}",
             err=True,
         )
     if undecoded:

@@ -12,6 +12,7 @@ from textcls.errors import InputError
 if TYPE_CHECKING:
     from textcls.data.bags import Bags
     from textcls.model.classifier import Classifier
+    from textcls.task.selective import Limit
 
 
 def check_new(out: Path) -> None:
@@ -43,6 +44,25 @@ def reading_of(classifier: Classifier, given: dict[str, Any]) -> Reading:
     usual = classifier.parts.reading
     none = dict.fromkeys(("text", "label", "label_names", "weight"))
     return dataclasses.replace(usual, **none | given)  # type: ignore[arg-type]
+
+
+def limit_of(classifier: Classifier, accuracy: float, labels: object = None) -> Limit:
+    """Return from which probability on a model is sure enough, for ``--abstain``."""
+    if labels is not None:
+        raise InputError(
+            "--abstain: how sure is sure enough is known for all labels together, not for some: "
+            "leave out --labels"
+        )
+    try:
+        return classifier.task.limit(accuracy)
+    except InputError as error:
+        raise InputError(f"--abstain {accuracy:g}: {error}") from None
+
+
+def taken_in_words(found: Limit) -> str:
+    """Return what predicting from a probability on comes to, such as ``80.0% are …``."""
+    right = "" if found.accuracy is None else f", {found.accuracy:.1%} of these right"
+    return f"{found.coverage:.1%} are at least {found.confidence:.4g} probable{right}"
 
 
 def labelled_bags(classifier: Classifier, pattern: str, given: dict[str, Any]) -> tuple[Bags, str]:

@@ -109,7 +109,9 @@ class Classifier(ModelHubMixin):
         none = np.zeros((0, len(chosen.label_names)), np.float32)
         return np.concatenate([none, *chosen._probabilities(texts)])
 
-    def predict(self, texts: Texts, labels: Sequence[str] | None = None) -> list[Any]:
+    def predict(
+        self, texts: Texts, labels: Sequence[str] | None = None, abstain: float | None = None
+    ) -> list[Any]:
         """Return the most probable label of each text.
 
         Where a text may have several: a tuple of all whose probability reaches their threshold, in
@@ -118,15 +120,24 @@ class Classifier(ModelHubMixin):
         Args:
             texts: see the class.
             labels: those to choose from, see :meth:`restricted`; None: all.
+            abstain: an accuracy, such as 0.95: a text has None for a label where the model is not
+                as sure as that takes on its validation split. Of one label a text, and of all
+                labels alone.
+
+        Raises:
+            InputError: validation does not assure the accuracy; the message says what it does.
         """
         chosen = self if labels is None else self.restricted(labels)
+        least = 0.0 if abstain is None else chosen.task.limit(abstain).confidence
         names = chosen.label_names
         predicted: list[Any] = []
         for probabilities in chosen._probabilities(texts):
             found = chosen.task.decided(torch.from_numpy(probabilities))
             ids = found.ids.tolist()
             if found.offsets is None:
-                predicted += [names[i] for i in ids]
+                unsure = (probabilities.max(1) < least).tolist()
+                pairs = zip(ids, unsure, strict=True)
+                predicted += [None if left_out else names[i] for i, left_out in pairs]
             else:
                 ends = found.offsets.tolist()
                 predicted += [tuple(names[i] for i in ids[a:b]) for a, b in pairwise(ends)]
@@ -194,6 +205,15 @@ class Classifier(ModelHubMixin):
                 card=None,  # it is about all of them
             )
         )
+
+    def unknown(self, texts: Texts) -> Float32:
+        """Return the share of unknown tokens of each text, float32 ``[num_texts]``.
+
+        Those are the tokens that its vocabulary does not have, whether their character n-grams are
+        known or not. A text without tokens has nothing that is known: 1.
+        """
+        encoder = self.parts.encoder
+        return encoder.unknown_shares(encoder.tokenizer.use_up([to_arrow(texts)]))
 
     def embed(self, texts: Texts) -> Float32:
         """Return the pooled vector of each text, float32 ``[num_texts, pooled_dim]``."""

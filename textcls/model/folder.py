@@ -30,6 +30,7 @@ from textcls.model.tensors import EXACT, Shape, read_tensors
 from textcls.model.weights import save_weights
 from textcls.task.base import Task
 from textcls.task.multi import THRESHOLDS
+from textcls.task.selective import RISK_COVERAGE
 from textcls.task.single import SingleLabel
 from textcls.task.tasks import task_named
 
@@ -38,6 +39,9 @@ WEIGHTS = "model.safetensors"
 CARD = "README.md"
 # All that a model folder may hold.
 FILES = ("config.json", "labels.json", "vocabulary.json", "tokenizer.json", WEIGHTS, CARD)
+
+# The tensors of a task: see :meth:`textcls.task.base.Task.tensors`.
+_DECISIONS = (THRESHOLDS, RISK_COVERAGE)
 
 _T = TypeVar("_T")
 
@@ -65,7 +69,7 @@ class ModelParts:
     quantized: Mapping[str, Tensor] | None = None
     reading: Reading = Reading()  # noqa: RUF009  # it is frozen
     temperature: float | None = None
-    task: Task = SingleLabel()  # noqa: RUF009  # it has no state
+    task: Task = SingleLabel()  # noqa: RUF009  # it never changes
 
 
 def save_model(parts: ModelParts, folder: Path) -> None:
@@ -160,10 +164,11 @@ def load_model(folder: Path) -> ModelParts:
             )
         tokenizer = _read_tokenizer(folder / "tokenizer.json", config.tokenizer)
         tensors = read_tensors(folder / WEIGHTS, config.model, config.tokenizer, vocabulary)
-        decisions = {name: tensors.pop(name) for name in (THRESHOLDS,) if name in tensors}
+        decisions = {name: tensors.pop(name) for name in _DECISIONS if name in tensors}
         task = task_named(config.task, decisions)
-        if task.tensors().keys() != decisions.keys():
-            raise ValueError(f"{WEIGHTS}: holds {THRESHOLDS}, but each text has one label")
+        foreign = decisions.keys() - task.tensors().keys()
+        if foreign:
+            raise ValueError(f"{WEIGHTS}: holds {min(foreign)}, which no '{config.task}' model has")
         card = folder / CARD
         text = _read_text(card) if card.exists() else None
     except (OSError, ValueError, RuntimeError, MemoryError, SafetensorError) as error:

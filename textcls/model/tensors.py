@@ -33,6 +33,7 @@ from textcls.model.table import (
 )
 from textcls.pooling import Pooling
 from textcls.task.multi import THRESHOLDS
+from textcls.task.selective import MOST_POINTS, RISK_COVERAGE
 
 EXACT = ConfigDict(extra="forbid", strict=True)  # of JSON: no other keys, nothing converted
 
@@ -148,6 +149,9 @@ def _kinds(
         kinds[MEAN_LENGTH] = ("F32", [1])
     if THRESHOLDS in found:
         kinds[THRESHOLDS] = ("F32", [shape.num_classes])
+    if RISK_COVERAGE in found:
+        points = min(MOST_POINTS, *found[RISK_COVERAGE][1][:1])
+        kinds[RISK_COVERAGE] = ("F32", [points, 3])
     if BUCKETS in found:
         kinds[BUCKETS] = ("I32", [features - len(vocabulary)])
     elif features != (known := len(vocabulary) + (tokenizer.buckets or 0)):

@@ -1,20 +1,30 @@
-"""The reliability diagram: how often a model is right, beside what its probabilities say."""
+"""How often a model is right, beside what its probabilities say: a picture of one or two parts.
+
+The reliability diagram, and where a text has one label, the accuracy of the texts that the model is
+surest of.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from textcls.task.calibration import NUM_BINS, Reliability
+from textcls.task.selective import RiskCoverage
 
 # Two of Okabe and Ito's colours, as in textcls.report.plots (which would bring scipy).
 _DARK, _LIGHT = "#0072b2", "#56b4e9"
 # Standard deviations that 95 % of a normal distribution lie within.
 _Z = 1.96
+# Points of a curve that are drawn: as many as there is room for.
+_DRAWN = 400
 
 
-def diagram(found: Reliability, title: str, several: bool = False) -> Figure:
+def diagram(
+    found: Reliability, title: str, several: bool = False, curve: RiskCoverage | None = None
+) -> Figure:
     """Draw accuracy against confidence by bin, over the rows that each bin has.
 
     The lines at the points are Wilson's 95 % intervals: how far chance alone may move them.
@@ -24,9 +34,19 @@ def diagram(found: Reliability, title: str, several: bool = False) -> Figure:
         title: what of, for the headline.
         several: whether it counts every label of a row, had or not, rather than the predicted
             class; most are improbable then.
+        curve: how often the model was right where it is surest, drawn beside it.
     """
-    figure = Figure(figsize=(5.2, 5.6), layout="constrained", dpi=110)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    width = 5.4 if curve is None else 10.4
+    figure = Figure(figsize=(width, 5.6), dpi=110)
+    # A layout that measures all texts would take longer than the drawing.
+    left, right = 0.85 / width, 1 - 0.15 / width
+    figure.subplots_adjust(left, 0.09, right, 0.94, wspace=0.17, hspace=0.07)
+    grid = figure.add_gridspec(2, 1 if curve is None else 2, height_ratios=(3, 1))
+    above = figure.add_subplot(grid[0, 0])
+    below = figure.add_subplot(grid[1, 0], sharex=above)
+    above.tick_params(labelbottom=False)
+    if curve is not None:
+        _draw_coverage(figure.add_subplot(grid[:, 1]), curve)
     counts, accuracy, confidence = (
         values.numpy() for values in (found.counts, found.accuracy, found.confidence)
     )
@@ -62,3 +82,27 @@ def diagram(found: Reliability, title: str, several: bool = False) -> Figure:
         axes.grid(color="#e4e4e4")
         axes.set_axisbelow(True)
     return figure
+
+
+def _draw_coverage(axes: Axes, curve: RiskCoverage) -> None:
+    """Draw the accuracy of the rows that a model is surest of, by how many these are."""
+    some = np.unique(np.linspace(0, len(curve.rows) - 1, _DRAWN).astype(int))
+    coverage, accuracy, assured = (
+        values.numpy()[some] for values in (curve.coverage, curve.accuracy, curve.assured)
+    )
+    axes.fill_between(
+        coverage, assured, accuracy, color=_LIGHT, alpha=0.4, linewidth=0,
+        label="what it assures (95 % lower bound)",
+    )  # fmt: skip
+    axes.plot(coverage, accuracy, color=_DARK, label="accuracy")
+    axes.set_xlim(0, 1.02)
+    # The first few rows alone assure nothing.
+    lowest = max(0.0, accuracy[-1] - 0.25 * (1 - accuracy[-1]) - 0.02)
+    axes.set_ylim(lowest, 1 + 0.02 * (1 - lowest))
+    axes.set_xlabel("coverage (share of rows, the most confident first)")
+    axes.set_title(f"accuracy of the most confident rows: AURC {curve.area:.3f}")
+    axes.legend(loc="lower left", frameon=False)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
+    axes.grid(color="#e4e4e4")
+    axes.set_axisbelow(True)

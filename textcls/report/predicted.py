@@ -19,9 +19,11 @@ class Predicted:
 
     Of the ``top`` labels they are ``label``, ``probability``; then ``label_2``, ``probability_2``,
     … for more than one; labels that are less probable than the threshold are empty (null), and so
-    are their probabilities. Where ``top`` is None they are ``labels`` and ``probabilities``, lists
-    of all labels that are predicted, the most probable first, and empty where none is. Then, where
-    all probabilities are wanted, there is ``p(NAME)`` for each class.
+    are their probabilities; of a text of which the model is not sure enough all are. Where ``top``
+    is None they are ``labels`` and ``probabilities``, lists of all labels that are predicted, the
+    most probable first, and empty where none is. Then, where all probabilities are wanted, there is
+    ``p(NAME)`` for each class; at the end, where wanted, ``unknown``, the share of a text's tokens
+    that the model does not know.
 
     Attributes:
         label_names: of class 0, 1, 2, …
@@ -30,6 +32,8 @@ class Predicted:
             predicted, for a task of several.
         threshold: the least probability of a label; None: 0, or for lists that of the task.
         probabilities: give those of all classes as well.
+        least: the least probability of the first label, for there to be any.
+        unknown: give the share of unknown tokens as well.
     """
 
     label_names: Sequence[str]
@@ -37,6 +41,8 @@ class Predicted:
     top: int | None = 1
     threshold: float | None = None
     probabilities: bool = False
+    least: float = 0.0
+    unknown: bool = False
 
     @property
     def schema(self) -> pa.Schema:
@@ -50,13 +56,16 @@ class Predicted:
                 fields += [(f"label{end}", pa.string()), (f"probability{end}", pa.float32())]
         if self.probabilities:
             fields += [(f"p({name})", pa.float32()) for name in self.label_names]
+        if self.unknown:
+            fields.append(("unknown", pa.float32()))
         return pa.schema(fields)
 
-    def columns(self, probabilities: Float32) -> list[pa.Array]:
+    def columns(self, probabilities: Float32, unknown: Float32 | None = None) -> list[pa.Array]:
         """Return the values for some texts.
 
         Args:
             probabilities: float32 ``[num_texts, num_classes]``.
+            unknown: float32 ``[num_texts]``, where it is wanted.
         """
         if self.top is None:
             columns = self._lists(probabilities)
@@ -64,6 +73,8 @@ class Predicted:
             columns = self._ranks(probabilities, self.top)
         if self.probabilities:
             columns += [pa.array(np.ascontiguousarray(column)) for column in probabilities.T]
+        if self.unknown:
+            columns.append(pa.array(unknown))
         return columns
 
     def _lists(self, probabilities: Float32) -> list[pa.Array]:
@@ -77,8 +88,9 @@ class Predicted:
     def _ranks(self, probabilities: Float32, count: int) -> list[pa.Array]:
         classes, values = top(probabilities, count)
         names, columns = strings(self.label_names), []
+        unsure = values[:, 0] < self.least
         for rank in range(classes.shape[1]):
-            left_out = values[:, rank] < (self.threshold or 0.0)
+            left_out = unsure | (values[:, rank] < (self.threshold or 0.0))
             columns.append(names.take(pa.array(classes[:, rank], mask=left_out)))
             columns.append(pa.array(values[:, rank], mask=left_out))
         return columns

@@ -127,7 +127,13 @@ class PredictionWriter:
             self._write_csv([self.schema.names])
         return kept
 
-    def write(self, probabilities: Float32, kept: pa.Table | None = None, where: str = "") -> None:
+    def write(
+        self,
+        probabilities: Float32,
+        kept: pa.Table | None = None,
+        where: str = "",
+        unknown: Float32 | None = None,
+    ) -> None:
         """Write the rows of some texts.
 
         Args:
@@ -135,6 +141,7 @@ class PredictionWriter:
             kept: columns of the input with as many rows, as of
                 :class:`~textcls.corpus.reading.Piece`; the same columns each time.
             where: the input, for messages.
+            unknown: float32 ``[num_texts]``, where ``predicted`` has it.
 
         Raises:
             InputError: the input has other columns than the one before it.
@@ -147,7 +154,7 @@ class PredictionWriter:
                 f"{_listing(first)}: name those that all files have, as in --keep id"
             )
         theirs = [(kept.column(name), kept.schema.field(name)) for name in first.names]
-        ours = self.predicted.columns(probabilities)
+        ours = self.predicted.columns(probabilities, unknown)
         if self._parquet is not None:
             of_schema = zip(theirs, self.schema, strict=False)
             columns = [arrow_column(*pair, field.type, where) for pair, field in of_schema]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from textcls.data.targets import Targets
 from textcls.task.calibration import Reliability
+from textcls.task.selective import RiskCoverage
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Assessment:
         losses: float32 ``[num_rows]``, in nats.
         confidence: float32 ``[num_rows]``, the probability of the class that is predicted; None
             where a row has any number of labels.
+        curve: how often the model is right where it is surest; None: as for ``confidence``.
     """
 
     metrics: dict[str, Any]
@@ -30,6 +32,7 @@ class Assessment:
     decided: Targets
     losses: Tensor
     confidence: Tensor | None = None
+    curve: RiskCoverage | None = None
 
     def standard_error(self, monitor: str) -> float:
         """Return the standard error of a metric, which the choice of rows gives it.

@@ -18,6 +18,7 @@ from textcls.data.targets import Targets
 from textcls.task.assessment import Assessment
 from textcls.task.objective import Objective
 from textcls.task.scores import Scores
+from textcls.task.selective import Limit
 
 
 class Task(ABC):
@@ -149,6 +150,14 @@ class Task(ABC):
 
         Args:
             probabilities: float ``[num_bags, num_classes]``.
+        """
+
+    @abstractmethod
+    def limit(self, accuracy: float) -> Limit:
+        """Return from which probability on a model is sure enough to be right in such a share.
+
+        Raises:
+            InputError: held-out rows do not say so.
         """
 
     def restricted(self, classes: Tensor) -> Task:

@@ -10,12 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textcls.data.targets import Targets
+from textcls.errors import InputError
 from textcls.task.assessment import Assessment
 from textcls.task.base import Task, averaged, mean_of
 from textcls.task.calibration import temperature_at
 from textcls.task.multi_metrics import Decisions, assess, decision_metrics
 from textcls.task.objective import LEAST_MISSING, Objective
 from textcls.task.scores import Scores
+from textcls.task.selective import Limit
 from textcls.task.thresholds import fit_thresholds
 
 # The threshold of a label where none was fitted.
@@ -144,6 +146,13 @@ class MultiLabel(Task):
         counts = chosen.sum(1)
         offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         return Targets(chosen.nonzero()[:, 1], offsets)
+
+    def limit(self, accuracy: float) -> Limit:
+        """See :meth:`Task.limit`."""
+        raise InputError(
+            "a text may have several labels, and none where none is probable enough: say from "
+            "which probability on by --threshold, in Python by predict_top(…, threshold=…)"
+        )
 
     def restricted(self, classes: Tensor) -> MultiLabel:
         """See :meth:`Task.restricted`."""

@@ -10,6 +10,7 @@ SINGLE = {
     "macro_f1": "macro F1",
     "loss": "loss",
     "ece": "calibration error",
+    "aurc": "AURC",
 }
 # The share of rows of which all labels and no others are predicted is what scikit-learn calls
 # subset accuracy.

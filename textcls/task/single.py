@@ -10,21 +10,31 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from textcls.data.targets import Targets
+from textcls.errors import InputError
 from textcls.task.assessment import Assessment, weighted_mean
 from textcls.task.base import Task, averaged, mean_of
 from textcls.task.calibration import fit_temperature, reliability
 from textcls.task.objective import LEAST_MISSING, Objective
 from textcls.task.scores import Scores
+from textcls.task.selective import RISK_COVERAGE, Limit, RiskCoverage, risk_coverage
 from textcls.task.single_metrics import classification_metrics
 
 
 class SingleLabel(Task):
-    """Each text has one of the classes."""
+    """Each text has one of the classes.
+
+    Args:
+        curve: how often the model was right about the held-out rows that it was surest of; None:
+            that is not known.
+    """
 
     name = "single"
     several = False
     monitors = ("accuracy", "macro_f1", "loss")
     headline = "accuracy"
+
+    def __init__(self, curve: RiskCoverage | None = None) -> None:
+        self.curve = curve
 
     def losses(self, logits: Tensor, targets: Targets) -> Tensor:
         """See :meth:`Task.losses`: the cross-entropy."""
@@ -94,6 +104,16 @@ class SingleLabel(Task):
         """See :meth:`Task.temperature`."""
         return fit_temperature(logits, targets.ids)
 
+    def fitted(self, logits: Tensor, targets: Targets) -> SingleLabel:
+        """See :meth:`Task.fitted`: with what these bags say of confidence."""
+        confidence, predictions = self.probabilities(logits).max(1)
+        right = predictions == targets.ids
+        return SingleLabel(risk_coverage(confidence, right, targets.weights).compact())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """See :meth:`Task.tensors`: the points of the curve."""
+        return {} if self.curve is None else {RISK_COVERAGE: self.curve.tensor()}
+
     def probabilities(self, logits: Tensor) -> Tensor:
         """See :meth:`Task.probabilities`: they sum to 1."""
         return logits.softmax(1)
@@ -102,11 +122,24 @@ class SingleLabel(Task):
         """See :meth:`Task.decided`: the most probable."""
         return Targets(probabilities.argmax(1))
 
+    def limit(self, accuracy: float) -> Limit:
+        """See :meth:`Task.limit`."""
+        if self.curve is None:
+            raise InputError(
+                "the model does not know how often it is right from which probability on: "
+                "train it anew, and predict all its labels"
+            )
+        return self.curve.limit(accuracy)
+
+    def restricted(self, classes: Tensor) -> SingleLabel:
+        """See :meth:`Task.restricted`: the curve is of all classes, and does not hold."""
+        return SingleLabel()
+
     def assess(self, scores: Scores, targets: Targets, names: Sequence[str]) -> Assessment:
         """See :meth:`Task.assess`, and :func:`~.single_metrics.classification_metrics`.
 
-        Beside these: ``loss``, the mean cross-entropy in nats, and ``ece``, the expected
-        calibration error of the probability of what is predicted.
+        Beside these: ``loss``, the mean cross-entropy in nats; ``ece``, the expected calibration
+        error of the probability of what is predicted; ``aurc``, the area under risk by coverage.
         """
         # float64: so that a mean does not depend on how the rows were batched. Made at once: what
         # stays of a part would keep others from taking its memory.
@@ -119,10 +152,14 @@ class SingleLabel(Task):
             confidence[here] = exact.softmax(1).amax(1)
             predicted[here] = logits.argmax(1)
         weights = targets.weights
-        found = reliability(confidence, predicted == targets.ids, weights)
-        metrics = {"loss": weighted_mean(loss, weights), "ece": found.error}
+        right = predicted == targets.ids
+        found = reliability(confidence, right, weights)
+        curve = risk_coverage(confidence, right, weights)
+        mean_loss = weighted_mean(loss, weights)
+        metrics = {"loss": mean_loss, "ece": found.error, "aurc": curve.area}
         metrics |= classification_metrics(targets.ids, predicted, names, weights)
-        return Assessment(metrics, found, Targets(predicted), loss.float(), confidence.float())
+        decided = Targets(predicted)
+        return Assessment(metrics, found, decided, loss.float(), confidence.float(), curve)
 
     def score(self, scores: Scores, targets: Targets) -> float:
         """See :meth:`Task.score`: accuracy."""

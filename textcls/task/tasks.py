@@ -9,6 +9,7 @@ from torch import Tensor
 from textcls.data.bags import Bags
 from textcls.task.base import Task
 from textcls.task.multi import THRESHOLDS, MultiLabel
+from textcls.task.selective import RISK_COVERAGE, RiskCoverage
 from textcls.task.single import SingleLabel
 
 
@@ -26,6 +27,12 @@ def task_named(name: str, tensors: Mapping[str, Tensor]) -> Task:
 
     Raises:
         KeyError: there is no such task.
+        ValueError: a tensor is not what it should be.
     """
-    tasks: dict[str, Task] = {"single": SingleLabel(), "multi": MultiLabel(tensors.get(THRESHOLDS))}
+    points = tensors.get(RISK_COVERAGE)
+    curve = None if points is None else RiskCoverage.of_tensor(points)
+    tasks: dict[str, Task] = {
+        "single": SingleLabel(curve),
+        "multi": MultiLabel(tensors.get(THRESHOLDS)),
+    }
     return tasks[name]
