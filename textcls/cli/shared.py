@@ -50,8 +50,7 @@ def limit_of(classifier: Classifier, accuracy: float, labels: object = None) -> 
     """Return from which probability on a model is sure enough, for ``--abstain``."""
     if labels is not None:
         raise InputError(
-            "--abstain: how sure is sure enough is known for all labels together, not for some: "
-            "leave out --labels"
+            "--abstain: what validation assures is of all labels, not of some: leave out --labels"
         )
     try:
         return classifier.task.limit(accuracy)

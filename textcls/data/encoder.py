@@ -194,13 +194,6 @@ class TextEncoder:
         known &= ids < self.num_features
         return known
 
-    def unknown_shares(self, tokens: Tokens) -> Float32:
-        """Return the share of tokens not in the vocabulary, float32 ``[num_texts]``; 1 of none."""
-        is_known = self.vocabulary.ids(tokens.dictionary) != self.vocabulary.unknown_id
-        known = offsets_of(is_known[tokens.codes])[tokens.offsets]
-        shares: Float32 = 1 - np.diff(known) / np.diff(tokens.offsets).clip(min=1)
-        return shares.astype(np.float32)
-
     @cached_property
     def _weights(self) -> Float32 | None:
         """What a feature's count is multiplied by, float32 ``[num_features]``; None: by 1."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.arrow import Int32, as_numpy, booleans, integers, strings
+from textcls.arrow import Int32, as_numpy, booleans, integers, offsets_of, strings
 from textcls.corpus.splits import bytes_of
 from textcls.data.ngram_tree import CountedNgrams, NgramTree
 from textcls.data.tokens import Index, Tokens, look_up
@@ -165,3 +165,12 @@ class Vocabulary:
     def encode(self, tokens: Tokens) -> Int32:
         """Return the tokens' ids, int32 ``[num_tokens]``; unknown tokens get ``unknown_id``."""
         return look_up(self.ids(tokens.dictionary), tokens.codes)
+
+    def unknown_shares(self, tokens: Tokens) -> npt.NDArray[np.float32]:
+        """Return the share of unknown tokens of each text, float32 ``[num_texts]``.
+
+        A text without tokens has nothing that is known: 1.
+        """
+        known = offsets_of(self.encode(tokens) != self.unknown_id)[tokens.offsets]
+        shares: npt.NDArray[np.float64] = 1 - np.diff(known) / np.diff(tokens.offsets).clip(min=1)
+        return shares.astype(np.float32)

@@ -213,7 +213,7 @@ class Classifier(ModelHubMixin):
         known or not. A text without tokens has nothing that is known: 1.
         """
         encoder = self.parts.encoder
-        return encoder.unknown_shares(encoder.tokenizer.use_up([to_arrow(texts)]))
+        return encoder.vocabulary.unknown_shares(encoder.tokenizer.use_up([to_arrow(texts)]))
 
     def embed(self, texts: Texts) -> Float32:
         """Return the pooled vector of each text, float32 ``[num_texts, pooled_dim]``."""

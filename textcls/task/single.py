@@ -126,8 +126,8 @@ class SingleLabel(Task):
         """See :meth:`Task.limit`."""
         if self.curve is None:
             raise InputError(
-                "the model does not know how often it is right from which probability on: "
-                "train it anew, and predict all its labels"
+                "how often the model is right at which probability is not known: an earlier "
+                "textcls wrote it, or it is restricted to some labels: train it anew, or use all"
             )
         return self.curve.limit(accuracy)
 
