@@ -106,7 +106,8 @@ class SingleLabel(Task):
 
     def fitted(self, logits: Tensor, targets: Targets) -> SingleLabel:
         """See :meth:`Task.fitted`: with what these bags say of confidence."""
-        confidence, predictions = self.probabilities(logits).max(1)
+        best = [self.probabilities(some).max(1) for some, _ in Scores.of(logits).parts(targets)]
+        confidence, predictions = map(torch.cat, zip(*best, strict=True))
         right = predictions == targets.ids
         return SingleLabel(risk_coverage(confidence, right, targets.weights).compact())
 
