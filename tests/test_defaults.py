@@ -70,7 +70,9 @@ def test_the_vocabulary_of_both_splits_is_made_alike(config: Config, tmp_path: P
         patched.setattr(
             defaults,
             "choose",
-            lambda facts: choose(facts) | {"tokenizer.ngrams": 1 + (facts.documents > 110)},
+            lambda facts, dim: (
+                choose(facts, dim) | {"tokenizer.ngrams": 1 + (facts.documents > 110)}
+            ),
         )
         run.start(config, tmp_path / "run")
     assert load_model(tmp_path / "run").encoder.config.ngrams == 1
@@ -99,6 +101,19 @@ def test_what_is_given_goes_before_what_is_chosen(facts: CorpusFacts) -> None:
     given = make_config(*AUTO, "tokenizer.counts=null")
     found = defaults.resolve(given, facts).tokenizer
     assert (found.counts, found.token_weights) == (None, None)
+
+
+def test_the_rate_of_a_table_of_class_scores_goes_with_it() -> None:
+    """A dimension that is given has the rate of vectors, whatever the rule would have taken."""
+    facts = CorpusFacts(12_000, 700, 10.0, 0.0, several=True)
+    by_rule, given, asked = (
+        defaults.resolve(make_config(*AUTO, f"model.dim={dim}"), facts)
+        for dim in ("auto", "64", "classes")
+    )
+    assert by_rule == asked
+    assert (given.model.dim, given.optimizer.lr) == (64, 0.3)
+    assert given.optimizer.lr < asked.optimizer.lr
+    assert choose(CorpusFacts(10**7, 700, 10.0, 0.0, several=True))["model.dim"] == 256
 
 
 def test_a_search_begins_with_the_chosen_values(config: Config, tmp_path: Path) -> None:

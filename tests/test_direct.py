@@ -9,7 +9,7 @@ from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.data.composition import Composition
-from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.embedding_bag import EmbeddingBagClassifier, hold_scores
 from textcls.task.objective import Objective
 from textcls.training.checkpoint import Progress
 from textcls.training.direct import DirectSteps, is_direct
@@ -49,11 +49,17 @@ def make_composition() -> Composition:
 
 
 def trained(
-    kind: type[Steps], mode: Mode, composition: Composition | None, begun: int = 0
+    kind: type[Steps],
+    mode: Mode,
+    composition: Composition | None,
+    begun: int = 0,
+    of_scores: bool = False,
 ) -> tuple[list[torch.Tensor], list[int], Steps]:
     torch.manual_seed(3)
     bags = make_bags()
-    model = EmbeddingBagClassifier(WORDS + CHARS, DIM, CLASSES, mode)
+    model = EmbeddingBagClassifier(WORDS + CHARS, CLASSES if of_scores else DIM, CLASSES, mode)
+    if of_scores:
+        hold_scores(model)
     model.composition, model.embedding.sparse = composition, True
     options = make_config("optimizer.initial_accumulator_value=1e-4").optimizer
     optimizer = Optimizer(options, model.named_parameters())
@@ -81,6 +87,20 @@ def test_steps_without_autograd_are_those_with_it(mode: Mode, composed: bool) ->
             torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(direct.loss_sum, steps.loss_sum, rtol=1e-5, atol=0)
         assert torch.equal(direct.tally, steps.tally)
+
+
+@pytest.mark.parametrize("composed", [False, True])
+def test_a_table_of_class_scores_learns_alike_and_stays_one(composed: bool) -> None:
+    composition = make_composition() if composed else None
+    expected, _, steps = trained(Steps, "sqrtn", composition, of_scores=True)
+    found, _, direct = trained(DirectSteps, "sqrtn", composition, of_scores=True)
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(direct.loss_sum, steps.loss_sum, rtol=1e-5, atol=0)
+    table, weight, bias = found
+    assert torch.equal(weight, torch.eye(CLASSES))
+    assert table.any()
+    assert bias.any()
 
 
 def test_what_needs_autograd_goes_by_it() -> None:

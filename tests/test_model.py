@@ -208,6 +208,20 @@ def test_no_bag_has_padding_and_no_new_model_looks_for_any() -> None:
     assert not model.embedding.weight[:2].any()
 
 
+@pytest.mark.parametrize("mode", ["sqrtn", "mean+max"])
+def test_an_embedding_of_class_scores_is_pooled_to_those_of_the_text(mode: str) -> None:
+    encoder = TextEncoder.fit(pa.chunked_array([pa.array(["a b c"])]), make_config().tokenizer)
+    model = untrained(encoder, 4, make_config("model.dim=classes", f"model.mode={mode}").model)
+    model.eval()
+    indices, offsets = torch.tensor([2, 4]), torch.tensor([0, 2])
+    assert not model(indices, offsets).any()
+    table = torch.nn.init.normal_(model.embedding.weight.detach())
+    torch.nn.init.normal_(model.linear.bias)
+    pooled = model.embed(indices, offsets).view(-1, 4).sum(0)
+    torch.testing.assert_close(model(indices, offsets)[0], pooled + model.linear.bias)
+    assert table.shape[1] == 4
+
+
 def test_devices() -> None:
     assert to_device("cpu") == torch.device("cpu")
     assert to_device("auto").type in ("cpu", "cuda", "mps")

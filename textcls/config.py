@@ -93,6 +93,21 @@ def _or_auto(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
 
 Auto = WrapValidator(_or_auto)
 
+# A dimension in words: that of the class scores, which the table has then in place of vectors.
+CLASSES = "classes"
+
+
+def is_of_scores(dim: Any) -> bool:
+    """Say whether a dimension stands for class scores."""
+    return isinstance(dim, str) and dim == CLASSES
+
+
+def _or_of_scores(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    return value if is_of_scores(value) else check(value)
+
+
+OfScores = WrapValidator(_or_of_scores)
+
 
 def _cache_size(value: Any) -> Any:
     try:
@@ -244,7 +259,7 @@ class ModelConfig:
     """The classifier's shape."""
 
     mode: Mode
-    dim: Annotated[int, Field(ge=1, le=2**16), Auto]
+    dim: Annotated[int, Field(ge=1, le=2**16), OfScores, Auto]
     dropout: Annotated[Fraction, Auto]
 
 

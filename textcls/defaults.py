@@ -11,17 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from textcls.arrow import as_numpy, integers
-from textcls.config import Config, flatten, is_auto
+from textcls.config import AUTO, CLASSES, Config, flatten, is_auto, is_of_scores
 from textcls.data.scripts import SCRIPTS
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
-VERSION = 9
+VERSION = 10
 # About the middle of the learning rates below: a search looks around it.
 LEARNING_RATE = 0.2
 # Shortest and longest character n-gram.
 CHAR_NGRAMS = (2, 5)
 # Words are counted in so many texts, evenly spaced.
 COUNTED_TEXTS = 2_000
+# Words times labels of a corpus whose features may have a number for each label.
+LARGEST_TABLE = 2e8
 _UNSPACED = f"[{SCRIPTS}]"
 
 _Settings = TypeVar("_Settings")
@@ -48,10 +50,14 @@ class CorpusFacts:
     several: bool = False
 
 
-def choose(facts: CorpusFacts) -> dict[str, Any]:
+def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
     """Return a value for each setting that may be ``auto``, by its name on the command line.
 
     The values were chosen on validation splits of the corpora that docs/accuracy.md names.
+
+    Args:
+        facts: of the corpus.
+        dim: ``model.dim`` as it is given: a table of class scores learns at another rate.
     """
     documents, classes = facts.documents, facts.classes
     words, by_class = documents * facts.mean_words, documents / classes
@@ -68,10 +74,18 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
         # Each character is part of up to ten n-grams, which learn it together.
         epochs, rate = max(epochs // 2, 2), min(rate, 0.1)
     by_ratio = "idf_log_count_ratio" if classes <= (50 if facts.several else 10) else "idf"
-    dim = 16 if classes <= 10 else 32
-    if facts.several:
-        # Labels that need not exclude each other need room: a direction each.
-        dim = min(max(dim, 1 << (2 * classes - 1).bit_length()), 256)
+    has_many = facts.several and classes > 50
+    if is_auto(dim):
+        dim = 16 if classes <= 10 else 32
+        if has_many and words * classes < LARGEST_TABLE:
+            # No few directions hold so many labels: each feature says of each by itself.
+            dim = CLASSES
+        elif facts.several:
+            # Labels that need not exclude each other need room: a direction each.
+            dim = min(max(dim, 1 << (2 * classes - 1).bit_length()), 256)
+    if is_of_scores(dim):
+        # Its rows are multiplied by nothing that grows as they learn.
+        rate = 1.0
     return {
         # Pairs of words tell what single ones do not ("not good"). Where a word is a character, a
         # real word is up to four of them.
@@ -95,8 +109,9 @@ def choose(facts: CorpusFacts) -> dict[str, Any]:
         "model.dropout": 0.0,
         "optimizer.lr": rate,
         "trainer.epochs": epochs,
-        # A label that a text lacks is no less certain than one that it has.
-        "trainer.label_smoothing": 0.0 if facts.several else 0.1,
+        # A label that a text lacks is no less certain than one that it has; but that it lacks most
+        # of many is learned soon, and is not worth more and more certainty.
+        "trainer.label_smoothing": 0.02 if has_many else 0.0 if facts.several else 0.1,
         # Far fewer tell as much of a class apart from the others as all of them.
         "trainer.sampled_classes": 500 if classes > 2_000 else None,
         "trainer.monitor": "lrap" if facts.several else "accuracy",
@@ -143,23 +158,26 @@ def resolve(settings: _Settings, facts: CorpusFacts) -> _Settings:
     """
     parts = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
     groups = {
-        name: resolve_group(name, part, facts)
+        name: resolve_group(name, part, facts, getattr(parts.get("model"), "dim", AUTO))
         for name, part in parts.items()
         if dataclasses.is_dataclass(part)
     }
     return dataclasses.replace(settings, **groups)  # type: ignore[type-var]
 
 
-def resolve_group(name: str, group: _Settings, facts: CorpusFacts) -> _Settings:
+def resolve_group(
+    name: str, group: _Settings, facts: CorpusFacts, dim: int | str = AUTO
+) -> _Settings:
     """Return a group of options with values in place of ``auto``.
 
     Args:
         name: of the group: ``tokenizer``, ``model``, …
         group: a dataclass.
         facts: of the corpus.
+        dim: ``model.dim`` as it is given, on which nothing of the tokenizer depends.
     """
     changes: dict[str, Any] = {}
-    for option, value in choose(facts).items():
+    for option, value in choose(facts, dim).items():
         of, _, key = option.partition(".")
         if of == name and is_auto(getattr(group, key, None)):
             changes[key] = value

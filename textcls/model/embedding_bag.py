@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from textcls.config import Mode, ModelConfig
+from textcls.config import Mode, ModelConfig, is_of_scores
 from textcls.data.bags import Bags
 from textcls.data.batches import runs_of_bags
 from textcls.data.composition import Composition, Items
@@ -184,18 +184,30 @@ def untrained(
         config: the model's shape.
         composition: what its words are composed of.
     """
+    of_scores = is_of_scores(config.dim)
     model = EmbeddingBagClassifier(
         encoder.num_embeddings,
-        config.dim,
+        num_classes if of_scores else config.dim,
         num_classes,
         config.mode,
         dropout=config.dropout,
     )
     model.composition = composition
+    if of_scores:
+        hold_scores(model)
     vocabulary = encoder.vocabulary
     with torch.no_grad():
         model.embedding.weight[[vocabulary.unknown_id, vocabulary.padding_id]] = 0
     return model
+
+
+@torch.no_grad()
+def hold_scores(model: EmbeddingBagClassifier) -> None:
+    """Make the table one of class scores, 0 at first: its linear layer learns the bias alone."""
+    num_classes, num_parts = model.linear.out_features, len(model.embedding.pooling.parts)
+    nn.init.zeros_(model.embedding.weight)
+    model.linear.weight.copy_(torch.eye(num_classes).repeat(1, num_parts))
+    model.linear.weight.requires_grad_(False)
 
 
 def logits_of(model: EmbeddingBagClassifier, bags: Bags) -> Tensor:

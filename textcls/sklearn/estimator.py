@@ -84,7 +84,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             both multiplied (``idf_log_count_ratio``, or ``idf_sqrt_log_count_ratio`` with the
             root of the ratio) or ``bm25``, with ``counts`` only; None: all weigh 1.
         ngram_weight: what an n-gram weighs beside a word, with ``counts`` only.
-        dim: numbers per token.
+        dim: numbers per token; ``classes``: its class scores themselves, of which a text's are
+            pooled, and nothing but a bias is added.
         dropout: share of the pooled vector that is zeroed while training.
         lr: Adagrad's learning rate at its start; it falls to zero in a straight line.
         initial_accumulator_value: Adagrad's: 0 makes the first step of every number as large as
@@ -132,7 +133,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         counts: Counts | None = "auto",
         token_weights: TokenWeights | None = "auto",
         ngram_weight: float = 1.0,
-        dim: int | Literal["auto"] = "auto",
+        dim: int | Literal["auto", "classes"] = "auto",
         dropout: float | Literal["auto"] = "auto",
         lr: float | Literal["auto"] = "auto",
         initial_accumulator_value: float = 1e-4,

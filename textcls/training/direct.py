@@ -60,6 +60,10 @@ class DirectSteps(Steps):
     def _step(self, step: int, batch: Operands, bags: Tensor) -> None:
         """Update the model, and count what it predicted before."""
         classes, targets, objective = self._learned(step, batch.targets)
+        linear, learned = self.model.linear, [_TABLE, _WEIGHT, _BIAS]
+        of_scores = not linear.weight.requires_grad  # then it is the identity
+        if of_scores:
+            learned.remove(_WEIGHT)
         rows = {_TABLE: batch.rows}
         if classes is not None:
             rows |= {_WEIGHT: classes, _BIAS: classes}
@@ -67,21 +71,26 @@ class DirectSteps(Steps):
             name: self.optimizer.rows_of(name, rows[name])
             if name in rows
             else self.optimizer.all_of(name)
-            for name in (_TABLE, _WEIGHT, _BIAS)
+            for name in learned
         }
-        pooled, weight, bias = (of_name[0] for of_name in tensors.values())
+        pooled, bias = tensors[_TABLE][0], tensors[_BIAS][0]
+        weight = linear.weight if of_scores else tensors[_WEIGHT][0]
         for factor in batch.factors:
             pooled = _times(factor.forward, pooled)
-        logits = torch.addmm(bias, pooled, weight.t())
+        logits = pooled + bias if of_scores else torch.addmm(bias, pooled, weight.t())
 
         self.task.count(self._tally, bags, logits, targets, classes)
         loss, grad = self.task.gradient(logits, targets, objective)
         self.loss_sum.add_(loss)
-        credit = grad.mm(weight)
+        credit = grad if of_scores else grad.mm(weight)
         for factor in reversed(batch.factors):
             credit = _times(factor.backward, credit)
-        grads = {_TABLE: credit, _WEIGHT: grad.t().mm(pooled), _BIAS: grad.sum(0)}
-        self.optimizer.update(tensors, grads, self.learning_rate(step))
+        grads = {_TABLE: credit, _BIAS: grad.sum(0)}
+        if not of_scores:
+            grads[_WEIGHT] = grad.t().mm(pooled)
+        self.optimizer.update(
+            tensors, {name: grads[name] for name in learned}, self.learning_rate(step)
+        )
         for name, touched in rows.items():
             self.optimizer.put_rows(name, touched, tensors[name])
 

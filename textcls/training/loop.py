@@ -95,10 +95,10 @@ def fit(
     schedule = make_schedule(config.schedule, total_steps)
     objective = objective_of(options, targets, label_names, device)
     sampler = None
-    if options.sampled_classes is not None and options.sampled_classes < len(label_names):
+    count, of_scores = options.sampled_classes, not model.linear.weight.requires_grad
+    if count is not None and count < len(label_names) and not of_scores:
         sampler = ClassSampler(
-            train.targets, len(label_names), options.sampled_classes, options.batch_size,
-            objective, config.seed,
+            train.targets, len(label_names), count, options.batch_size, objective, config.seed,
         )  # fmt: skip
     minimize = options.monitor == "loss"
 

@@ -175,6 +175,8 @@ def _no_kernels(
         return "the faster ones do not have the focal loss"
     if sampler is not None:
         return "the faster ones do not have sampled classes"
+    if not model.linear.weight.requires_grad:
+        return "the faster ones do not have rows of class scores"
     if model.composition is not None:
         return "the faster ones do not have words composed of character n-grams"
     return None
