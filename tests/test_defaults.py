@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import torch
 
 from tests.conftest import make_config, with_options, write_files
 from textcls import defaults, run
@@ -114,6 +115,25 @@ def test_the_rate_of_a_table_of_class_scores_goes_with_it() -> None:
     assert (given.model.dim, given.optimizer.lr) == (64, 0.3)
     assert given.optimizer.lr < asked.optimizer.lr
     assert choose(CorpusFacts(10**7, 700, 10.0, 0.0, several=True))["model.dim"] == 256
+
+
+def test_weights_of_classes_leave_labels_as_sharp_as_they_are() -> None:
+    """Smoothed labels would say of each text that it is a bit of the rarest, heaviest class."""
+    auto = "trainer.label_smoothing=auto"
+    for option in ("trainer.class_weights=balanced", "trainer.logit_adjustment=0.5"):
+        assert defaults.resolve(make_config(auto, option), FACTS).trainer.label_smoothing == 0
+        given = make_config("trainer.label_smoothing=0.2", option)
+        assert defaults.resolve(given, FACTS).trainer.label_smoothing == 0.2
+    plain = make_config(auto, "trainer.logit_adjustment=0")
+    assert defaults.resolve(plain, FACTS).trainer.label_smoothing == 0.1
+
+
+def test_a_run_of_class_scores_ends_with_a_table_of_them(config: Config, tmp_path: Path) -> None:
+    run.start(with_options(config, "model", dim="classes"), tmp_path / "run")
+    model = load_model(tmp_path / "run").model
+    assert model.embedding.embedding_dim == model.linear.out_features == 2
+    scale = model.linear.weight[0, 0]
+    torch.testing.assert_close(model.linear.weight, scale * torch.eye(2))
 
 
 def test_a_search_begins_with_the_chosen_values(config: Config, tmp_path: Path) -> None:

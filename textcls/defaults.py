@@ -187,6 +187,11 @@ def resolve_group(
         and changes.get("counts", getattr(group, "counts", None)) is None
     ):
         changes["token_weights"] = None
+    if getattr(group, "class_weights", None) is not None or getattr(
+        group, "logit_adjustment", None
+    ):
+        # What is spread over all classes would go to the rare ones in the main.
+        changes = {key: 0.0 if key == "label_smoothing" else changes[key] for key in changes}
     if "char_ngrams" in changes and getattr(group, "char_buckets", None) is not None:
         changes["char_ngrams"] = CHAR_NGRAMS
     return dataclasses.replace(group, **changes) if changes else group  # type: ignore[type-var]

@@ -331,7 +331,7 @@ def build(config: Config, prepared: Prepared, device: torch.device) -> Embedding
         "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",
         config.model.mode,
         prepared.encoder.num_embeddings,
-        config.model.dim,
+        model.embedding.embedding_dim,
         len(prepared.label_names),
         f"{parameters:,}",
         device,
