@@ -113,7 +113,7 @@ def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
         # of many is learned soon, and is not worth more and more certainty.
         "trainer.label_smoothing": 0.02 if has_many else 0.0 if facts.several else 0.1,
         # Far fewer tell as much of a class apart from the others as all of them.
-        "trainer.sampled_classes": 500 if classes > 2_000 else None,
+        "trainer.sampled_classes": 500 if classes > 2_000 and not is_of_scores(dim) else None,
         "trainer.monitor": "lrap" if facts.several else "accuracy",
         # Small corpora need many steps.
         "trainer.batch_size": 32 if is_small else 64 if documents < 50_000 else 128,

@@ -85,12 +85,11 @@ class DirectSteps(Steps):
         credit = grad if of_scores else grad.mm(weight)
         for factor in reversed(batch.factors):
             credit = _times(factor.backward, credit)
-        grads = {_TABLE: credit, _BIAS: grad.sum(0)}
+        grads = {_TABLE: credit}
         if not of_scores:
             grads[_WEIGHT] = grad.t().mm(pooled)
-        self.optimizer.update(
-            tensors, {name: grads[name] for name in learned}, self.learning_rate(step)
-        )
+        grads[_BIAS] = grad.sum(0)
+        self.optimizer.update(tensors, grads, self.learning_rate(step))
         for name, touched in rows.items():
             self.optimizer.put_rows(name, touched, tensors[name])
 

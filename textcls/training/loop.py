@@ -94,9 +94,13 @@ def fit(
     optimizer = Optimizer(config.optimizer, model.named_parameters())
     schedule = make_schedule(config.schedule, total_steps)
     objective = objective_of(options, targets, label_names, device)
-    sampler = None
-    count, of_scores = options.sampled_classes, not model.linear.weight.requires_grad
-    if count is not None and count < len(label_names) and not of_scores:
+    sampler, count = None, options.sampled_classes
+    if count is not None and count < len(label_names):
+        if not model.linear.weight.requires_grad:
+            raise InputError(
+                "model.dim=classes computes the scores of all classes: set "
+                "trainer.sampled_classes=null"
+            )
         sampler = ClassSampler(
             train.targets, len(label_names), count, options.batch_size, objective, config.seed,
         )  # fmt: skip
