@@ -57,6 +57,9 @@ class Listener:
         """
 
 
+# Of more classes than these, an epoch's record has no scores of single ones.
+MAX_KEPT_CLASSES = 1_000
+OF_CLASSES = ("per_class", "confusion")
 # Metrics that are charted, where there are such.
 SCALARS = ("loss", "accuracy", "macro_f1", "micro_f1", "lrap", "precision_at_1")
 # And those that the log has of an epoch, by whether a text may have several labels.
@@ -172,6 +175,7 @@ class Tracker(Listener):
     def epoch(self, record: dict[str, Any], progress: Progress) -> None:
         """Record an epoch: a line in the log, one in ``epochs.jsonl``, points in TensorBoard."""
         number = record["epoch"]
+        record = {key: _without_many(value) for key, value in record.items()}
         with (self.folder / "epochs.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
         measured = [split for split in ("train", "validation") if split in record]
@@ -179,7 +183,7 @@ class Tracker(Listener):
             writer = self._writer(split)
             for name in (name for name in SCALARS if name in record[split]):
                 writer.add_scalar(name, record[split][name], number)
-            classes = record[split]["per_class"]
+            classes = record[split].get("per_class", {})
             if len(classes) <= MAX_CHARTED_CLASSES:
                 for label, values in classes.items():
                     writer.add_scalar(f"f1_by_class/{label}", values["f1"], number)
@@ -303,6 +307,13 @@ def add_hparams(
     # The domain gives TensorBoard a tick box for each mode.
     domain = {"model.mode": list(MODES)} if "model.mode" in plain else None
     writer.add_hparams(plain, dict(final), domain, run_name=".", global_step=0)
+
+
+def _without_many(value: Any) -> Any:
+    """Return the metrics of a split without those of single classes, if there are very many."""
+    if isinstance(value, Mapping) and len(value["per_class"]) > MAX_KEPT_CLASSES:
+        return {key: of_all for key, of_all in value.items() if key not in OF_CLASSES}
+    return value
 
 
 def _short(number: float) -> str:
