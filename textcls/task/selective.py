@@ -67,7 +67,8 @@ class RiskCoverage:
     def assured(self) -> Tensor:
         """The accuracy that other rows can be expected to have at least, float64 ``[num_points]``.
 
-        It is the lower end of Wilson's interval, which the true one lies below in 5 % of cases.
+        It is the lower end of Wilson's interval, which the true one, from a given confidence
+        on, lies below in 5 % of cases.
         The accuracy of these rows themselves would be missed in half of them, as the limit is
         chosen by it: few rows assure much less than it, many about as much.
         """
