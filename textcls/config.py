@@ -160,7 +160,7 @@ class DataConfig:
     header: bool | None = None
     quoting: Quoting | None = None
     label_delimiter: LabelDelimiter | None = None
-    task: Literal["auto", "single", "multi"] = "auto"
+    task: Literal["auto", "single", "multi", "soft"] = "auto"
     weight: str | None = None
 
     def __post_init__(self) -> None:

@@ -41,6 +41,7 @@ class CorpusFacts:
         mean_words: by document.
         unspaced: share of the characters that are of scripts without spaces between words.
         several: whether a text may have several of the classes.
+        soft: whether labels are probabilities of the classes.
     """
 
     documents: int
@@ -48,6 +49,7 @@ class CorpusFacts:
     mean_words: float
     unspaced: float
     several: bool = False
+    soft: bool = False
 
 
 def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
@@ -110,8 +112,11 @@ def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
         "optimizer.lr": rate,
         "trainer.epochs": epochs,
         # A label that a text lacks is no less certain than one that it has; but that it lacks most
-        # of many is learned soon, and is not worth more and more certainty.
-        "trainer.label_smoothing": 0.02 if has_many else 0.0 if facts.several else 0.1,
+        # of many is learned soon, and is not worth more and more certainty. Probabilities say by
+        # themselves how certain labels are.
+        "trainer.label_smoothing": (
+            0.02 if has_many else 0.0 if facts.several or facts.soft else 0.1
+        ),
         # Far fewer tell as much of a class apart from the others as all of them.
         "trainer.sampled_classes": 500 if classes > 2_000 and not is_of_scores(dim) else None,
         "trainer.monitor": "lrap" if facts.several else "accuracy",
@@ -120,13 +125,16 @@ def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
     }
 
 
-def measure(texts: Sequence[pa.Array], num_classes: int, several: bool = False) -> CorpusFacts:
+def measure(
+    texts: Sequence[pa.Array], num_classes: int, several: bool = False, soft: bool = False
+) -> CorpusFacts:
     """Return the facts of a train split.
 
     Args:
         texts: Arrow strings, ``[num_texts]`` in all; null counts as an empty text.
         num_classes: classes to tell apart.
         several: whether a text may have several of them.
+        soft: whether labels are probabilities of them.
     """
     count = sum(map(len, texts))
     step = max(1, count // COUNTED_TEXTS)
@@ -146,6 +154,7 @@ def measure(texts: Sequence[pa.Array], num_classes: int, several: bool = False) 
         mean_words=float(lengths.mean()),
         unspaced=num_unspaced / max(num_characters, 1),
         several=several,
+        soft=soft,
     )
 
 

@@ -153,7 +153,7 @@ def _curves(
     if scores.num_bags * scores.num_classes > SAMPLED:
         return {}
     (logits, _) = scores.sample(targets)
-    probabilities = task.probabilities(logits).numpy()
+    probabilities, targets = task.probabilities(logits).numpy(), targets.hard()
     ids, rows = targets.ids.numpy(), targets.bags.numpy()
     frequent = np.argsort(-np.bincount(ids, minlength=len(names)), kind="stable")
     curves = {}
@@ -171,15 +171,17 @@ def _save_predictions(path: Path, found: Assessment, test: Bags) -> None:
     the probability of what was predicted; ``losses``, float32 ``[num_bags]``, in nats; ``lengths``,
     int32 ``[num_bags]``, tokens by bag. Where a row may have several labels, ``labels`` and
     ``predictions`` are those of one row after another, parted by ``label_offsets`` and
-    ``prediction_offsets``, int64 ``[num_bags + 1]``, and there is no ``confidence``.
+    ``prediction_offsets``, int64 ``[num_bags + 1]``, and there is no ``confidence``. Where labels
+    are probabilities, ``labels`` are the most probable ones.
     """
+    labels = test.targets.hard()
     columns = {
-        "labels": test.labels.int().cpu(),
+        "labels": labels.ids.int().cpu(),
         "predictions": found.decided.ids.int(),
         "losses": found.losses,
         "lengths": test.lengths.int().cpu(),
         "confidence": found.confidence,
-        "label_offsets": test.label_offsets,
+        "label_offsets": labels.offsets,
         "prediction_offsets": found.decided.offsets,
     }
     there = {name: column for name, column in columns.items() if column is not None}

@@ -257,9 +257,9 @@ def _parts(
     task: Task,
     temperature: float | None = None,
 ) -> ModelParts:
-    reading = dataclasses.replace(
-        config.data.reading, text=prepared.text_columns, label=prepared.label_columns
-    )
+    label = config.data.label or ()
+    label = label if any("*" in name for name in label) else prepared.label_columns
+    reading = dataclasses.replace(config.data.reading, text=prepared.text_columns, label=label)
     return ModelParts(
         model,
         prepared.encoder,

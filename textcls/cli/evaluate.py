@@ -54,9 +54,10 @@ def evaluate(
     from textcls.files import write_whole
     from textcls.model.embedding_bag import scores_of
     from textcls.report.scores import drawn, shown
+    from textcls.task.tasks import task_on
 
-    scores = scores_of(classifier.parts.model, bags)
-    assessed = classifier.task.assess(scores, bags.targets, classifier.label_names)
+    scores, task = scores_of(classifier.parts.model, bags), task_on(classifier.task, bags)
+    assessed = task.assess(scores, bags.targets, classifier.label_names)
     metrics = assessed.metrics
     Console().print(shown(metrics, Path(where).name))
     if limit is not None and assessed.curve is not None:

@@ -82,5 +82,6 @@ def labelled_bags(classifier: Classifier, pattern: str, given: dict[str, Any]) -
         labels=targets.ids,
         label_offsets=targets.offsets,
         example_weights=targets.weights,
+        label_shares=targets.shares,
     )
     return bags, split.where

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import pyarrow as pa
 from textcls.config import Reading
 from textcls.corpus.dialect import DELIMITERS, LABEL_COLUMNS, TEXT_COLUMNS
 from textcls.corpus.label_lists import NO, YES
+from textcls.corpus.label_shares import columns_of_shares
 from textcls.corpus.tables import TableFile, is_number
 from textcls.errors import InputError
 from textcls.naming import can_be_typed, option
@@ -18,18 +20,23 @@ from textcls.naming import can_be_typed, option
 _NUMBERS = {"id", "ids", "idx", "index", "row", "uuid", "guid", "unnamed: 0"}
 
 
-def choose_columns(reading: Reading, file: TableFile) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def choose_columns(
+    reading: Reading, file: TableFile, soft: bool = False
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the columns of the text, and those of the label.
 
-    Those that the user names; else those whose names say it (``text``, ``review``, …; ``label``,
-    ``category``, …); else, of two columns, the one of few distinct values is the label; else
-    several columns of ones and zeros are a label each.
+    Those that the user names, the latter by a pattern, ``p(*)``, if he likes; else those whose
+    names say it (``text``, ``review``, …; ``label``, ``category``, …); else, of two columns, the
+    one of few distinct values is the label; else several columns of probabilities, as ``textcls
+    predict`` names them, or of ones and zeros are a label each. The former go before a column that
+    is named like a label where labels are probabilities, ``soft``.
 
     Raises:
         InputError: it is not plain which; the message names what could be meant.
     """
     columns, listing = file.columns, describe_columns(file)
     check_there("text", reading.text or (), columns, listing)
+    reading = _without_pattern(reading, columns)
     check_there("label", reading.label or (), columns, listing)
     weight = () if reading.weight is None else (reading.weight,)
     check_there("weight", weight, columns, listing)
@@ -40,11 +47,16 @@ def choose_columns(reading: Reading, file: TableFile) -> tuple[tuple[str, ...], 
     named = [name for name in columns if not _is_unnamed(name, file) and name not in weight]
     if reading.label is not None:
         return _text(reading, file, named, reading.label), reading.label
+    predicted = columns_of_shares(_without(named, reading.text))
+    if soft and len(predicted) > 1:
+        return _text(reading, file, _undecided(named), predicted), predicted
     label = _known_label(reading, named)
     if label is None and len(rest := _without(named, reading.text)) == 2 - bool(reading.text):
         label = _label_by_content(rest, file) if len(rest) == 2 else rest[0]
         if label is not None and len(rest) == 2:
             file.facts.notes.append(f"the label is taken to be in column {label:.60}")
+    if label is None and len(predicted) > 1:
+        return _text(reading, file, named, predicted), predicted
     if label is None and len(marks := _marks(reading, named, file)) > 1:
         shown = ", ".join(f"{name:.30}" for name in marks[:6])
         more = f" and {len(marks) - 6} more" if len(marks) > 6 else ""
@@ -60,6 +72,20 @@ def choose_columns(reading: Reading, file: TableFile) -> tuple[tuple[str, ...], 
     if label is None:
         raise InputError(f"which column is the label? {listing}{_guess(reading, file, named)}")
     return _text(reading, file, named, (label,)), (label,)
+
+
+def _without_pattern(reading: Reading, columns: Sequence[str]) -> Reading:
+    """Return a reading that names the columns of labels that its pattern is for."""
+    label = reading.label or ()
+    if len(label) == 1 and "*" in label[0] and label[0] not in columns:
+        found = columns_of_shares(columns, label[0])
+        return dataclasses.replace(reading, label=found) if found else reading
+    return reading
+
+
+def _undecided(columns: Sequence[str]) -> list[str]:
+    """Leave out what ``textcls predict`` writes beside the text and the probabilities."""
+    return [name for name in columns if not re.fullmatch(r"(label|probability)(_\d+)?", name)]
 
 
 def _text(

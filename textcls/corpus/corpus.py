@@ -21,6 +21,7 @@ from textcls.config import DataConfig
 from textcls.corpus.columnar import DatasetTable
 from textcls.corpus.columns import choose_columns
 from textcls.corpus.formats import open_folder, open_table
+from textcls.corpus.label_shares import are_shares
 from textcls.corpus.paths import check_names, find_files, hash_files
 from textcls.corpus.rows import RowReader
 from textcls.corpus.splits import SPLITS, Split, stratified_cut
@@ -112,8 +113,8 @@ class Source:
         opened = self.open()
         if "test" not in opened:
             return self.read().test
-        columns = choose_columns(self.config.reading, opened["train"][0])
-        rows = RowReader(opened["test"], self.config.reading, *columns)
+        soft, columns = _columns_of(self.config, opened)
+        rows = RowReader(opened["test"], self.config.reading, *columns["test"], soft=soft)
         labels = rows.labels.numbered(label_names, several, rows.place, "train")
         return Split(rows.chunks, labels, rows.where)
 
@@ -197,12 +198,12 @@ def _load_from_hub(config: DataConfig) -> dict[str, Any]:
 
 
 def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corpus:
-    columns = choose_columns(config.reading, opened["train"][0])
+    soft, columns = _columns_of(config, opened)
     read = {
         # Nothing is learned from test: its rows may do without weights.
         split: RowReader(
-            files, config.reading, *columns,
-            config.weight if split != "test" or config.weight in files[0].columns else None,
+            files, config.reading, *columns[split],
+            config.weight if split != "test" or config.weight in files[0].columns else None, soft,
         )
         for split, files in opened.items()
     }  # fmt: skip
@@ -210,7 +211,7 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
         if not sum(map(len, rows.chunks)):
             raise InputError(f"{rows.where}: the {split} split is empty: it has no rows")
     train = read["train"]
-    names, several = train.labels.order(), _are_several(config, train)
+    names, several = train.labels.order(), not soft and _are_several(config, train)
     notes = list(_notes(opened))
     splits = {}
     for split, rows in read.items():
@@ -238,12 +239,30 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
         splits["validation"],
         splits["test"],
         tuple(names),
-        columns[0],
-        columns[1],
+        *columns["train"],
         config.weight,
         tuple(notes),
         {split: tuple(file.facts for file in files) for split, files in opened.items()},
     )
+
+
+def _columns_of(
+    config: DataConfig, opened: dict[str, list[TableFile]]
+) -> tuple[bool, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]]:
+    """Return whether labels are probabilities, and the columns of text and label by split.
+
+    They are those of train, but where labels are probabilities a split may have its own for these:
+    one that people labelled beside one that a model did.
+    """
+    soft, first = config.task == "soft", opened["train"][0]
+    text, label = choose_columns(config.reading, first, soft)
+    soft = soft or (config.task == "auto" and are_shares(first, label))
+    columns = dict.fromkeys(opened, (text, label))
+    for split, (file, *_) in opened.items():
+        if soft and not set(label) <= set(file.columns):
+            own = dataclasses.replace(config.reading, text=text, label=None)
+            columns[split] = choose_columns(own, file, soft)
+    return soft, columns
 
 
 def _note_of_weights(column: str, split: str, rows: RowReader) -> str:

@@ -41,7 +41,7 @@ def labels_of(
     if len(columns) > 1:
         return _of_columns(columns, names, place)
     column = columns[0].combine_chunks()
-    if _is_list(column.type):
+    if is_list(column.type):
         counts = as_numpy(pc.list_value_length(column), null=0).astype(np.int64)
         texts = _strings(pc.list_flatten(column), names[0], place)
         if delimiter is None:
@@ -60,7 +60,8 @@ def _split(texts: pa.Array, delimiter: str) -> tuple[pa.Array, Int64]:
     return pc.list_flatten(lists), as_numpy(pc.list_value_length(lists), null=0).astype(np.int64)
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Say whether a column of this type holds lists."""
     return isinstance(kind, pa.ListType | pa.LargeListType | pa.FixedSizeListType)
 
 
@@ -114,7 +115,8 @@ def _of_columns(
                 row = int(np.flatnonzero(codes == code)[0])
                 raise InputError(
                     f"{place(row)}: column '{name:.40}' holds '{said:.40}', neither 1 nor 0: of "
-                    f"several columns of {option('label')} each says whether a row has that label"
+                    f"several columns of {option('label')} each says whether a row has that label "
+                    "(for probabilities set data.task=soft)"
                 )
         has[:, number] = np.array([said in YES for said in says], np.bool_)[codes]
     return strings(list(names)).take(integers(has.nonzero()[1].copy())), has.sum(1)

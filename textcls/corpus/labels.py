@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from textcls.arrow import Int64, as_numpy, offsets_of, strings
 from textcls.config import Reading
 from textcls.corpus.label_lists import Place, labels_of
+from textcls.corpus.label_shares import TOLERANCE, labels_of_columns, shares_of
 from textcls.corpus.splits import RowLabels
 from textcls.corpus.tables import plural
 from textcls.errors import InputError
@@ -29,6 +30,7 @@ class LabelReader:
             ``label_delimiter`` stands between the labels of a row.
         columns: where the labels are; of several, each is a label that a row has or not.
         class_names: what the file itself calls its numbers, or None.
+        soft: whether to read how probable labels are.
 
     Attributes:
         notes: sentences on what was changed or left out.
@@ -40,16 +42,19 @@ class LabelReader:
         reading: Reading,
         columns: tuple[str, ...],
         class_names: Sequence[str] | None = None,
+        soft: bool = False,
     ) -> None:
         given = reading.label_names
         self._names = class_names if given is None else [normalise(name) for name in given]
         self._given = reading.label_names is not None
         self._columns, self._delimiter = columns, reading.label_delimiter
+        self._reading, self._soft = reading, soft
         self._codes = [np.zeros(0, np.int64)]
         self._counts = [np.zeros(0, np.int64)]
+        self._shares = [np.zeros(0)]
         # Of several columns each is a label, whether or not a row has it.
-        own = columns if len(columns) > 1 else ()
-        self._places: dict[str, int] = {normalise(name): i for i, name in enumerate(own)}
+        self._own = labels_of_columns(reading, columns) if len(columns) > 1 else ()
+        self._places: dict[str, int] = {normalise(name): i for i, name in enumerate(self._own)}
         self._known: dict[str | None, tuple[int, bool]] = {None: (_MISSING, False)}
         self.notes: list[str] = []
         self._normalised = 0
@@ -75,7 +80,14 @@ class LabelReader:
         Raises:
             InputError: a label that is no text, or that has no name.
         """
-        labels, counts = labels_of(columns, self._columns, self._delimiter, place)
+        if self._soft:
+            labels, counts, shares = shares_of(
+                columns, self._columns, self._own, self._reading, place
+            )
+        else:
+            names = self._own or self._columns
+            labels, counts = labels_of(columns, names, self._delimiter, place)
+            shares = np.ones(len(labels))
         encoded = labels.dictionary_encode("encode")
         values = encoded.dictionary.to_pylist()
         codes = as_numpy(encoded.indices).astype(np.int64)
@@ -87,7 +99,8 @@ class LabelReader:
         changed = np.array([is_changed for _, is_changed in found], np.bool_)
         self._normalised += int(changed[codes].sum())
         codes = np.array([code for code, _ in found], np.int64)[codes]
-        there = codes != _MISSING
+        there = (codes != _MISSING) & (shares > 0)
+        self._shares.append(shares[there])
         self._codes.append(codes[there])
         self._counts.append(np.bincount(row[there], minlength=len(counts)))
 
@@ -163,6 +176,26 @@ class LabelReader:
         row = np.repeat(np.arange(len(counts)), counts)
         if several:
             return self._several(row, ids, len(counts), len(names), known)
+        self._check_all_have_one(counts, place)
+        if not self._soft:
+            first = offsets_of(counts)[:-1]
+            codes, ids, row = codes[first], ids[first], row[first]
+            if more := int((counts > 1).sum()):
+                rows = plural(more, "row has", "rows have")
+                self.notes.append(f"{rows} several labels: the first is taken")
+        unknown = np.flatnonzero(ids == _MISSING)
+        if len(unknown):
+            at = int(unknown[0])
+            raise InputError(
+                f"{place(int(row[at]))} has the label '{self.distinct[codes[at]]:.60}', which "
+                f"{known} never has ({plural(len(np.unique(row[unknown])), 'such row')}): mend the "
+                "label or take these rows out"
+            )
+        return (
+            self._with_shares(row, ids, len(counts), len(names)) if self._soft else RowLabels(ids)
+        )
+
+    def _check_all_have_one(self, counts: Int64, place: Place) -> None:
         missing = np.flatnonzero(counts == 0)
         if len(missing):
             column = f"column '{self._columns[0]:.40}'"
@@ -170,20 +203,22 @@ class LabelReader:
                 f"{place(int(missing[0]))} has no label in {column} "
                 f"({plural(len(missing), 'such row')}): label these rows or take them out"
             )
-        first = offsets_of(counts)[:-1]
-        codes, ids, row = codes[first], ids[first], row[first]
-        if more := int((counts > 1).sum()):
-            rows = plural(more, "row has", "rows have")
-            self.notes.append(f"{rows} several labels: the first is taken")
-        unknown = np.flatnonzero(ids == _MISSING)
-        if len(unknown):
-            at = int(unknown[0])
-            raise InputError(
-                f"{place(at)} has the label '{self.distinct[codes[at]]:.60}', which {known} "
-                f"never has ({plural(len(unknown), 'such row')}): mend the label or take these "
-                "rows out"
-            )
-        return RowLabels(ids)
+
+    def _with_shares(self, row: Int64, ids: Int64, num_rows: int, num_classes: int) -> RowLabels:
+        shares = np.concatenate(self._shares)
+        sums = np.bincount(row, shares, num_rows)
+        if off := int((abs(sums - 1) > TOLERANCE).sum()):
+            rows = plural(off, "row has", "rows have")
+            self.notes.append(f"{rows} labels whose shares do not sum to 1: divided by their sum")
+        pairs, place = np.unique(row * num_classes + ids, return_inverse=True)
+        row, ids = np.divmod(pairs, num_classes)
+        shares = np.bincount(place, shares) / sums[row]
+        there = shares.astype(np.float32) > 0
+        if (several := np.bincount(row[there], minlength=num_rows) > 1).any():
+            rows = plural(int(several.sum()), "row has", "rows have")
+            self.notes.append(f"{rows} probabilities of several labels")
+        offsets = offsets_of(np.bincount(row[there], minlength=num_rows))
+        return RowLabels(ids[there], offsets, shares=shares[there].astype(np.float32))
 
     def _several(
         self, row: Int64, ids: Int64, num_rows: int, num_classes: int, known: str

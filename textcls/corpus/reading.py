@@ -25,6 +25,7 @@ from textcls.corpus.columns import (
 from textcls.corpus.dialect import LABEL_COLUMNS
 from textcls.corpus.formats import open_folder, open_table, open_texts
 from textcls.corpus.json_file import JsonFile
+from textcls.corpus.label_shares import are_shares
 from textcls.corpus.labels import LabelReader
 from textcls.corpus.lines import LinesFile, without_labels
 from textcls.corpus.opening import encoding_by_name
@@ -162,9 +163,11 @@ def read_labelled(
         files = [open_table(path, reading) for path in paths]
     reading = _as_usual(reading, usual, files[0].columns)
     columns = choose_columns(reading, files[0])
-    if reading.label_names is None and usual.label_names and _are_numbers(files[0], *columns[1]):
-        reading = dataclasses.replace(reading, label_names=usual.label_names)
-    rows = RowReader(files, reading, *columns, reading.weight)
+    soft = not several and (len(columns[1]) > 1 or are_shares(files[0], columns[1]))
+    known = usual.label_names
+    if reading.label_names is None and known and (soft or _are_numbers(files[0], *columns[1])):
+        reading = dataclasses.replace(reading, label_names=known)
+    rows = RowReader(files, reading, *columns, reading.weight, soft)
     if not rows.chunks:
         raise InputError(f"{rows.where}: has no rows")
     labels = rows.labels.numbered(label_names, several, rows.place, "the model's training")

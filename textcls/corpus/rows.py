@@ -32,6 +32,7 @@ class RowReader:
         reading: what the user says of them.
         text_columns, label_columns: what to read.
         weight_column: of what the rows weigh; None: all weigh the same.
+        soft: whether to read how probable labels are.
 
     Attributes:
         chunks: the texts, Arrow strings of one type, null where a row has none.
@@ -49,6 +50,7 @@ class RowReader:
         text_columns: tuple[str, ...],
         label_columns: tuple[str, ...],
         weight_column: str | None = None,
+        soft: bool = False,
     ) -> None:
         first = files[0]
         self.where = first.facts.path
@@ -56,7 +58,7 @@ class RowReader:
             self.where += f" and {len(files) - 1} more"
         self.chunks: list[pa.Array] = []
         names = first.class_names.get(label_columns[0])
-        self.labels = LabelReader(reading, label_columns, names)
+        self.labels = LabelReader(reading, label_columns, names, soft)
         self._pieces: list[_Piece] = []
         self._kept = 0
         self._weight = weight_column
@@ -74,7 +76,8 @@ class RowReader:
                 )
             read = self._headers = self._blanks = 0  # rows; the latter two are left out
             # Of several columns each says whether a row has that label: none is a list.
-            file.lists = frozenset(label_columns if len(label_columns) == 1 else ())
+            only = frozenset(label_columns if len(label_columns) == 1 else ())
+            file.kept, file.lists = (only, file.lists) if soft else (file.kept, only)
             for table in file.batches(columns):
                 self._add(table, file, read, text_columns, label_columns)
                 read += table.num_rows

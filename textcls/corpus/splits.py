@@ -44,11 +44,14 @@ class RowLabels:
             ascending, each once; None: every row has one.
         weights: float64 ``[num_rows]``, of each row in the loss, finite and not negative; None: all
             weigh the same.
+        shares: float32 ``[num_labels]``, above 0, how probable each of a row's labels is; they sum
+            to 1 in each row, which has one label at least. None: labels are certain.
     """
 
     ids: Int64
     offsets: Int64 | None = None
     weights: npt.NDArray[np.float64] | None = None
+    shares: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids) if self.offsets is None else len(self.offsets) - 1
@@ -60,14 +63,34 @@ class RowLabels:
             return np.ones(len(self.ids), np.int64)
         return np.diff(self.offsets)
 
+    @property
+    def several(self) -> bool:
+        """Whether a row has any number of labels, rather than one, certain or not."""
+        return self.offsets is not None and self.shares is None
+
+    def hard(self) -> RowLabels:
+        """Return the most probable label of each row where labels have shares, else themselves.
+
+        Of labels that are as probable it is the first class.
+        """
+        if self.shares is None or self.offsets is None:
+            return self
+        starts = self.offsets[:-1]
+        if not len(starts):
+            return RowLabels(self.ids, None, self.weights)
+        most = np.repeat(np.maximum.reduceat(self.shares, starts), self.counts)
+        places = np.where(self.shares == most, np.arange(len(self.ids)), len(self.ids))
+        return RowLabels(self.ids[np.minimum.reduceat(places, starts)], None, self.weights)
+
     def select(self, wanted: npt.NDArray[np.bool_]) -> RowLabels:
         """Return those of some rows, bool ``[num_rows]``."""
         weights = None if self.weights is None else self.weights[wanted]
         if self.offsets is None:
             return RowLabels(self.ids[wanted], None, weights)
         counts = self.counts
-        ids = self.ids[np.repeat(wanted, counts)]
-        return RowLabels(ids, offsets_of(counts[wanted]), weights)
+        own = np.repeat(wanted, counts)
+        shares = None if self.shares is None else self.shares[own]
+        return RowLabels(self.ids[own], offsets_of(counts[wanted]), weights, shares)
 
     def slice(self, start: int, stop: int) -> RowLabels:
         """Return those of rows ``start`` to ``stop - 1``."""
@@ -75,7 +98,9 @@ class RowLabels:
         if self.offsets is None:
             return RowLabels(self.ids[start:stop], None, weights)
         ends = self.offsets[start : stop + 1]
-        return RowLabels(self.ids[ends[0] : ends[-1]], ends - ends[0], weights)
+        own = slice(ends[0], ends[-1])
+        shares = None if self.shares is None else self.shares[own]
+        return RowLabels(self.ids[own], ends - ends[0], weights, shares)
 
     @staticmethod
     def concatenate(parts: Sequence[RowLabels]) -> RowLabels:
@@ -91,7 +116,9 @@ class RowLabels:
         if parts[0].offsets is None:
             return RowLabels(ids, None, weights)
         counts = np.concatenate([part.counts for part in parts])
-        return RowLabels(ids, offsets_of(counts), weights)
+        of_parts = [part.shares for part in parts if part.shares is not None]
+        shares = np.concatenate(of_parts) if of_parts else None
+        return RowLabels(ids, offsets_of(counts), weights, shares)
 
     def lists(self) -> list[list[int]]:
         """Return the labels of each row."""
@@ -102,10 +129,10 @@ class RowLabels:
         """Return one number for each row, int64 ``[num_rows]``, by which rows can be spread.
 
         Of several labels it is the rarest, which splits would lack soonest; of none, one more than
-        all others.
+        all others. Of labels with shares it is the most probable.
         """
-        if self.offsets is None:
-            return self.ids
+        if self.offsets is None or self.shares is not None:
+            return self.hard().ids
         rarity = np.bincount(self.ids, minlength=1)[self.ids]
         row = np.repeat(np.arange(len(self)), self.counts)
         order = np.lexsort((self.ids, rarity, row))
@@ -117,10 +144,10 @@ class RowLabels:
     def sets(self) -> Int64:
         """Return one number for each row, int64 ``[num_rows]``: rows of the same labels share it.
 
-        It is a hash, unless every row has one label.
+        It is a hash, unless every row has one label. Of labels with shares it is the most probable.
         """
-        if self.offsets is None:
-            return self.ids
+        if self.offsets is None or self.shares is not None:
+            return self.hard().ids
         ends = (self.offsets * 8).tolist()
         data = self.ids.tobytes()
         hashes = (xxhash.xxh3_64_intdigest(data[a:b]) >> 1 for a, b in itertools.pairwise(ends))
@@ -153,9 +180,13 @@ class Split:
     def fingerprint(self, label_names: Sequence[str]) -> str:
         """Return a hash of texts and labels, however they are chunked; no text is an empty one."""
         rest, letters = xxhash.xxh3_64("\n".join(label_names).encode()), xxhash.xxh3_64()
-        rest.update(np.ascontiguousarray(self.labels.ids).data)
-        if self.labels.offsets is not None:
-            rest.update(self.labels.counts.data)
+        labels = self.labels
+        rest.update(np.ascontiguousarray(labels.ids).data)
+        # Rows of one certain label are the same test, whatever the labels of train are like.
+        if labels.several or (labels.shares is not None and len(labels.ids) > len(labels)):
+            rest.update(labels.counts.data)
+            if labels.shares is not None:
+                rest.update(np.ascontiguousarray(labels.shares).data)
         for chunk in self.chunks:
             data, ends = bytes_of(chunk)
             rest.update(np.diff(ends).data)

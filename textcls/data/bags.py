@@ -47,6 +47,8 @@ class Bags:
             has one label.
         example_weights: float32 ``[num_bags]``, finite and not negative, of each bag in the loss;
             None: all weigh the same.
+        label_shares: float32 ``[num_labels]``, with ``label_offsets``: how probable each label is,
+            above 0, summing to 1 in each bag; None: labels are certain.
 
     Raises:
         ValueError: a shape, dtype, device or value that breaks the above.
@@ -59,6 +61,7 @@ class Bags:
     weights: Tensor | None = None
     label_offsets: Tensor | None = None
     example_weights: Tensor | None = None
+    label_shares: Tensor | None = None
 
     def __post_init__(self) -> None:
         indices, offsets, labels, weights = self.indices, self.offsets, self.labels, self.weights
@@ -69,6 +72,7 @@ class Bags:
             ("weights", weights, torch.float32),
             ("label_offsets", self.label_offsets, torch.int64),
             ("example_weights", self.example_weights, torch.float32),
+            ("label_shares", self.label_shares, torch.float32),
         ):
             if tensor is not None and (tensor.dtype != dtype or tensor.dim() != 1):
                 raise ValueError(
@@ -103,6 +107,16 @@ class Bags:
             _check_weights(weights, len(indices), "indices")
         if self.example_weights is not None:
             _check_weights(self.example_weights, len(self), "bags")
+        if self.label_shares is not None:
+            self._check_shares(self.label_shares)
+
+    def _check_shares(self, shares: Tensor) -> None:
+        if self.label_offsets is None or len(shares) != len(self.labels):
+            raise ValueError("labels with shares need label_offsets, and each label a share")
+        targets = self.targets
+        sums = shares.new_zeros(len(self)).index_add_(0, targets.bags, shares)
+        if not (bool((shares > 0).all()) and torch.allclose(sums, torch.ones_like(sums), 1e-4)):
+            raise ValueError("the shares of a bag's labels must be above 0 and sum to 1")
 
     @property
     def _tensors(self) -> tuple[Tensor | None, ...]:
@@ -122,6 +136,7 @@ class Bags:
             ("weights", weights),
             ("label_offsets", targets.offsets),
             ("example_weights", targets.weights),
+            ("label_shares", targets.shares),
         ):
             object.__setattr__(bags, name, value)
         return bags
@@ -149,7 +164,7 @@ class Bags:
     @property
     def targets(self) -> Targets:
         """The labels, and what each bag weighs in the loss."""
-        return Targets(self.labels, self.label_offsets, self.example_weights)
+        return Targets(self.labels, self.label_offsets, self.example_weights, self.label_shares)
 
     @property
     def num_tokens(self) -> int:

@@ -80,8 +80,8 @@ class Texts:
     @classmethod
     def of(cls, chunks: Sequence[pa.Array], labels: RowLabels) -> Texts:
         """Return it of Arrow strings, ``[num_texts]`` in all, and their labels."""
-        sets = labels.ids
-        if labels.offsets is not None:
+        sets = labels.hard().ids
+        if labels.several:
             _, sets = np.unique(labels.sets(), return_inverse=True)
         return cls(hash_texts(chunks), are_empty(chunks), labels, sets)
 
@@ -112,13 +112,14 @@ class FactCounter:
         """Count rows, classes and empty texts of a split."""
         rows = np.flatnonzero(~texts.are_empty)
         self._texts[split] = _Compared(rows, texts.hashes[rows], texts.label_sets[rows])
-        by_class = np.bincount(texts.labels.ids, minlength=len(self.label_names)).tolist()
+        labels = texts.labels.hard()
+        by_class = np.bincount(labels.ids, minlength=len(self.label_names)).tolist()
         self._facts[split] = {
             "rows": len(texts.labels),
             "by_class": dict(zip(self.label_names, by_class, strict=True)),
             "empty": len(texts.labels) - len(rows),
         }
-        if texts.labels.offsets is not None:
+        if labels.several:
             counts = texts.labels.counts
             self._facts[split] |= {
                 "labels": len(texts.labels.ids),

@@ -31,7 +31,7 @@ from textcls.defaults import VERSION, CorpusFacts, resolve_group
 from textcls.errors import InputError
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 11
+FORMAT = 12
 COMPOSITION = "composition.safetensors"
 
 
@@ -174,7 +174,8 @@ def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
         if not len(tokens.codes):
             raise InputError(f"{where}: the {split} split has no tokens after tokenizing")
         if encoder is None:  # train comes first, and is all that the encoder learns from
-            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, texts.labels)
+            labels = texts.labels.hard()
+            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels)
             vocabulary = encoder.vocabulary
             if len(vocabulary) == len(vocabulary.specials):
                 raise InputError(
@@ -189,6 +190,7 @@ def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
         tensors = encoded._asdict() | {
             "labels": texts.labels.ids,
             "label_offsets": texts.labels.offsets,
+            "label_shares": texts.labels.shares,
         }
         if texts.labels.weights is not None:
             weights = relative_weights(texts.labels.weights)

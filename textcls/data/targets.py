@@ -1,4 +1,4 @@
-"""Targets: the labels of bags as tensors, one each or any number, and what each bag weighs."""
+"""Targets: the labels of bags as tensors, one each or any number, their shares, bags' weights."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ class Targets(NamedTuple):
         offsets: int64 ``[num_bags + 1]``: those of bag b are ``ids[offsets[b]:offsets[b + 1]]``,
             ascending, each once; None: every bag has one.
         weights: float32 ``[num_bags]``, of each bag in the loss; None: all weigh the same.
+        shares: float32 ``[num_labels]``, above 0, how probable each label of a bag is; they sum to
+            1 in each bag, which has one label at least. None: labels are certain.
     """
 
     ids: Tensor
     offsets: Tensor | None = None
     weights: Tensor | None = None
+    shares: Tensor | None = None
 
     @classmethod
     def of(cls, labels: RowLabels, weights: Tensor | None = None) -> Targets:
         """Return the labels of rows as tensors, with the weights of bags if there are any."""
         offsets = None if labels.offsets is None else torch.from_numpy(labels.offsets)
-        return cls(torch.from_numpy(labels.ids), offsets, weights)
+        shares = None if labels.shares is None else torch.from_numpy(labels.shares)
+        return cls(torch.from_numpy(labels.ids), offsets, weights, shares)
 
     @property
     def num_bags(self) -> int:
@@ -59,8 +63,9 @@ class Targets(NamedTuple):
         if self.offsets is None:
             return Targets(self.ids[start:stop], None, weights)
         offsets = self.offsets[start : stop + 1]
-        ids = self.ids[int(offsets[0]) : int(offsets[-1])]
-        return Targets(ids, offsets - offsets[0], weights)
+        own = slice(int(offsets[0]), int(offsets[-1]))
+        shares = None if self.shares is None else self.shares[own]
+        return Targets(self.ids[own], offsets - offsets[0], weights, shares)
 
     def select(self, bags: Tensor) -> Targets:
         """Return those of some bags, int64 ``[n]``, in any order."""
@@ -69,7 +74,19 @@ class Targets(NamedTuple):
             return Targets(self.ids[bags], None, weights)
         counts = self.offsets.diff()[bags]
         offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-        return Targets(self.ids[places_of_runs(self.offsets[bags], offsets)], offsets, weights)
+        places = places_of_runs(self.offsets[bags], offsets)
+        shares = None if self.shares is None else self.shares[places]
+        return Targets(self.ids[places], offsets, weights, shares)
+
+    def hard(self) -> Targets:
+        """Return one label for each bag where labels have shares: see :meth:`RowLabels.hard`."""
+        if self.shares is None or self.offsets is None:
+            return self
+        from textcls.corpus.splits import RowLabels  # brings Arrow
+
+        ids, offsets, shares = (one.cpu().numpy() for one in (self.ids, self.offsets, self.shares))
+        found = RowLabels(ids, offsets, shares=shares).hard()
+        return Targets(torch.from_numpy(found.ids).to(self.ids.device), None, self.weights)
 
     def to(self, device: torch.device | str) -> Targets:
         """Return them on a device."""
@@ -77,34 +94,44 @@ class Targets(NamedTuple):
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Targets:
         """Return them with every tensor changed."""
-        offsets, weights = (
-            None if tensor is None else change(tensor) for tensor in (self.offsets, self.weights)
+        offsets, weights, shares = (
+            None if tensor is None else change(tensor)
+            for tensor in (self.offsets, self.weights, self.shares)
         )
-        return Targets(change(self.ids), offsets, weights)
+        return Targets(change(self.ids), offsets, weights, shares)
 
     @staticmethod
     def concatenate(parts: Sequence[Targets]) -> Targets:
         """Join the labels of bags that all have one each, or all have several.
 
         Raises:
-            ValueError: some have weights and some have none.
+            ValueError: some have weights, or shares, and some have none.
         """
         ids = torch.cat([part.ids for part in parts])
-        of_parts = [part.weights for part in parts if part.weights is not None]
-        if 0 < len(of_parts) < len(parts):
-            raise ValueError("bags that weigh in the loss and others cannot be concatenated")
-        weights = torch.cat(of_parts) if of_parts else None
+        weights, shares = (
+            _joined([getattr(part, name) for part in parts], name) for name in ("weights", "shares")
+        )
         counts = [part.offsets.diff() for part in parts if part.offsets is not None]
         if not counts:
             return Targets(ids, None, weights)
         each = torch.cat(counts)
-        return Targets(ids, torch.cat([each.new_zeros(1), each.cumsum(0)]), weights)
+        return Targets(ids, torch.cat([each.new_zeros(1), each.cumsum(0)]), weights, shares)
 
     def dense(self, num_classes: int) -> Tensor:
-        """Return 1 for each label of a bag, 0 for others, float32 ``[num_bags, num_classes]``."""
+        """Return the share of each label of a bag, 1 where it has none, 0 for other labels.
+
+        They are float32 ``[num_bags, num_classes]``.
+        """
         found = torch.zeros(self.num_bags, num_classes, device=self.ids.device)
-        found[self.bags, self.ids] = 1
+        found[self.bags, self.ids] = 1 if self.shares is None else self.shares
         return found
+
+
+def _joined(of_parts: Sequence[Tensor | None], what: str) -> Tensor | None:
+    there = [one for one in of_parts if one is not None]
+    if 0 < len(there) < len(of_parts):
+        raise ValueError(f"bags with {what} and bags without cannot be concatenated")
+    return torch.cat(there) if there else None
 
 
 def relative_weights(weights: npt.NDArray[np.float64]) -> Tensor | None:

@@ -62,8 +62,10 @@ def tokenize(corpus: Corpus, config: TokenizerConfig, joined: bool = False) -> T
     Raises:
         InputError: the tokenizer cannot be used.
     """
-    several = corpus.train.labels.offsets is not None
-    about = measure(corpus.train.chunks, len(corpus.label_names), several)
+    labels = corpus.train.labels
+    about = measure(
+        corpus.train.chunks, len(corpus.label_names), labels.several, labels.shares is not None
+    )
     config = resolve_group("tokenizer", config, about)
     test_set = corpus.test.fingerprint(corpus.label_names)
     to_learn_from = None

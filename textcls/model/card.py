@@ -215,7 +215,7 @@ def _classes(label_names: Sequence[str], run: Mapping[str, Any] | None, several:
 
 
 def _results(metrics: Mapping[str, Any], rows: Mapping[str, int]) -> str:
-    names = names_of(several=False)
+    names = {s: name for s, name in names_of(several=False).items() if s in metrics["test"]}
     scores = [
         (split, f"{rows[split]:,}", *(f"{metrics[split][score]:.4f}" for score in names))
         for split in ("test", "validation")

@@ -61,7 +61,7 @@ def reliability(confidence: Tensor, right: Tensor, weights: Tensor | None = None
 
     Args:
         confidence: float ``[n]``, n > 0, the probability of each row's prediction.
-        right: bool ``[n]``, whether it was right.
+        right: bool ``[n]``, whether it was right, or float ``[n]``, how probably.
         weights: float ``[n]``, what each row counts; None: 1 each.
     """
     inner = torch.linspace(0, 1, NUM_BINS + 1, dtype=torch.float64)[1:-1]
@@ -77,6 +77,16 @@ def reliability(confidence: Tensor, right: Tensor, weights: Tensor | None = None
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """Return the temperature at which class scores say most of the labels of held-out rows.
 
+    Args:
+        logits: float ``[n, num_classes]``, n > 0, on the CPU.
+        labels: int64 ``[n]``.
+    """
+    return temperature_of(logits, logits.gather(1, labels.unsqueeze(1)).sum(dtype=torch.float64))
+
+
+def temperature_of(logits: Tensor, of_labels: Tensor) -> float:
+    """Return the temperature at which class scores say most of what is true of held-out rows.
+
     It minimises the cross-entropy, which is convex in the inverse of the temperature, by halving
     the range in which its slope changes sign. Of n rows a share of 1 / (n + 2) counts as of all
     classes alike, as in Platt's scaling: a model that makes no mistake on few rows is not taken
@@ -84,15 +94,15 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     Args:
         logits: float ``[n, num_classes]``, n > 0, on the CPU.
-        labels: int64 ``[n]``.
+        of_labels: float64 ``[]``, the sum over rows of the score of the label, or of the mean
+            score that is expected.
 
     Returns:
         The temperature, between ``LOWEST`` and ``HIGHEST``; 1 where all scores of a row are alike.
     """
     if not (logits.amax(1) > logits.amin(1)).any():
         return 1.0
-    share = len(labels) / (len(labels) + 2)
-    of_labels = logits.gather(1, labels.unsqueeze(1)).sum(dtype=torch.float64)
+    share = len(logits) / (len(logits) + 2)
     of_all = logits.mean(1, dtype=torch.float64).sum()
     wanted = share * of_labels + (1 - share) * of_all
     return temperature_at(wanted, logits, lambda scores: scores.softmax(1))

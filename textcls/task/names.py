@@ -9,6 +9,7 @@ SINGLE = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
     "loss": "loss",
+    "kl": "KL divergence",
     "ece": "calibration error",
     "aurc": "AURC",
 }

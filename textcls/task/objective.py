@@ -69,8 +69,13 @@ def objective_of(
 
     Raises:
         InputError: ``class_weights`` names an unknown label or leaves nothing any weight, or
-            ``logit_adjustment`` is not for such labels.
+            ``logit_adjustment`` or ``focal`` is not for such labels.
     """
+    if options.focal and targets.shares is not None:
+        raise InputError(
+            "trainer.focal is for labels that are certain, not for probabilities: set it to null"
+        )
+    targets = targets.hard()
     weights = class_weights(options.class_weights, targets.ids, label_names)
     adjustment = None
     if options.logit_adjustment:

@@ -98,7 +98,7 @@ class SingleLabel(Task):
 
     def counted(self, tally: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
         """See :meth:`Task.counted`."""
-        return classification_metrics(targets.ids, tally, names)
+        return classification_metrics(targets.hard().ids, tally, names)
 
     def temperature(self, logits: Tensor, targets: Targets) -> float:
         """See :meth:`Task.temperature`."""
@@ -152,20 +152,24 @@ class SingleLabel(Task):
             loss[here] = self.losses(exact, some)
             confidence[here] = exact.softmax(1).amax(1)
             predicted[here] = logits.argmax(1)
-        weights = targets.weights
-        right = predicted == targets.ids
+        labels, weights = targets.hard().ids, targets.weights
+        right = self._right(predicted, targets)
         found = reliability(confidence, right, weights)
         curve = risk_coverage(confidence, right, weights)
         mean_loss = weighted_mean(loss, weights)
         metrics = {"loss": mean_loss, "ece": found.error, "aurc": curve.area}
-        metrics |= classification_metrics(targets.ids, predicted, names, weights)
+        metrics |= classification_metrics(labels, predicted, names, weights)
         decided = Targets(predicted)
         return Assessment(metrics, found, decided, loss.float(), confidence.float(), curve)
 
     def score(self, scores: Scores, targets: Targets) -> float:
         """See :meth:`Task.score`: accuracy."""
-        right = [logits.argmax(1) == some.ids for logits, some in scores.parts(targets)]
-        return weighted_mean(torch.cat(right), targets.weights)
+        predicted = torch.cat([logits.argmax(1) for logits, _ in scores.parts(targets)])
+        return weighted_mean(predicted == targets.hard().ids, targets.weights)
+
+    def _right(self, predicted: Tensor, targets: Targets) -> Tensor:
+        """Return how right each prediction is, from 0 to 1, ``[num_bags]``."""
+        return predicted == targets.ids
 
 
 def _pulls(

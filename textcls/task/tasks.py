@@ -11,11 +11,19 @@ from textcls.task.base import Task
 from textcls.task.multi import THRESHOLDS, MultiLabel
 from textcls.task.selective import RISK_COVERAGE, RiskCoverage
 from textcls.task.single import SingleLabel
+from textcls.task.soft import SoftLabel
 
 
 def task_of(bags: Bags) -> Task:
     """Return the task that the labels of bags are for."""
+    if bags.label_shares is not None:
+        return SoftLabel()
     return SingleLabel() if bags.label_offsets is None else MultiLabel()
+
+
+def task_on(task: Task, bags: Bags) -> Task:
+    """Return the task by which a model is judged on bags: its own, unless labels have shares."""
+    return task if bags.label_shares is None else task_of(bags)
 
 
 def task_named(name: str, tensors: Mapping[str, Tensor]) -> Task:

@@ -167,6 +167,8 @@ def _no_kernels(
         return f"the faster ones do not have mode={mode}"
     if train.weights is not None:
         return "the faster ones do not have weighted tokens"
+    if train.label_shares is not None:
+        return "the faster ones do not have probabilities of labels"
     if train.label_offsets is not None:
         return "the faster ones do not have several labels a text"
     if train.example_weights is not None:
