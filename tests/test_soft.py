@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -140,8 +141,7 @@ def test_bags_keep_their_shares() -> None:
     assert Bags.concatenate([bags.slice(0, 2), bags.slice(2, 6)]) == bags
     assert bags.targets.hard().ids.tolist() == shares.argmax(1).tolist()
     with pytest.raises(ValueError, match="sum to 1"):
-        Bags(bags.indices, bags.offsets, bags.labels, None, None, bags.label_offsets, None,
-             targets.shares * 2)  # fmt: skip
+        dataclasses.replace(bags, label_shares=torch.ones_like(bags.labels, dtype=torch.float32))
 
 
 # --- runs ------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def test_counts_of_annotators_are_divided_by_their_sum_and_that_is_said(tmp_path
     rows = [["a", 3, 1, 0], ["b", 0, 0, 2], ["c", 0.5, 0.5, 0], ["d", 0, 1, 0]]
     path = write_csv(tmp_path / "train.csv", ["text", "x", "y", "z"], rows)
     corpus = read(path, label=("x", "y", "z"), task="soft")
-    wanted = [[0.75, 0.25, 0], [0, 0, 1], [0.5, 0.5, 0], [0, 1, 0]]
+    wanted = np.array([[0.75, 0.25, 0], [0, 0, 1], [0.5, 0.5, 0], [0, 1, 0]])
     np.testing.assert_allclose(dense(corpus), wanted)
     said = [note for note in corpus.notes if "sum to 1" in note]
     assert len(said) == 3  # one for each split
@@ -136,7 +136,8 @@ def test_a_list_of_names_has_a_label_for_each_annotator(tmp_path: Path) -> None:
     lines = [json.dumps({"text": str(i), "label": vote}) for i, vote in enumerate(votes)]
     path = tmp_path / "train.jsonl"
     path.write_text("\n".join(lines))
-    np.testing.assert_allclose(dense(read(path, task="soft")), [[0.75, 0.25], [0, 1], [1, 0]])
+    wanted = np.array([[0.75, 0.25], [0, 1], [1, 0]])
+    np.testing.assert_allclose(dense(read(path, task="soft")), wanted)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,7 @@ def read(
     """Return the facts of a corpus, and label and text of its first rows."""
     import pyarrow as pa
 
+    from textcls.arrow import offsets_of
     from textcls.corpus.corpus import Source
     from textcls.data.prepare import write_bags
     from textcls.data.tokenized import tokenize
@@ -101,10 +103,12 @@ def read(
     corpus = Source(config).read()
     train = corpus.train
     texts = pa.chunked_array(train.chunks).slice(0, FIRST_ROWS).to_pylist()
-    labels = [
-        ", ".join(corpus.label_names[number] for number in row)
-        for row in train.labels.slice(0, min(FIRST_ROWS, len(train))).lists()
-    ]
+    first = train.labels.slice(0, min(FIRST_ROWS, len(train)))
+    words = [corpus.label_names[number] for number in first.ids]
+    if first.shares is not None:
+        words = [f"{name} {share:.2f}" for name, share in zip(words, first.shares, strict=True)]
+    ends = offsets_of(first.counts).tolist()
+    labels = [", ".join(words[start:stop]) for start, stop in pairwise(ends)]
     first_rows = [(label, text or "") for label, text in zip(labels, texts, strict=True)]
     with tempfile.TemporaryDirectory(prefix="textcls-") as scratch:
         manifest = write_bags(tokenize(corpus, tokenizer), Path(scratch))

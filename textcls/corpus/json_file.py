@@ -147,7 +147,7 @@ class JsonFile(TableFile):
         kind = "an object" if isinstance(value, dict) else "a list"
         raise InputError(
             f"{self.path}: {self._place(where)}: column '{name:.40}' holds {kind}, "
-            "not a text or label"
+            "not a text or label" + " (of probabilities: data.task=soft)" * isinstance(value, dict)
         )
 
     def _place(self, where: int) -> str:

@@ -70,7 +70,8 @@ def _strings(values: pa.Array, name: str, place: Place) -> pa.Array:
         return as_strings(pa.chunked_array([values])).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise InputError(
-            f"{place(0)}: column '{name:.40}' holds {values.type}, not labels"
+            f"{place(0)}: column '{name:.40}' holds {values.type}, not labels "
+            "(of probabilities: data.task=soft)"
         ) from None
 
 

@@ -240,17 +240,18 @@ def labels_of_columns(reading: Reading, columns: Sequence[str]) -> tuple[str, ..
 def are_shares(file: TableFile, columns: Sequence[str]) -> bool:
     """Say whether columns of labels plainly hold probabilities, by the first rows.
 
-    That is: objects; lists of fractions; or several columns of fractions that sum to 1 in every
-    row, and are not all 0 or 1.
+    That is: objects of numbers that are not all 0 or 1, as they are where a row has any number of
+    labels; lists of fractions; or columns of fractions that sum to 1 in every row.
     """
     if len(columns) == 1:
         column = file.head.column(columns[0])
-        if pa.types.is_struct(column.type) or pa.types.is_map(column.type):
-            return True
-        found = [_parsed(v) if isinstance(v, str) else v for v in column.to_pylist()]
-        lists = [value for value in found if _are_numbers(value)]
-        has_fractions = any(value % 1 > 0 for each in lists for value in each)
-        return has_fractions or any(isinstance(value, dict) for value in found)
+        values = [_parsed(v) if isinstance(v, str) else v for v in column.to_pylist()]
+        if pa.types.is_map(column.type):
+            values = [None if value is None else dict(value) for value in values]
+        objects = [[*map(_number, v.values())] for v in values if isinstance(v, dict)]
+        lists = [value for value in values if _are_numbers(value)]
+        counts = any(one not in (0, 1) for each in objects for one in each)
+        return counts or any(one % 1 > 0 for each in lists for one in each)
     try:
         each = [_numbers(file.head.column(name), name, str) for name in columns]
     except InputError:
