@@ -34,7 +34,7 @@ Mode = Literal[
 # How the fields of a csv hold the delimiter: in quotes that are doubled inside, in quotes after a
 # backslash, or not at all.
 Quoting = Literal["double", "backslash", "none"]
-Monitor = Literal["loss", "accuracy", "macro_f1", "micro_f1", "lrap"]
+Monitor = Literal["loss", "accuracy", "macro_f1", "micro_f1", "lrap", "quadratic_kappa"]
 # What a feature weighs by its count in a document, and beside other features.
 Counts = Literal["count", "log", "binary", "auto"]
 CharTokenWeights = Literal[
@@ -160,7 +160,7 @@ class DataConfig:
     header: bool | None = None
     quoting: Quoting | None = None
     label_delimiter: LabelDelimiter | None = None
-    task: Literal["auto", "single", "multi", "soft"] = "auto"
+    task: Literal["auto", "single", "multi", "soft", "ordered"] = "auto"
     weight: str | None = None
 
     def __post_init__(self) -> None:
@@ -174,9 +174,9 @@ class DataConfig:
             raise ValueError("data.text names no column: say data.text=COLUMN, or leave it null")
         if self.label is not None and not self.label:
             raise ValueError("data.label names no column: say data.label=COLUMN, or leave it null")
-        if self.task == "single":
+        if self.task in ("single", "ordered"):
             if self.label is not None and len(self.label) > 1:
-                raise ValueError("data.task=single takes the label from one column: name one")
+                raise ValueError(f"data.task={self.task} takes the label from one column: name one")
             if self.label_delimiter is not None:
                 raise ValueError("data.label_delimiter is for several labels: set data.task=multi")
         if self.label is not None and len(self.label) > 1 and self.label_names is not None:
@@ -310,12 +310,18 @@ class TrainerConfig:
     sampled_classes: Annotated[PositiveInt | None, Auto] = None
     focal: NonNegative | None = None
     logit_adjustment: NonNegative | None = None
+    ordinal: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     def __post_init__(self) -> None:
         if self.logit_adjustment and self.class_weights is not None:
             raise ValueError(
                 "trainer.logit_adjustment and trainer.class_weights both make up for rare classes: "
                 "leave one out"
+            )
+        if self.focal and self.ordinal:
+            raise ValueError(
+                "trainer.focal is for a label alone, trainer.ordinal for one that is spread over "
+                "its neighbours: leave one out"
             )
 
 

@@ -222,6 +222,7 @@ def _hparams(config: Config, swept: Mapping[str, str]) -> dict[str, Any]:
         "schedule": ("name",),
         "trainer": (
             "epochs", "batch_size", "class_weights", "label_smoothing", "focal", "logit_adjustment",
+            "ordinal",
         ),
     }  # fmt: skip
     values = {

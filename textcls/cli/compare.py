@@ -16,7 +16,7 @@ import click
 )
 @click.option(
     "--metric",
-    type=click.Choice(["accuracy", "micro_f1", "macro_f1", "loss"]),
+    type=click.Choice(["accuracy", "micro_f1", "macro_f1", "quadratic_kappa", "loss"]),
     help="By which the best is chosen; micro_f1 where texts have several labels.  "
     "[default: accuracy, or micro_f1]",
 )

@@ -44,6 +44,7 @@ class Corpus:
         text_columns: where the texts were.
         label_columns: where the labels were.
         weight_column: where the weights of rows were, or None.
+        ordered: whether the classes have an order, which is that of their names.
         notes: sentences for the user on what reading found or decided.
         files: how each file was read, by split; a split that was cut from train has none.
     """
@@ -55,6 +56,7 @@ class Corpus:
     text_columns: tuple[str, ...]
     label_columns: tuple[str, ...]
     weight_column: str | None
+    ordered: bool
     notes: tuple[str, ...]
     files: dict[str, tuple[FileFacts, ...]]
 
@@ -211,7 +213,8 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
         if not sum(map(len, rows.chunks)):
             raise InputError(f"{rows.where}: the {split} split is empty: it has no rows")
     train = read["train"]
-    names, several = train.labels.order(), not soft and _are_several(config, train)
+    names = train.labels.ranks() if config.task == "ordered" else train.labels.order()
+    several = not soft and _are_several(config, train)
     notes = list(_notes(opened))
     splits = {}
     for split, rows in read.items():
@@ -241,6 +244,7 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
         tuple(names),
         *columns["train"],
         config.weight,
+        config.task == "ordered",
         tuple(notes),
         {split: tuple(file.facts for file in files) for split, files in opened.items()},
     )

@@ -15,7 +15,7 @@ from textcls.config import Reading
 from textcls.corpus.label_lists import Place, labels_of
 from textcls.corpus.label_shares import TOLERANCE, labels_of_columns, shares_of
 from textcls.corpus.splits import RowLabels
-from textcls.corpus.tables import plural
+from textcls.corpus.tables import is_number, plural
 from textcls.errors import InputError
 from textcls.naming import option
 
@@ -151,6 +151,23 @@ class LabelReader:
             return sorted(seen, key=lambda name: (int(name), name))
         except ValueError:
             return sorted(seen)
+
+    def ranks(self) -> list[str]:
+        """Return the classes in order, the least first: as they are named, else as numbers.
+
+        Raises:
+            InputError: they are not named, and not numbers.
+        """
+        if self._names is not None:
+            return self.order()
+        other = next((name for name in self.distinct if not is_number(name)), None)
+        if other is not None:
+            example = option("label_names", "bad", "fair", "good")
+            raise InputError(
+                f"data.task=ordered: the label '{other:.40}' is no number: name the labels in "
+                f"their order, as in {example}"
+            )
+        return sorted(self.distinct, key=lambda name: (float(name), name))
 
     def numbered(self, names: Sequence[str], several: bool, place: Place, known: str) -> RowLabels:
         """Return the labels of the rows as positions in ``names``.

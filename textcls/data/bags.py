@@ -49,6 +49,7 @@ class Bags:
             None: all weigh the same.
         label_shares: float32 ``[num_labels]``, with ``label_offsets``: how probable each label is,
             above 0, summing to 1 in each bag; None: labels are certain.
+        ordered: whether the numbers of classes are ranks.
 
     Raises:
         ValueError: a shape, dtype, device or value that breaks the above.
@@ -62,6 +63,7 @@ class Bags:
     label_offsets: Tensor | None = None
     example_weights: Tensor | None = None
     label_shares: Tensor | None = None
+    ordered: bool = False
 
     def __post_init__(self) -> None:
         indices, offsets, labels, weights = self.indices, self.offsets, self.labels, self.weights
@@ -137,6 +139,7 @@ class Bags:
             ("label_offsets", targets.offsets),
             ("example_weights", targets.weights),
             ("label_shares", targets.shares),
+            ("ordered", of.ordered),
         ):
             object.__setattr__(bags, name, value)
         return bags

@@ -229,6 +229,7 @@ def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
         "test_set": tokenized.test_set,
         "facts": facts,
         "joined": tokenized.joined,
+        "ordered": corpus.ordered,
         "about": dataclasses.asdict(tokenized.about),
     }
 
@@ -250,6 +251,7 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
         split: Bags(
             **safetensors.torch.load_file(entry / f"{split}.safetensors"),
             num_embeddings=encoder.num_embeddings,
+            ordered=manifest["ordered"],
         )
         for split in SPLITS
         if (entry / f"{split}.safetensors").exists()
@@ -260,7 +262,8 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
     composition = None
     if (entry / COMPOSITION).exists():
         tensors = safetensors.torch.load_file(entry / COMPOSITION)
-        composition = Composition(Bags(**tensors, num_embeddings=encoder.num_embeddings))
+        words = Bags(**tensors, num_embeddings=encoder.num_embeddings, ordered=False)
+        composition = Composition(words)
     columns = manifest["facts"]["columns"]
     return Prepared(
         **bags,

@@ -15,7 +15,7 @@ import yaml
 from textcls.config import Config
 from textcls.markdown import plain, table
 from textcls.task.multi_metrics import RANKS
-from textcls.task.names import are_of_several, names_of
+from textcls.task.names import names_of
 from textcls.task.thresholds import ENOUGH
 
 # Longer lists are cut: the whole is in labels.json and metrics.json.
@@ -180,7 +180,7 @@ def _head(name: str, run: Mapping[str, Any] | None, several: bool) -> str:
 
 def _head_metrics(test: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the metrics of the head, with a name where their type does not say what they are."""
-    names = names_of(are_of_several(test))
+    names = names_of(test)
     types = {"accuracy": "accuracy", "micro_f1": "f1", "macro_f1": "f1"}
     return [
         {"type": types[metric], "value": round(test[metric], 4)}
@@ -215,7 +215,7 @@ def _classes(label_names: Sequence[str], run: Mapping[str, Any] | None, several:
 
 
 def _results(metrics: Mapping[str, Any], rows: Mapping[str, int]) -> str:
-    names = {s: name for s, name in names_of(several=False).items() if s in metrics["test"]}
+    names = names_of(metrics["test"])
     scores = [
         (split, f"{rows[split]:,}", *(f"{metrics[split][score]:.4f}" for score in names))
         for split in ("test", "validation")
@@ -228,7 +228,7 @@ def _results(metrics: Mapping[str, Any], rows: Mapping[str, int]) -> str:
 
 def _results_of_several(metrics: Mapping[str, Any], rows: Mapping[str, int]) -> str:
     splits = ("test", "validation")
-    names = names_of(several=True) | {
+    names = names_of(metrics["test"]) | {
         f"{metric}_at_{k}": f"{name} at {k}"
         for metric, name in (("precision", "precision"), ("recall", "recall"), ("ndcg", "nDCG"))
         for k in RANKS

@@ -133,7 +133,7 @@ class _Config:
     tokenizer: TokenizerConfig
     reading: Reading | None = None
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    task: Literal["single", "multi"] = "single"
+    task: Literal["single", "multi", "ordered"] = "single"
 
 
 @dataclass(frozen=True, config=EXACT)

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from textcls.errors import visible
 from textcls.report.per_class import LISTED, class_tables, most_frequent
-from textcls.task.names import HEADLINE, are_of_several, names_of
+from textcls.task.names import HEADLINE, names_of
 from textcls.task.single_metrics import confusion_array
 
 # A wider matrix does not fit a terminal, or cannot be read in a picture.
@@ -39,7 +39,7 @@ def summary(metrics: Mapping[str, Any], split: str = "test") -> RenderableType:
 
 def headline(metrics: Mapping[str, Any], num_rows: int, split: str = "test") -> Text:
     """Return the metrics in a line."""
-    names = names_of(are_of_several(metrics))
+    names = names_of(metrics)
     shown = [name for name in names if name in HEADLINE and name in metrics]
     return Text(
         f"{split} {scores_in_words(metrics, shown)}   ({num_rows:,} rows)",
@@ -49,7 +49,7 @@ def headline(metrics: Mapping[str, Any], num_rows: int, split: str = "test") -> 
 
 def scores_in_words(metrics: Mapping[str, Any], shown: Sequence[str]) -> str:
     """Return some of the metrics with their names, in a line."""
-    names = names_of(are_of_several(metrics))
+    names = names_of(metrics)
     return "   ".join(f"{names[metric]} {metrics[metric]:.4f}" for metric in shown)
 
 

@@ -71,9 +71,9 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
         rows = model.embedding.num_embeddings - len(vocabulary)
         known["buckets"] = {"hashed_into": parts.encoder.config.buckets, "rows": rows}
     if (path / FINISHED).exists():
-        shown = [score for score in names_of(parts.task.several) if score in HEADLINE]
         try:
             metrics = json.loads((path / FINISHED).read_text(encoding="utf-8"))
+            shown = [score for score in names_of(metrics["test"]) if score in HEADLINE]
             known["metrics"] = {
                 split: {score: metrics[split][score] for score in shown}
                 for split in ("validation", "test")

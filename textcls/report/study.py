@@ -141,7 +141,8 @@ class Dataset:
     @property
     def metrics(self) -> dict[str, str]:
         """By what settings are compared: metrics and their names, the most telling first."""
-        return _compared_by(self.several)
+        found = (_compared_by(run.metrics["test"]) for run in self.runs)
+        return min(found, key=len)
 
     @property
     def lengths(self) -> Int32:
@@ -166,8 +167,8 @@ class Study:
 
     @property
     def metrics(self) -> dict[str, str]:
-        """See :attr:`Dataset.metrics`; it is the same for all of them."""
-        return self.datasets[0].metrics
+        """See :attr:`Dataset.metrics`; those that all of them have."""
+        return min((dataset.metrics for dataset in self.datasets), key=len)
 
 
 def find_runs(places: Iterable[Path | str]) -> list[Path]:
@@ -241,7 +242,7 @@ def _read_run(folder: Path) -> Run:
     try:
         metrics = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
         parts = [metrics[split] for split in ("test", "validation")]
-        names = (*_compared_by(are_of_several(metrics["test"])), "per_class")
+        names = (*_compared_by(metrics["test"]), "per_class")
         known = [part[name] for part in parts for name in names]
         known += [metrics[key] for key in ("test_set", "train_seconds", "tokens_per_second")]
         known += [metrics[key] for key in ("epochs", "best_epoch", "parameters")]
@@ -275,8 +276,8 @@ def _read_run(folder: Path) -> Run:
     return Run(folder, config, metrics, epochs, labels, predictions, confidence, losses, lengths)
 
 
-def _compared_by(several: bool) -> dict[str, str]:
-    return {metric: name for metric, name in names_of(several).items() if metric in HEADLINE}
+def _compared_by(metrics: dict[str, Any]) -> dict[str, str]:
+    return {metric: name for metric, name in names_of(metrics).items() if metric in HEADLINE}
 
 
 def _labels(columns: dict[str, Any], name: str) -> RowLabels:

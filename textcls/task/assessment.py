@@ -43,7 +43,7 @@ class Assessment:
         num_rows = len(self.losses)
         if monitor != "loss":
             value = float(self.metrics[monitor])
-            return math.sqrt(value * (1 - value) / num_rows)
+            return math.sqrt(max(value * (1 - value), 0) / num_rows)
         return self.losses.double().std(correction=0).item() / math.sqrt(num_rows)
 
 

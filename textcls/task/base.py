@@ -27,12 +27,14 @@ class Task(ABC):
     Attributes:
         name: as a model folder has it.
         several: whether a text has any number of labels; else it has one.
+        ordered: whether classes have an order.
         monitors: the metrics by which trainings can be compared.
         headline: the metric of decisions that one number tells a model by: see :meth:`score`.
     """
 
     name: ClassVar[str]
     several: ClassVar[bool]
+    ordered: ClassVar[bool] = False
     monitors: ClassVar[tuple[str, ...]]
     headline: ClassVar[str]
 

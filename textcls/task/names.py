@@ -8,6 +8,9 @@ from typing import Any
 SINGLE = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
+    "quadratic_kappa": "quadratic kappa",
+    "mae": "mean absolute error",
+    "macro_mae": "macro mean absolute error",
     "loss": "loss",
     "kl": "KL divergence",
     "ece": "calibration error",
@@ -26,16 +29,19 @@ MULTI = {
     "ece": "calibration error",
 }
 # Those that stand for all where there is room for a few, and by which runs are compared.
-HEADLINE = ("micro_f1", "macro_f1", "accuracy", "loss")
+HEADLINE = ("micro_f1", "macro_f1", "accuracy", "quadratic_kappa", "loss")
+# Those that only some kinds of labels have: classes in an order, and probabilities of classes.
+_OPTIONAL = ("quadratic_kappa", "mae", "macro_mae", "kl")
 
 
-def names_of(several: bool) -> dict[str, str]:
+def names_of(metrics: Mapping[str, Any]) -> dict[str, str]:
     """Return the metrics of a task in the order in which they are shown, and their names.
 
     Args:
-        several: whether a text has any number of labels.
+        metrics: of this task.
     """
-    return MULTI if several else SINGLE
+    names = MULTI if are_of_several(metrics) else SINGLE
+    return {key: name for key, name in names.items() if key in metrics or key not in _OPTIONAL}
 
 
 def are_of_several(metrics: Mapping[str, Any]) -> bool:

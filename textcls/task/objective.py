@@ -30,6 +30,8 @@ class Objective:
             of the probability that is missing from what is true. 0: it is not.
         adjustment: float32 ``[num_classes]``, added to the class scores: see
             :func:`logit_adjustment`. None: nothing.
+        ordinal: how steeply the target falls with the distance from the label, where classes have
+            an order; None: the label alone is the target.
     """
 
     class_weights: Tensor | None = None
@@ -37,6 +39,7 @@ class Objective:
     clip_norm: float | None = None
     focal: float = 0.0
     adjustment: Tensor | None = None
+    ordinal: float | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -46,6 +49,7 @@ class Objective:
             and not self.label_smoothing
             and not self.focal
             and self.adjustment is None
+            and self.ordinal is None
         )
 
     def adjusted(self, logits: Tensor) -> Tensor:
@@ -58,6 +62,7 @@ def objective_of(
     targets: Targets,
     label_names: Sequence[str],
     device: torch.device,
+    ordered: bool = False,
 ) -> Objective:
     """Return what the options say, on a device.
 
@@ -66,14 +71,20 @@ def objective_of(
         targets: of the train split, on the CPU.
         label_names: of class 0, 1, 2, …
         device: that of the model.
+        ordered: whether classes have an order.
 
     Raises:
         InputError: ``class_weights`` names an unknown label or leaves nothing any weight, or
-            ``logit_adjustment`` or ``focal`` is not for such labels.
+            ``logit_adjustment``, ``focal`` or ``ordinal`` is not for such labels.
     """
     if options.focal and targets.shares is not None:
         raise InputError(
             "trainer.focal is for labels that are certain, not for probabilities: set it to null"
+        )
+    if options.ordinal is not None and not ordered:
+        raise InputError(
+            f"trainer.ordinal={options.ordinal:g} is for classes in an order: set "
+            "data.task=ordered, or trainer.ordinal=null"
         )
     targets = targets.hard()
     weights = class_weights(options.class_weights, targets.ids, label_names)
@@ -91,6 +102,7 @@ def objective_of(
         options.clip_norm,
         options.focal or 0.0,
         None if adjustment is None else adjustment.to(device),
+        options.ordinal,
     )
 
 

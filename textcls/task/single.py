@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,7 @@ class SingleLabel(Task):
 
     name = "single"
     several = False
-    monitors = ("accuracy", "macro_f1", "loss")
+    monitors: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "loss")
     headline = "accuracy"
 
     def __init__(self, curve: RiskCoverage | None = None) -> None:
@@ -98,7 +98,7 @@ class SingleLabel(Task):
 
     def counted(self, tally: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
         """See :meth:`Task.counted`."""
-        return classification_metrics(targets.hard().ids, tally, names)
+        return self._of_decisions(targets.hard()._replace(weights=None), tally, names)
 
     def temperature(self, logits: Tensor, targets: Targets) -> float:
         """See :meth:`Task.temperature`."""
@@ -152,13 +152,13 @@ class SingleLabel(Task):
             loss[here] = self.losses(exact, some)
             confidence[here] = exact.softmax(1).amax(1)
             predicted[here] = logits.argmax(1)
-        labels, weights = targets.hard().ids, targets.weights
+        weights = targets.weights
         right = self._right(predicted, targets)
         found = reliability(confidence, right, weights)
         curve = risk_coverage(confidence, right, weights)
         mean_loss = weighted_mean(loss, weights)
         metrics = {"loss": mean_loss, "ece": found.error, "aurc": curve.area}
-        metrics |= classification_metrics(labels, predicted, names, weights)
+        metrics |= self._of_decisions(targets.hard(), predicted, names)
         decided = Targets(predicted)
         return Assessment(metrics, found, decided, loss.float(), confidence.float(), curve)
 
@@ -166,6 +166,12 @@ class SingleLabel(Task):
         """See :meth:`Task.score`: accuracy."""
         predicted = torch.cat([logits.argmax(1) for logits, _ in scores.parts(targets)])
         return weighted_mean(predicted == targets.hard().ids, targets.weights)
+
+    def _of_decisions(
+        self, targets: Targets, predicted: Tensor, names: Sequence[str]
+    ) -> dict[str, Any]:
+        """Return the metrics of predictions, int64 ``[num_bags]``."""
+        return classification_metrics(targets.ids, predicted, names, targets.weights)
 
     def _right(self, predicted: Tensor, targets: Targets) -> Tensor:
         """Return how right each prediction is, from 0 to 1, ``[num_bags]``."""

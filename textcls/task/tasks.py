@@ -9,6 +9,7 @@ from torch import Tensor
 from textcls.data.bags import Bags
 from textcls.task.base import Task
 from textcls.task.multi import THRESHOLDS, MultiLabel
+from textcls.task.ordered import OrderedLabel
 from textcls.task.selective import RISK_COVERAGE, RiskCoverage
 from textcls.task.single import SingleLabel
 from textcls.task.soft import SoftLabel
@@ -18,7 +19,9 @@ def task_of(bags: Bags) -> Task:
     """Return the task that the labels of bags are for."""
     if bags.label_shares is not None:
         return SoftLabel()
-    return SingleLabel() if bags.label_offsets is None else MultiLabel()
+    if bags.label_offsets is not None:
+        return MultiLabel()
+    return OrderedLabel() if bags.ordered else SingleLabel()
 
 
 def task_on(task: Task, bags: Bags) -> Task:
@@ -41,6 +44,7 @@ def task_named(name: str, tensors: Mapping[str, Tensor]) -> Task:
     curve = None if points is None else RiskCoverage.of_tensor(points)
     tasks: dict[str, Task] = {
         "single": SingleLabel(curve),
+        "ordered": OrderedLabel(curve),
         "multi": MultiLabel(tensors.get(THRESHOLDS)),
     }
     return tasks[name]

@@ -93,7 +93,7 @@ def fit(
     )
     optimizer = Optimizer(config.optimizer, model.named_parameters())
     schedule = make_schedule(config.schedule, total_steps)
-    objective = objective_of(options, targets, label_names, device)
+    objective = objective_of(options, targets, label_names, device, task.ordered)
     sampler, count = None, options.sampled_classes
     if count is not None and count < len(label_names):
         if not model.linear.weight.requires_grad:

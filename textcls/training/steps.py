@@ -179,6 +179,8 @@ def _no_kernels(
         return "the faster ones do not have sampled classes"
     if not model.linear.weight.requires_grad:
         return "the faster ones do not have rows of class scores"
+    if objective.ordinal is not None:
+        return "the faster ones do not have targets that are spread over neighbours"
     if model.composition is not None:
         return "the faster ones do not have words composed of character n-grams"
     return None

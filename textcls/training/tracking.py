@@ -61,9 +61,15 @@ class Listener:
 MAX_KEPT_CLASSES = 1_000
 OF_CLASSES = ("per_class", "confusion")
 # Metrics that are charted, where there are such.
-SCALARS = ("loss", "accuracy", "macro_f1", "micro_f1", "lrap", "precision_at_1")
+SCALARS = (
+    "loss", "accuracy", "macro_f1", "micro_f1", "lrap", "precision_at_1", "quadratic_kappa", "mae",
+    "macro_mae", "kl",
+)  # fmt: skip
 # And those that the log has of an epoch, by whether a text may have several labels.
-LOGGED = {False: ("accuracy", "macro_f1"), True: ("lrap", "micro_f1", "macro_f1")}
+LOGGED = {
+    False: ("accuracy", "macro_f1", "quadratic_kappa"),
+    True: ("lrap", "micro_f1", "macro_f1"),
+}
 
 
 class Tracker(Listener):
@@ -196,7 +202,7 @@ class Tracker(Listener):
         self._last_value = f"{measured[-1]} {shown} {judged[shown]:.4f}"
         of_validation = "validation" in measured
         several = are_of_several(judged)
-        names = names_of(several)
+        names = names_of(judged)
         scores = (f"{names[name]} {judged[name]:.4f}" for name in LOGGED[several] if name in judged)
         log.info(
             "epoch %*d/%d  loss %.4f  %s%s  %s tokens/s%s",
