@@ -62,8 +62,9 @@ def measure(name: str, data: Path, seed: int, folder: Path) -> dict[str, Trained
         "predict", str(folder / "teacher"), str(folder / "all.csv"), "--keep", "text",
         "--probabilities", "--out", str(soft),
     ])  # fmt: skip
-    dim = teacher.metrics["chosen"]["model.dim"]
-    room = teacher.bytes // SHARE // (4 * dim)
+    # A model that is linear in its features needs no more dimensions than it has classes.
+    dim = min(teacher.metrics["chosen"]["model.dim"], len(teacher.metrics["test"]["per_class"]))
+    room = teacher.bytes // SHARE // (4 * (dim + 1))  # a feature has a weight as well
     small = ["tokenizer.char_ngrams=null", f"tokenizer.max_size={room}", f"model.dim={dim}", *test]
     # Columns are the same in all files, but of the test split the label is by hand.
     return {
