@@ -219,7 +219,7 @@ def test_labels_are_left_out_in_each_format(
 
 
 def test_what_cannot_be_assured_is_refused_in_a_line(
-    sure: Classifier, labelled: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    sure: Classifier, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     sure.save_pretrained(tmp_path / "model")
     (tmp_path / "new.txt").write_text("great\n")
@@ -227,7 +227,9 @@ def test_what_cannot_be_assured_is_refused_in_a_line(
     assert "0.9357 is the highest" in complaint(capfd, *verb, 0.97)
     assert "leave out --labels" in complaint(capfd, *verb, 0.9, "--labels", "good")
     assert "--abstain" in complaint(capfd, *verb, 95)
-    verb[1] = labelled
+    several = dataclasses.replace(sure.parts, task=MultiLabel())
+    Classifier(several).save_pretrained(tmp_path / "several")
+    verb[1] = tmp_path / "several"
     assert "--threshold" in complaint(capfd, *verb, 0.9)
     old = dataclasses.replace(sure.parts, task=SingleLabel())
     Classifier(old).save_pretrained(tmp_path / "old")
