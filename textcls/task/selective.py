@@ -67,10 +67,9 @@ class RiskCoverage:
     def assured(self) -> Tensor:
         """The accuracy that other rows can be expected to have at least, float64 ``[num_points]``.
 
-        It is the lower end of Wilson's interval, which the true one, from a given confidence
-        on, lies below in 5 % of cases.
-        The accuracy of these rows themselves would be missed in half of them, as the limit is
-        chosen by it: few rows assure much less than it, many about as much.
+        It is the lower end of Wilson's interval: of a given confidence, the true accuracy lies
+        below in 5 % of cases. The accuracy of these rows themselves would be missed in about half
+        of them, as the limit is chosen by it.
         """
         share, z2 = self.accuracy, _Z**2
         spread = (share * (1 - share) / self.rows + z2 / (4 * self.rows**2)).sqrt()
