@@ -11,6 +11,7 @@ import torch
 from tests.conftest import make_config, with_options
 from textcls.data.bags import Bags
 from textcls.data.targets import Targets
+from textcls.errors import InputError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, scores_of
 from textcls.task.base import Task
 from textcls.task.multi import MultiLabel
@@ -151,3 +152,13 @@ def test_the_captured_steps_of_a_gpu_are_not_taken() -> None:
     sampler = ClassSampler(plain.targets, CLASSES, 5, 8, Objective(), 1)
     assert _no_kernels(model, plain, Objective()) is None
     assert "sampled classes" in (_no_kernels(model, plain, Objective(), sampler) or "")
+
+
+def test_what_needs_all_classes_is_refused() -> None:
+    bags = make_bags(SingleLabel(), 8, 1)
+    model = untrained()
+    model.linear.weight.requires_grad_(False)
+    config = with_options(make_config(), "trainer", sampled_classes=5)
+    names = tuple(map(str, range(CLASSES)))
+    with pytest.raises(InputError, match=r"model.dim=classes .* set trainer.sampled_classes=null"):
+        fit(model, bags, None, names, config, Checkpoints(), Listener())

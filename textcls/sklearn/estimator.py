@@ -99,6 +99,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             number of labels, the weight of one is that of having it and of not having it. With
             ``initial_accumulator_value=0`` tokens that texts of one class alone have learn it as
             fast whatever it weighs: very small weights do not silence a class then.
+        sampled_classes: a step computes this number of random classes beside those of its batch; None:
+            all.
         focal: exponent of the focal loss, such as 2: texts that are right already count less; None:
             all count the same.
         logit_adjustment: of one label a text, such as 1: class scores are learned that prefer no
@@ -141,6 +143,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int | Literal["auto"] = "auto",
         label_smoothing: float | Literal["auto"] = "auto",
         class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        sampled_classes: int | Literal["auto"] | None = "auto",
         focal: float | None = None,
         logit_adjustment: float | None = None,
         random_state: int | np.random.RandomState | None = 0,
@@ -166,6 +169,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
+        self.sampled_classes = sampled_classes
         self.focal = focal
         self.logit_adjustment = logit_adjustment
         self.random_state = random_state

@@ -78,6 +78,7 @@ def settings_of(parameters: Mapping[str, Any], class_weights: dict[str, float] |
             "epochs",
             "batch_size",
             "label_smoothing",
+            "sampled_classes",
             "focal",
             "logit_adjustment",
             class_weights=class_weights,

@@ -96,11 +96,14 @@ def fit(
     objective = objective_of(options, targets, label_names, device, task.ordered)
     sampler, count = None, options.sampled_classes
     if count is not None and count < len(label_names):
-        if not model.linear.weight.requires_grad:
-            raise InputError(
-                "model.dim=classes computes the scores of all classes: set "
-                "trainer.sampled_classes=null"
-            )
+        for option, needs_all in (
+            ("model.dim=classes", not model.linear.weight.requires_grad),
+            ("trainer.ordinal", objective.ordinal is not None),
+        ):
+            if needs_all:
+                raise InputError(
+                    f"{option} needs the scores of all classes: set trainer.sampled_classes=null"
+                )
         sampler = ClassSampler(
             train.targets, len(label_names), count, options.batch_size, objective, config.seed,
         )  # fmt: skip
