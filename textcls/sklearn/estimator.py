@@ -99,8 +99,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             number of labels, the weight of one is that of having it and of not having it. With
             ``initial_accumulator_value=0`` tokens that texts of one class alone have learn it as
             fast whatever it weighs: very small weights do not silence a class then.
-        sampled_classes: a step computes this number of random classes beside those of its batch; None:
-            all.
+        sampled_classes: random classes that a step computes beside those of its batch; None: all.
         focal: exponent of the focal loss, such as 2: texts that are right already count less; None:
             all count the same.
         logit_adjustment: of one label a text, such as 1: class scores are learned that prefer no
