@@ -87,7 +87,8 @@ def with_reading(labelled: bool) -> Callable[[Callable[..., None]], Callable[...
         options += [
             click.option(
                 "--label-column", "label", metavar="NAME", multiple=True,
-                help="Where the label is; of several, each says by 1 or 0 whether a row has it.",
+                help="Where the label is; of several, each says by 1 or 0 whether a row has it, or "
+                "how probable it is. 'p(*)': columns by a pattern.",
             ),
             click.option(
                 "--label-delimiter", metavar="TEXT", help="Between the labels of a row.",
