@@ -108,8 +108,8 @@ class SingleLabel(Task):
         """See :meth:`Task.fitted`: with what these bags say of confidence."""
         best = [self.probabilities(some).max(1) for some, _ in Scores.of(logits).parts(targets)]
         confidence, predictions = map(torch.cat, zip(*best, strict=True))
-        right = predictions == targets.ids
-        return SingleLabel(risk_coverage(confidence, right, targets.weights).compact())
+        right = predictions == targets.hard().ids
+        return type(self)(risk_coverage(confidence, right, targets.weights).compact())
 
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Task.tensors`: the points of the curve."""
@@ -134,7 +134,7 @@ class SingleLabel(Task):
 
     def restricted(self, classes: Tensor) -> SingleLabel:
         """See :meth:`Task.restricted`: the curve is of all classes, and does not hold."""
-        return SingleLabel()
+        return type(self)()
 
     def assess(self, scores: Scores, targets: Targets, names: Sequence[str]) -> Assessment:
         """See :meth:`Task.assess`, and :func:`~.single_metrics.classification_metrics`.
