@@ -18,6 +18,7 @@ from torch import Tensor
 from tests.command import main, textcls
 from textcls.data.bags import Bags
 from textcls.data.targets import Targets
+from textcls.model.folder import load_model
 from textcls.task.objective import Objective
 from textcls.task.scores import Scores
 from textcls.task.single import SingleLabel
@@ -185,6 +186,7 @@ def test_a_student_learns_from_what_a_teacher_predicted(distilled: Path) -> None
     assert metrics["test_set"] == teacher["test_set"]
     config = json.loads((distilled / "student/model/config.json").read_text())
     assert config["task"] == "single"
+    assert load_model(distilled / "student").task.tensors()  # what abstaining goes by
 
 
 def test_its_model_is_one_of_one_label(distilled: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -245,7 +245,10 @@ def are_shares(file: TableFile, columns: Sequence[str]) -> bool:
     """
     if len(columns) == 1:
         column = file.head.column(columns[0])
-        values = [_parsed(v) if isinstance(v, str) else v for v in column.to_pylist()]
+        try:
+            values = [_parsed(v) if isinstance(v, str) else v for v in column.to_pylist()]
+        except UnicodeDecodeError:  # of which the reader of rows says where it is
+            return False
         if pa.types.is_map(column.type):
             values = [None if value is None else dict(value) for value in values]
         objects = [[*map(_number, v.values())] for v in values if isinstance(v, dict)]
