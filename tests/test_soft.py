@@ -198,4 +198,3 @@ def test_its_model_is_one_of_one_label(distilled: Path, capfd: pytest.CaptureFix
     shown = textcls(capfd, "data", soft, "--label-column", "p(*)")
     assert "probabilities of several labels" in shown
     textcls(capfd, "compress", student, "--out", distilled / "small")
-    assert "accuracy" in textcls(capfd, "compare", distilled / "teacher", student)
