@@ -348,7 +348,7 @@ def test_a_whole_training_is_that_of_the_plain_steps(
     recorder, plain = Recorder(), Recorder()
     fit(config, tmp_path / "captured", recorder)
     monkeypatch.setattr(
-        loop, "steps_on", lambda m, o, train, *args: Steps(m, o, train.to(DEVICE), *args[:-1])
+        loop, "steps_on", lambda m, o, train, *args: Steps(m, o, train.to(DEVICE), *args[:3])
     )
     fit(config, tmp_path / "plain", plain)
     for record, expected in zip(recorder.records, plain.records, strict=True):

@@ -138,13 +138,13 @@ def predict(
     ):
         for file in files:
             for piece in _pieces(file, reading, classifier.parts.reading, kept):
-                for start in range(0, len(piece.texts), rows):
+                for start in range(0, max(len(piece.texts), 1), rows):  # once for no text
                     texts = piece.texts.slice(start, rows)
                     kept_too = piece.kept.slice(start, rows)
                     found = classifier.predict_proba(texts)
                     shares = classifier.unknown(texts) if unknown else None
                     writer.write(found, kept_too, str(file), shares)
-                    unsure += int((found.max(1) < least).sum())
+                    unsure += int((found.max(1, initial=0) < least).sum())
                     count(len(texts))
                 read += len(piece.texts)
                 undecoded += pc.sum(pc.match_substring(piece.texts, "\ufffd")).as_py() or 0
