@@ -18,6 +18,7 @@ from textcls.task.multi import MultiLabel
 from textcls.task.objective import Objective
 from textcls.task.single import SingleLabel
 from textcls.task.tasks import task_of
+from textcls.training import loop
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
 from textcls.training.sampling import ClassSampler
@@ -152,6 +153,21 @@ def test_the_captured_steps_of_a_gpu_are_not_taken() -> None:
     sampler = ClassSampler(plain.targets, CLASSES, 5, 8, Objective(), 1)
     assert _no_kernels(model, plain, Objective()) is None
     assert "sampled classes" in (_no_kernels(model, plain, Objective(), sampler) or "")
+
+
+def test_what_a_step_looks_up_is_where_the_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    samplers: list[ClassSampler] = []
+
+    def caught(*arguments: Any) -> None:
+        samplers.append(arguments[-1])
+        raise InterruptedError
+
+    monkeypatch.setattr(loop, "steps_on", caught)
+    bags, model = make_bags(SingleLabel(), 8, 1), untrained().to("meta")
+    config = with_options(make_config(), "trainer", sampled_classes=5)
+    with pytest.raises(InterruptedError):
+        fit(model, bags, None, tuple(map(str, range(CLASSES))), config, Checkpoints(), Listener())
+    assert samplers[0].log_probability.device.type == "meta"
 
 
 def test_what_needs_all_classes_is_refused() -> None:

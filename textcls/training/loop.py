@@ -105,7 +105,7 @@ def fit(
                     f"{option} needs the scores of all classes: set trainer.sampled_classes=null"
                 )
         sampler = ClassSampler(
-            train.targets, len(label_names), count, options.batch_size, objective, config.seed,
+            targets, len(label_names), count, options.batch_size, objective, config.seed, device,
         )  # fmt: skip
     minimize = options.monitor == "loss"
 

@@ -42,8 +42,13 @@ class ClassSampler:
         num_classes: classes.
         count: classes that a step draws at random, beside those of its batch.
         batch_size: bags a step.
-        objective: of all classes.
+        objective: of all classes, on ``device``.
         seed: what is drawn depends on it and the number of the step.
+        device: that of the model, and of the targets of steps.
+
+    Attributes:
+        log_probability: float32 ``[num_classes]`` on ``device``, with which probability, as a log,
+            a class is among those of a step.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class ClassSampler:
         batch_size: int,
         objective: Objective,
         seed: int,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.num_classes, self.count = num_classes, count
         self.objective, self.seed = objective, seed
@@ -61,7 +67,7 @@ class ClassSampler:
         missed = count * torch.tensor(-1 / num_classes).double().log1p()
         missed = missed + batch_size * (-share.clamp(max=1)).log1p()
         # log(1 - exp(x)), exact where x is near 0.
-        self._log_probability = (-missed.expm1()).log().float()
+        self.log_probability = (-missed.expm1()).log().float().to(device)
 
     def sample(self, step: int, targets: Targets) -> Sampled:
         """Choose the classes of a step.
@@ -78,7 +84,7 @@ class ClassSampler:
 
     def _objective(self, classes: Tensor) -> Objective:
         weights, adjustment = self.objective.class_weights, self.objective.adjustment
-        correction = self._log_probability[classes]
+        correction = self.log_probability[classes]
         return dataclasses.replace(
             self.objective,
             class_weights=None if weights is None else weights[classes],
