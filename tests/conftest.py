@@ -19,8 +19,9 @@ from hypothesis import settings
 
 from tests import warm
 from textcls.app.compose import to_config
-from textcls.config import Config, Mode
+from textcls.config import Config
 from textcls.data.bags import Bags
+from textcls.values import Mode
 
 PROJECT = Path(__file__).resolve().parents[1]
 if TYPE_CHECKING:

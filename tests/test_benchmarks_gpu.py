@@ -28,11 +28,12 @@ from benchmarks.gpu.data import Packed, load, pack, with_bigrams
 from benchmarks.gpu.peers import Loading, Plain
 from benchmarks.gpu.report import tables
 from benchmarks.gpu.speed import floor_bytes, use_up
-from textcls.config import DataConfig, Mode
+from textcls.config import DataConfig
 from textcls.data.batches import epoch_order
 from textcls.data.prepare import prepare
 from textcls.training import loop
 from textcls.training.optimizer import touches_few
+from textcls.values import Mode
 
 CPU = torch.device("cpu")
 # What the machine with the GPU need not have.

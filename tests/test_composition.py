@@ -11,7 +11,6 @@ from torch import Tensor
 
 from tests.conftest import MODES, make_config
 from tests.test_training import NAMES, TRAIN, Recorder
-from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.data.batches import batches
 from textcls.data.composition import Composition
@@ -21,6 +20,7 @@ from textcls.task.objective import Objective
 from textcls.training import checkpoint, loop, steps
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.optimizer import touches_few
+from textcls.values import Mode
 
 WORDS, ROWS, DIM, CHAR_WEIGHT = 5, 11, 3, 0.7  # 5 words, 2 n-grams of words, 4 of characters
 CHARS = st.lists(st.lists(st.integers(7, 10), unique=True), min_size=WORDS, max_size=WORDS)

@@ -21,7 +21,6 @@ from benchmarks.tables import compression
 from tests.conftest import MODES
 from tests.test_tokens import config
 from textcls import Classifier
-from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
 from textcls.data.targets import Targets
@@ -35,6 +34,7 @@ from textcls.model.prune import prune, renumber
 from textcls.model.quantize import KINDS, Kind, fit_codebooks, quantize
 from textcls.model.table import CODEBOOKS, CODES, INT8, SCALE
 from textcls.report.shrinkage import best, curve_picture, curve_table
+from textcls.values import Mode
 
 NGRAMS: dict[str, dict[str, Any]] = {
     "words": {},

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from tests.test_compress import VALIDATION, folder_bytes, judged, make_model
 from textcls import Classifier
-from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.errors import InputError
 from textcls.model.compress import shrink
@@ -23,6 +22,7 @@ from textcls.model.exact import exact
 from textcls.model.folder import ModelParts, load_model, save_model
 from textcls.report.shrinkage import curve_picture, curve_table
 from textcls.task.multi import MultiLabel
+from textcls.values import Mode
 
 
 def make_labelled(mode: Mode = "mean", classes: int = 3) -> tuple[ModelParts, Bags]:

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from tests.conftest import make_config
-from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.data.composition import Composition
@@ -15,6 +14,7 @@ from textcls.training.checkpoint import Progress
 from textcls.training.direct import DirectSteps, is_direct
 from textcls.training.optimizer import Optimizer
 from textcls.training.steps import Steps
+from textcls.values import Mode
 
 WORDS, CHARS, CLASSES, DIM, BATCH = 50, 40, 3, 4, 8
 

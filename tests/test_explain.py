@@ -15,7 +15,6 @@ from torch import nn
 from tests.conftest import MODES
 from tests.test_tokens import config, tokenize
 from textcls import Classifier
-from textcls.config import Mode
 from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
@@ -25,6 +24,7 @@ from textcls.model.folder import ModelParts
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.report.contributions import contributions_of
 from textcls.report.explain import bag_of, explain, lead
+from textcls.values import Mode
 
 TRAIN = [
     "A good film, not dull at all!",

@@ -17,7 +17,7 @@ from tests.test_explain_terminal import printed
 from tests.test_steps import as_if, data_of, floats
 from tests.test_tokens import config
 from textcls import Classifier
-from textcls.config import Mode, ModelConfig
+from textcls.config import ModelConfig
 from textcls.corpus.splits import RowLabels
 from textcls.data.encoder import TextEncoder
 from textcls.data.words import composition_of
@@ -31,6 +31,7 @@ from textcls.report.contributions import Float64
 from textcls.report.explain import Explanation, explain, lead
 from textcls.report.explain_terminal import TOP_CHARS, TOP_WORDS
 from textcls.report.steps import render_steps
+from textcls.values import Mode
 
 TEXT = "good goodness, not a good film dulls zebra goodness ж"
 LABELS = np.array([0, 1, 2])

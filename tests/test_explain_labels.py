@@ -14,10 +14,10 @@ from tests.conftest import MODES
 from tests.test_explain import make_classifier
 from tests.test_explain_terminal import printed
 from textcls import Classifier
-from textcls.config import Mode
 from textcls.report.explain import Explanation, explain
 from textcls.report.explain_terminal import TOP_CLASSES, signed
 from textcls.task.multi import MultiLabel
+from textcls.values import Mode
 
 TEXT = "Not a good film, zebra; not at all!"
 

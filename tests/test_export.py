@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from tests.conftest import MODES, shared
 from tests.test_tokens import MIXED, RULES, config, tokenize, torchtext_basic_english
 from textcls import Classifier, __version__
-from textcls.config import Mode
 from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import PADDING, UNKNOWN, Vocabulary
@@ -38,6 +37,7 @@ from textcls.model.folder import ModelParts, load_model
 from textcls.model.numpy_predictor import Predictor, basic, basic_english
 from textcls.model.onnx_graph import IR_VERSION, OPSET
 from textcls.model.table import dequantize
+from textcls.values import Mode
 
 Float32 = npt.NDArray[np.float32]
 

@@ -16,11 +16,11 @@ from tests.conftest import MODES
 from tests.test_export import LABELS, make_parts, onnx_session, predictor_of, run_predict
 from tests.test_export import TEXTS as MANY
 from textcls import Classifier
-from textcls.config import Mode
 from textcls.model.embedding_bag import logits_of
 from textcls.model.export import export_numpy, export_onnx, export_torch
 from textcls.model.folder import ModelParts
 from textcls.task.multi import MultiLabel
+from textcls.values import Mode
 
 # Without the one of thousands of tokens, for which torch's own sum of floats has four digits.
 TEXTS = [text for text in MANY if len(text or "") < 1000]

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from tests.conftest import bags_of, make_config, with_options, write_files, write_labelled
 from textcls import run
-from textcls.config import Mode
 from textcls.errors import InputError
 from textcls.files import read_epochs
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
@@ -21,6 +20,7 @@ from textcls.model.folder import load_model
 from textcls.pooling import Pooling
 from textcls.task.multi import MultiLabel
 from textcls.task.thresholds import fit_thresholds
+from textcls.values import Mode
 
 BAGS = bags_of([[2, 3, 3], [], [4], [1, 5, 2, 2, 6], [7, 8, 9, 1]], 10)
 MODES = get_args(Mode)

@@ -18,7 +18,6 @@ from torch import nn
 from tests.conftest import MODES
 from tests.test_tokens import config
 from textcls import Classifier
-from textcls.config import Mode
 from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
@@ -27,6 +26,7 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import WEIGHTS, ModelParts, load_model, save_model
 from textcls.model.table import CODEBOOKS, CODES, INT8, SCALE, dequantize
 from textcls.model.weights import save_weights
+from textcls.values import Mode
 
 TEXTS = ["Good, good film!", "bad film", "a good good bad thing"]
 DIM = 4

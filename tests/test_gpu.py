@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.conftest import PROJECT, bags_of, make_config
 from tests.test_training import NAMES, TRAIN, VALIDATION, Recorder, make_model
-from textcls.config import Config, Mode
+from textcls.config import Config
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.data.resident import LAYOUT_BYTES, NO_BAG, Resident
@@ -32,6 +32,7 @@ from textcls.training import loop, steps
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.optimizer import Optimizer
 from textcls.training.steps import Steps
+from textcls.values import Mode
 
 if sys.platform != "linux":
     pytest.skip("Triton is for Linux", allow_module_level=True)

@@ -13,7 +13,6 @@ from torch import nn
 from tests.conftest import MODES, make_config
 from tests.test_tokens import config
 from textcls import Classifier
-from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
@@ -22,6 +21,7 @@ from textcls.errors import InputError
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
 from textcls.model.folder import ModelParts, save_model
 from textcls.model.pooling import WEIGHT_SCALE
+from textcls.values import Mode
 
 INDICES = torch.tensor([1, 2, 4, 4, 3, 2, 9], dtype=torch.int32)
 OFFSETS = torch.tensor([0, 3, 7])

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.conftest import MODES, make_config, python_calls
-from textcls.config import Mode
 from textcls.data.transpose import Transpose, _transpose_on_device, transpose
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.pooling import WEIGHT_SCALE, TransposedEmbeddingBag
 from textcls.training.optimizer import Optimizer
+from textcls.values import Mode
 
 ROWS, DIM = 9, 5
 LISTS = st.lists(st.lists(st.integers(0, ROWS - 1), max_size=7), min_size=1, max_size=8)

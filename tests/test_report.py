@@ -13,7 +13,6 @@ import torch
 from rich.console import Console
 from sklearn.metrics import confusion_matrix
 
-from textcls.config import Mode
 from textcls.data.vocabulary import Vocabulary
 from textcls.files import read_epochs
 from textcls.model.embedding_bag import EmbeddingBagClassifier
@@ -23,6 +22,7 @@ from textcls.result import _frequent_tokens
 from textcls.task.single_metrics import classification_metrics
 from textcls.training.checkpoint import Progress
 from textcls.training.tracking import Tracker
+from textcls.values import Mode
 
 
 def result(num_classes: int) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:

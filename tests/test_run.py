@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from tests.conftest import make_config, with_options, write_files
 from textcls import fitting, run
-from textcls.config import Config, Monitor
+from textcls.config import Config
 from textcls.data.targets import Targets
 from textcls.errors import Interrupted, TextclsError
 from textcls.files import read_epochs
@@ -25,6 +25,7 @@ from textcls.training import checkpoint
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.loop import fit
 from textcls.training.tracking import Listener
+from textcls.values import Monitor
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
 from tests.conftest import MODES, make_config, with_options
-from textcls.config import Config, Mode
+from textcls.config import Config
 from textcls.data.bags import Bags
 from textcls.data.targets import Targets
 from textcls.errors import InputError, Interrupted, TextclsError
@@ -35,6 +35,7 @@ from textcls.training import checkpoint
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.loop import evaluate, fit
 from textcls.training.optimizer import make_schedule
+from textcls.values import Mode
 
 NAMES = ("a", "b", "c")
 

@@ -10,103 +10,42 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
 )
 from pydantic.dataclasses import dataclass
 
 from textcls.errors import InputError
 from textcls.naming import option
 from textcls.sizes import parse_size
+from textcls.values import (
+    STRICT,
+    Auto,
+    CharLength,
+    CharTokenWeights,
+    Counts,
+    Delimiter,
+    Fraction,
+    LabelDelimiter,
+    Mode,
+    Monitor,
+    Names,
+    NonNegative,
+    OfScores,
+    PositiveInt,
+    Quoting,
+    Size,
+    TokenWeights,
+    Weight,
+    is_auto,
+)
 
-# "+" puts poolings side by side, always in this order; "weighted_" learns a weight per token id.
-Mode = Literal[
-    "mean", "sum", "sqrtn", "max", "mean+sum", "mean+sqrtn", "mean+max", "sum+sqrtn", "sum+max",
-    "sqrtn+max", "mean+sum+sqrtn", "mean+sum+max", "mean+sqrtn+max", "sum+sqrtn+max",
-    "mean+sum+sqrtn+max", "weighted_mean", "weighted_sum", "weighted_sqrtn",
-]  # fmt: skip
-# How the fields of a csv hold the delimiter: in quotes that are doubled inside, in quotes after a
-# backslash, or not at all.
-Quoting = Literal["double", "backslash", "none"]
-Monitor = Literal["loss", "accuracy", "macro_f1", "micro_f1", "lrap", "quadratic_kappa"]
-# What a feature weighs by its count in a document, and beside other features.
-Counts = Literal["count", "log", "binary", "auto"]
-CharTokenWeights = Literal[
-    "idf", "log_count_ratio", "idf_log_count_ratio", "idf_sqrt_log_count_ratio", "auto"
-]
-TokenWeights = Literal[
-    "idf", "log_count_ratio", "idf_log_count_ratio", "idf_sqrt_log_count_ratio", "bm25", "auto"
-]
 # What of a configuration does not change what a run comes to.
 CIRCUMSTANCES = (
     "cache_dir", "cache_size", "trainer.device", "trainer.num_threads", "trainer.profile",
 )  # fmt: skip
-
-# A single name may be given where several are allowed: data.text=review or data.text=[title,body].
-Names = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda value: (str(value),) if isinstance(value, str | int | float) else value),
-]
-
-
-def one_character(value: str) -> str:
-    r"""Return a delimiter; a tab may be written ``\t`` or ``tab``.
-
-    Raises:
-        ValueError: it is no single character, or one that cannot delimit.
-    """
-    value = "\t" if value in ("\\t", "tab") else value
-    if len(value) != 1 or value in '"\r\n':
-        raise ValueError("a delimiter is one character, such as ';', or the word tab")
-    return value
-
-
-Delimiter = Annotated[str, AfterValidator(one_character)]
-LabelDelimiter = Annotated[str, Field(min_length=1, max_length=16)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Size = Annotated[int, Field(ge=0)]
-Weight = Annotated[float, Field(gt=0, le=1e6)]
-CharLength = Annotated[int, Field(ge=1, le=16)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-# Left to the corpus: textcls/defaults.py has a value for it. Whoever uses a configuration's values
-# has these in their place before.
-AUTO = "auto"
-
-
-def is_auto(value: Any) -> bool:
-    """Say whether a value is left to the corpus."""
-    return isinstance(value, str) and value == AUTO
-
-
-def _or_auto(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    return value if is_auto(value) else check(value)
-
-
-Auto = WrapValidator(_or_auto)
-
-# A dimension in words: that of the class scores, which the table has then in place of vectors.
-CLASSES = "classes"
-
-
-def is_of_scores(dim: Any) -> bool:
-    """Say whether a dimension stands for class scores."""
-    return isinstance(dim, str) and dim == CLASSES
-
-
-def _or_of_scores(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    return value if is_of_scores(value) else check(value)
-
-
-OfScores = WrapValidator(_or_of_scores)
 
 
 def _cache_size(value: Any) -> Any:
@@ -114,9 +53,6 @@ def _cache_size(value: Any) -> Any:
         return parse_size(value) if isinstance(value, str) else value
     except ValueError as error:
         raise ValueError(f"cache_size={error}") from None
-
-
-STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
 
 @dataclass(frozen=True, config=STRICT)

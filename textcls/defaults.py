@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from textcls.arrow import as_numpy, integers
-from textcls.config import AUTO, CLASSES, Config, flatten, is_auto, is_of_scores
+from textcls.config import Config, flatten
 from textcls.data.scripts import SCRIPTS
+from textcls.values import AUTO, CLASSES, is_auto, is_of_scores
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
 VERSION = 10

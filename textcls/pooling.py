@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import cast, get_args
 
-from textcls.config import Mode
+from textcls.values import Mode
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 # Those that the kernels of textcls.model.kernels have.

@@ -47,11 +47,11 @@ from benchmarks.gpu.speed import (
     steady,
 )
 from benchmarks.measure import Record
-from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.errors import InputError, first_line, status_and_reason
 from textcls.files import write_whole
 from textcls.pooling import KERNEL_MODES
+from textcls.values import Mode
 
 # Speed is measured on the first.
 CORPORA = ("imdb", "ag_news", "sst2")

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from benchmarks.gpu.data import Packed
 from benchmarks.gpu.speed import Plan, free_bytes, synchronize, trainer, use_up
 from benchmarks.measure import Record
-from textcls.config import Mode
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.data.resident import Resident
 from textcls.model.pooling import WEIGHT_SCALE, TransposedEmbeddingBag
 from textcls.model.resident_bag import ResidentEmbeddingBag
 from textcls.training.checkpoint import Progress
+from textcls.values import Mode
 
 
 def without_sync(

@@ -15,7 +15,7 @@ import torch
 from benchmarks.gpu.data import Packed
 from benchmarks.gpu.peers import LR, Plain
 from benchmarks.measure import Record
-from textcls.config import Mode, OptimizerConfig
+from textcls.config import OptimizerConfig
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.model.embedding_bag import EmbeddingBagClassifier
@@ -23,6 +23,7 @@ from textcls.task.objective import Objective
 from textcls.training.captured import CapturedSteps
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer, touches_few
+from textcls.values import Mode
 
 # Without a GPU nobody can say how much of its memory is free.
 CPU_BYTES = 1 << 30

@@ -10,11 +10,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from textcls.app.mistakes import message_of
 from textcls.app.weights import weights_by_label
-from textcls.config import Config, is_auto, parse
+from textcls.config import Config, parse
 from textcls.corpus.paths import name_of_files
 from textcls.errors import InputError
 from textcls.program import ROOT, train_command
 from textcls.tuning.space import TuneConfig, parse_tuning
+from textcls.values import is_auto
 
 OmegaConf.register_new_resolver("textcls.project", lambda path: str(ROOT / path), replace=True)
 OmegaConf.register_new_resolver("textcls.command", train_command, replace=True)

@@ -12,9 +12,10 @@ from typing import Any, get_args
 
 import click
 
-from textcls.config import Quoting, Reading, one_character
+from textcls.config import Reading
 from textcls.naming import command_names
 from textcls.sizes import parse_size
+from textcls.values import Quoting, one_character
 
 PROGRAM = "textcls"
 

@@ -15,7 +15,7 @@ import safetensors.numpy
 import safetensors.torch
 
 from textcls.arrow import little_memory, release_memory
-from textcls.config import DataConfig, TokenizerConfig, is_auto
+from textcls.config import DataConfig, TokenizerConfig
 from textcls.corpus.corpus import Corpus, Source
 from textcls.corpus.splits import SPLITS
 from textcls.data.bags import Bags
@@ -29,6 +29,7 @@ from textcls.data.tokenizer import learns, versions
 from textcls.data.words import composition_of
 from textcls.defaults import VERSION, CorpusFacts, resolve_group
 from textcls.errors import InputError
+from textcls.values import is_auto
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
 FORMAT = 12

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from textcls.config import Mode, ModelConfig, is_of_scores
+from textcls.config import ModelConfig
 from textcls.data.bags import Bags
 from textcls.data.batches import runs_of_bags
 from textcls.data.composition import Composition, Items
@@ -18,6 +18,7 @@ from textcls.data.transpose import Transpose, transpose
 from textcls.model.composing import composed_table
 from textcls.model.pooling import TransposedEmbeddingBag
 from textcls.task.scores import SAMPLED, Scores
+from textcls.values import Mode, is_of_scores
 
 if TYPE_CHECKING:
     from textcls.data.encoder import TextEncoder

@@ -23,12 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from textcls.config import Mode
 from textcls.data.composition import Items
 from textcls.data.transpose import Transpose, transpose
 from textcls.model.composing import composed_items
 from textcls.model.look_up import backward_of_sum, gradient_of, look_up
 from textcls.pooling import Pooling
+from textcls.values import Mode
 
 # Rows begin small, so that documents of any length begin near the origin, where a linear layer says
 # "all classes alike"; torch's default, a standard deviation of 1, would drown what is learned.

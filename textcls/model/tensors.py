@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from safetensors import safe_open
 from torch import Tensor
 
-from textcls.config import Fraction, Mode, PositiveInt, TokenizerConfig
+from textcls.config import TokenizerConfig
 from textcls.data.encoder import CHAR_KEYS, CHAR_WEIGHTS, MEAN_LENGTH, TOKEN_WEIGHTS
 from textcls.data.vocabulary import Vocabulary
 from textcls.model.table import (
@@ -34,6 +34,7 @@ from textcls.model.table import (
 from textcls.pooling import Pooling
 from textcls.task.multi import THRESHOLDS
 from textcls.task.selective import MOST_POINTS, RISK_COVERAGE
+from textcls.values import Fraction, Mode, PositiveInt
 
 EXACT = ConfigDict(extra="forbid", strict=True)  # of JSON: no other keys, nothing converted
 

@@ -19,13 +19,14 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from textcls.config import CIRCUMSTANCES, Config, flatten, is_auto, read_config
+from textcls.config import CIRCUMSTANCES, Config, flatten, read_config
 from textcls.corpus.splits import RowLabels
 from textcls.errors import InputError
 from textcls.files import BEST, FAILED, FINISHED, read_epochs
 from textcls.pooling import MODES
 from textcls.report.agreement import are_right
 from textcls.task.names import HEADLINE, are_of_several, names_of
+from textcls.values import is_auto
 
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]

@@ -17,7 +17,6 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from textcls.arrow import booleans
-from textcls.config import CharTokenWeights, Counts, Mode, TokenWeights
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
 from textcls.data.targets import Targets, relative_weights
@@ -39,6 +38,7 @@ from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
 from textcls.training.tracking import Listener
+from textcls.values import CharTokenWeights, Counts, Mode, TokenWeights
 
 # torch's random state and number of threads are the process's: of fits in several threads, one
 # trains at a time.

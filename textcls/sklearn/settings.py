@@ -16,8 +16,8 @@ from textcls.config import (
     ScheduleConfig,
     TokenizerConfig,
     TrainerConfig,
-    is_auto,
 )
+from textcls.values import is_auto
 
 # Tokenizers that need no file.
 TokenizerName = Literal["basic", "basic_english", "jieba", "split", "bpe", "wordpiece"]

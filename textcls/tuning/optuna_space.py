@@ -15,9 +15,10 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from textcls.config import Config, flatten, is_auto
+from textcls.config import Config, flatten
 from textcls.tuning.settings import Settings, key_of
 from textcls.tuning.space import Choices, Range
+from textcls.values import is_auto
 
 
 class OptunaSpace:

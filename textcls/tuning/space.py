@@ -8,10 +8,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from textcls.config import (
-    STRICT,
     ModelConfig,
     OptimizerConfig,
-    PositiveInt,
     ScheduleConfig,
     TokenizerConfig,
     TrainerConfig,
@@ -19,6 +17,7 @@ from textcls.config import (
     describe_error,
 )
 from textcls.errors import InputError
+from textcls.values import STRICT, PositiveInt
 
 
 @dataclass(frozen=True, config=STRICT)
