@@ -120,6 +120,20 @@ def test_people_s_labels_are_certain_beside_a_model_s(tmp_path: Path) -> None:
     assert corpus.test.fingerprint(corpus.label_names) == single  # so that runs can be compared
 
 
+def test_a_test_split_of_other_columns_may_do_without_weights(tmp_path: Path) -> None:
+    rows = [
+        [text, *shares, 1 + i]
+        for i, (text, shares) in enumerate(zip(TEXTS, SHARES.tolist(), strict=True))
+    ]
+    path = write_csv(tmp_path / "train.csv", ["text", "p(ham)", "p(spam)", "w"], rows)
+    test = write_csv(tmp_path / "test.csv", ["text", "label"], [["a", "spam"], ["b", "ham"]])
+    corpus = read(path, weight="w", task="soft", test=str(test))
+    assert corpus.train.labels.weights is not None
+    assert corpus.test.labels.weights is None
+    with pytest.raises(InputError, match=r"test.csv .*no column 'w'"):
+        read(path, weight="w", task="soft", validation=str(test))
+
+
 def test_counts_of_annotators_are_divided_by_their_sum_and_that_is_said(tmp_path: Path) -> None:
     rows = [["a", 3, 1, 0], ["b", 0, 0, 2], ["c", 0.5, 0.5, 0], ["d", 0, 1, 0]]
     path = write_csv(tmp_path / "train.csv", ["text", "x", "y", "z"], rows)

@@ -264,7 +264,8 @@ def _columns_of(
     columns = dict.fromkeys(opened, (text, label))
     for split, (file, *_) in opened.items():
         if soft and not set(label) <= set(file.columns):
-            own = dataclasses.replace(config.reading, text=text, label=None)
+            weight = config.weight if config.weight in file.columns else None
+            own = dataclasses.replace(config.reading, text=text, label=None, weight=weight)
             columns[split] = choose_columns(own, file, soft)
     return soft, columns
 
