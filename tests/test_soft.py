@@ -98,6 +98,8 @@ def test_metrics(weights: Tensor | None) -> None:
     metrics = found.metrics
     accuracy = accuracy_score(true, predicted, sample_weight=counts)
     assert metrics["accuracy"] == pytest.approx(accuracy)
+    assert found.curve is not None
+    assert found.curve.accuracy[-1].item() == pytest.approx(accuracy)  # as that of validation is
     f1 = f1_score(true, predicted, average="macro", sample_weight=counts)
     assert metrics["macro_f1"] == pytest.approx(f1)
     log_q = logits.double().log_softmax(1)

@@ -153,9 +153,8 @@ class SingleLabel(Task):
             confidence[here] = exact.softmax(1).amax(1)
             predicted[here] = logits.argmax(1)
         weights = targets.weights
-        right = self._right(predicted, targets)
-        found = reliability(confidence, right, weights)
-        curve = risk_coverage(confidence, right, weights)
+        found = reliability(confidence, self._right(predicted, targets), weights)
+        curve = risk_coverage(confidence, predicted == targets.hard().ids, weights)
         mean_loss = weighted_mean(loss, weights)
         metrics = {"loss": mean_loss, "ece": found.error, "aurc": curve.area}
         metrics |= self._of_decisions(targets.hard(), predicted, names)
@@ -174,7 +173,7 @@ class SingleLabel(Task):
         return classification_metrics(targets.ids, predicted, names, targets.weights)
 
     def _right(self, predicted: Tensor, targets: Targets) -> Tensor:
-        """Return how right each prediction is, from 0 to 1, ``[num_bags]``."""
+        """Return how right each prediction is, from 0 to 1, ``[num_bags]``, for ``ece``."""
         return predicted == targets.ids
 
 
