@@ -173,6 +173,20 @@ def test_what_is_no_probability_is_refused(tmp_path: Path, row: list[Any], messa
     assert "\n" not in str(error.value)
 
 
+def test_what_only_looks_like_an_object_is_a_label(tmp_path: Path) -> None:
+    rows = [[text, ("{[1]: 2}", "b")[i % 2]] for i, text in enumerate(TEXTS)]
+    assert set(read(write_csv(tmp_path / "train.csv", ["text", "label"], rows)).label_names) == {
+        "{[1]: 2}", "b",
+    }  # fmt: skip
+
+
+def test_a_number_that_no_float_holds_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps({"text": "a", "label": {"x": 10**400, "y": 1}}))
+    with pytest.raises(InputError, match="line 1 has no number for the label 'x'"):
+        read(path)
+
+
 def test_lists_need_the_names_of_their_labels(tmp_path: Path) -> None:
     path, options = write(tmp_path, "json lists")
     with pytest.raises(InputError, match=r"lists of numbers: name their labels.*label_names=\["):

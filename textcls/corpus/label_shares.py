@@ -200,14 +200,14 @@ def _parsed(value: str | None) -> Any:
         pass
     try:
         return ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return value
 
 
 def _number(value: Any) -> float:
     try:
         return 0.0 if value is None else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return np.nan
 
 
