@@ -97,6 +97,8 @@ def test_numbers_are_ranked_as_numbers_and_names_as_they_are_given(tmp_path: Pat
     assert names(["2", "0", "1"], label_names=order) == order
     with pytest.raises(InputError, match=r"'good' is no number: name .* order.*label_names=\["):
         names(["good", "1"])
+    with pytest.raises(InputError, match="'nan' is no number"):
+        names(["1", "nan", "2"])
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import unicodedata
 from collections.abc import Callable, Sequence
 
@@ -160,7 +161,7 @@ class LabelReader:
         """
         if self._names is not None:
             return self.order()
-        other = next((name for name in self.distinct if not is_number(name)), None)
+        other = next((name for name in self.distinct if not _has_rank(name)), None)
         if other is not None:
             example = option("label_names", "bad", "fair", "good")
             raise InputError(
@@ -248,6 +249,10 @@ class LabelReader:
         pairs = np.unique(row * num_classes + ids)  # ascending in each row, each once
         row, ids = np.divmod(pairs, num_classes)
         return RowLabels(ids, offsets_of(np.bincount(row, minlength=num_rows)))
+
+
+def _has_rank(name: str) -> bool:
+    return is_number(name) and not math.isnan(float(name))
 
 
 def classes_named(labels: Sequence[str], names: Sequence[str]) -> list[int]:
