@@ -196,3 +196,5 @@ def test_the_estimator_has_both() -> None:
     assert adjusted.predict_proba(["zzz"])[0, 1] > plain[0, 1]
     with pytest.raises(ValueError, match=r"^logit_adjustment and class_weight both"):
         TextClassifier(logit_adjustment=1.0, class_weight="balanced").fit(texts, labels)
+    with pytest.raises(ValueError, match=r"^dim=classes .* sampled_classes=None, or dim to"):
+        TextClassifier(dim="classes", sampled_classes=1).fit(texts, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -99,8 +100,8 @@ def settings_of(parameters: Mapping[str, Any], class_weights: dict[str, float] |
 
 def in_terms_of_parameters(message: str) -> str:
     """Name parameters, not the options of the command line that they stand for."""
-    for option in ("tokenizer.", "trainer."):
-        message = message.replace(option, "")
+    for group in ("tokenizer", "model", "trainer"):
+        message = re.sub(rf"\b{group}\.(?=\w)", "", message)
     return message.replace("class_weights", "class_weight").replace("null", "None")
 
 

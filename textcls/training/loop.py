@@ -96,13 +96,14 @@ def fit(
     objective = objective_of(options, targets, label_names, device, task.ordered)
     sampler, count = None, options.sampled_classes
     if count is not None and count < len(label_names):
-        for option, needs_all in (
-            ("model.dim=classes", not model.linear.weight.requires_grad),
-            ("trainer.ordinal", objective.ordinal is not None),
+        for option, needs_all, other in (
+            ("model.dim=classes", not model.linear.weight.requires_grad, "model.dim to a number"),
+            ("trainer.ordinal", objective.ordinal is not None, "trainer.ordinal=null"),
         ):
             if needs_all:
                 raise InputError(
-                    f"{option} needs the scores of all classes: set trainer.sampled_classes=null"
+                    f"{option} needs the scores of all classes: set trainer.sampled_classes=null, "
+                    f"or {other}"
                 )
         sampler = ClassSampler(
             targets, len(label_names), count, options.batch_size, objective, config.seed, device,
