@@ -65,15 +65,16 @@ class Optimizer:
 
     Args:
         config: name, weight decay, momentum, betas and what Adagrad's sums of squares begin with.
-        parameters: by name. A sparse gradient must name each of its rows once, as
-            :class:`~textcls.model.pooling.TransposedEmbeddingBag` gives it.
+        parameters: by name; those that need no gradient are left out. A sparse gradient must name
+            each of its rows once, as :class:`~textcls.model.pooling.TransposedEmbeddingBag` gives
+            it.
     """
 
     def __init__(
         self, config: OptimizerConfig, parameters: Iterable[tuple[str, nn.Parameter]]
     ) -> None:
         self.config = config
-        self.parameters = dict(parameters)
+        self.parameters = {key: p for key, p in parameters if p.requires_grad}
         plain = config.name == "sgd" and not config.momentum
         names = () if plain else _MEMORY[config.name]
         first = config.initial_accumulator_value if config.name == "adagrad" else 0.0
