@@ -77,14 +77,12 @@ def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
         # Each character is part of up to ten n-grams, which learn it together.
         epochs, rate = max(epochs // 2, 2), min(rate, 0.1)
     by_ratio = "idf_log_count_ratio" if classes <= (50 if facts.several else 10) else "idf"
-    has_many = facts.several and classes > 50
     if is_auto(dim):
         dim = 16 if classes <= 10 else 32
-        if has_many and words * classes < LARGEST_TABLE:
-            # No few directions hold so many labels: each feature says of each by itself.
+        if facts.several and words * classes < LARGEST_TABLE:
+            # Labels that need not exclude each other need room: each feature says of each by itself.
             dim = CLASSES
         elif facts.several:
-            # Labels that need not exclude each other need room: a direction each.
             dim = min(max(dim, 1 << (2 * classes - 1).bit_length()), 256)
     if is_of_scores(dim):
         # Its rows are multiplied by nothing that grows as they learn.
@@ -112,12 +110,9 @@ def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
         "model.dropout": 0.0,
         "optimizer.lr": rate,
         "trainer.epochs": epochs,
-        # A label that a text lacks is no less certain than one that it has; but that it lacks most
-        # of many is learned soon, and is not worth more and more certainty. Probabilities say by
-        # themselves how certain labels are.
-        "trainer.label_smoothing": (
-            0.02 if has_many else 0.0 if facts.several or facts.soft else 0.1
-        ),
+        # That a text lacks most of several labels is learned soon, and is not worth more and more
+        # certainty. Probabilities say by themselves how certain labels are.
+        "trainer.label_smoothing": 0.02 if facts.several else 0.0 if facts.soft else 0.1,
         # Far fewer tell as much of a class apart from the others as all of them.
         "trainer.sampled_classes": 500 if classes > 2_000 and not is_of_scores(dim) else None,
         "trainer.monitor": "lrap" if facts.several else "accuracy",
