@@ -18,7 +18,8 @@ from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.device import to_device
 from textcls.errors import InputError
-from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
+from textcls.model import embedding_bag
+from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, scores_of, untrained
 from textcls.model.folder import ModelParts, save_model
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.values import Mode
@@ -119,6 +120,13 @@ def test_logits_do_not_depend_on_how_bags_are_grouped(monkeypatch: pytest.Monkey
     monkeypatch.setattr("textcls.data.batches.runs_of_bags.__defaults__", (10, 3))
     torch.testing.assert_close(logits_of(model, bags), whole)
     assert model.training
+    # Nor on whether they are held, or made as they are asked for; the model may change meanwhile.
+    monkeypatch.setattr(embedding_bag, "SAMPLED", 10)
+    scores = scores_of(model, bags)
+    with torch.no_grad():
+        model.linear.weight.mul_(2)
+        model.linear.bias.fill_(9)
+    torch.testing.assert_close(torch.cat(list(scores.pieces(12))), whole)
 
 
 # --- the model folder and the classifier ------------------------------------------------------

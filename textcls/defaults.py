@@ -80,7 +80,7 @@ def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
     if is_auto(dim):
         dim = 16 if classes <= 10 else 32
         if facts.several and words * classes < LARGEST_TABLE:
-            # Labels that need not exclude each other need room: each feature says of each by itself.
+            # Labels that need not exclude each other need room: a feature says of each by itself.
             dim = CLASSES
         elif facts.several:
             dim = min(max(dim, 1 << (2 * classes - 1).bit_length()), 256)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from tests.conftest import make_config
 from tests.tuning.searches import make_values
+from textcls.defaults import CorpusFacts, resolve
 from textcls.errors import InputError
+from textcls.tuning.optuna_space import fitting
 from textcls.tuning.space import Range, parse_tuning
 
 
@@ -57,3 +62,19 @@ def test_a_bad_space_is_one_line(override: str, message: str) -> None:
         parse_tuning(make_values("tune=default", override))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_rates_are_those_of_class_scores_where_these_were_chosen() -> None:
+    given = make_config("experiment=null")
+    facts = CorpusFacts(documents=500, classes=9, mean_words=8.0, unspaced=0.0, several=True)
+    resolved = resolve(given, facts)
+    tried = parse_tuning(make_values("tune=default")).space
+    found = fitting(tried, given, resolved)
+    rates = found["optimizer.lr"]
+    assert isinstance(rates, Range)
+    assert rates.low < resolved.optimizer.lr < rates.high
+    assert rates.high / rates.low == pytest.approx(9, rel=0.01)
+    assert "model.dim" in tried
+    assert "model.dim" not in found  # vectors learn at other rates
+    vectors = dataclasses.replace(facts, several=False)
+    assert fitting(tried, given, resolve(given, vectors)) == dict(tried)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -223,15 +222,15 @@ def scores_of(model: EmbeddingBagClassifier, bags: Bags) -> Scores:
     """Return the class scores of all bags, in parts where they would take much memory at once."""
     if len(bags) * model.linear.out_features <= SAMPLED:
         return Scores.of(logits_of(model, bags))
-    # Copied, so that scores stay what they are when the model changes.
-    pooled, linear = pooled_of(model, bags), copy.deepcopy(model.linear)
+    # Copied, so that scores stay what they are when the linear layer changes.
+    layer = model.linear.state_dict(prefix="linear.")
+    own = {name: tensor.clone() for name, tensor in layer.items()}
+    fixed = model.holding(model.state_dict() | own)
 
-    @torch.inference_mode()
     def compute(start: int, stop: int) -> Tensor:
-        scores: Tensor = linear(pooled[start:stop].to(linear.weight))
-        return scores.float().cpu()
+        return logits_of(fixed, bags.slice(start, stop))
 
-    return Scores(len(bags), linear.out_features, compute)
+    return Scores(len(bags), model.linear.out_features, compute)
 
 
 def pooled_of(model: EmbeddingBagClassifier, bags: Bags) -> Tensor:

@@ -16,9 +16,10 @@ from optuna.distributions import (
 )
 
 from textcls.config import Config, flatten
+from textcls.defaults import LEARNING_RATE
 from textcls.tuning.settings import Settings, key_of
 from textcls.tuning.space import Choices, Range
-from textcls.values import is_auto
+from textcls.values import is_auto, is_of_scores
 
 
 class OptunaSpace:
@@ -75,6 +76,29 @@ class OptunaSpace:
                 value = min(max(float(f"{value:.3g}"), distribution.low), distribution.high)
             settings[name] = value
         return settings
+
+
+def fitting(
+    tried: Mapping[str, Choices | Range], given: Config, resolved: Config
+) -> dict[str, Choices | Range]:
+    """Return what to try where class scores, in place of vectors, were chosen for a corpus.
+
+    No dimension is tried beside them, and rates are around theirs, which is higher.
+
+    Args:
+        tried: what to try, by option.
+        given: the configuration, with ``auto`` in it.
+        resolved: the same with values in place of ``auto``.
+    """
+    found = dict(tried)
+    if not (is_auto(given.model.dim) and is_of_scores(resolved.model.dim)):
+        return found
+    found.pop("model.dim", None)
+    rates = found.get("optimizer.lr")
+    if is_auto(given.optimizer.lr) and isinstance(rates, Range):
+        factor = resolved.optimizer.lr / LEARNING_RATE
+        found["optimizer.lr"] = Range(rates.low * factor, rates.high * factor, rates.log)
+    return found
 
 
 def _distribution(tried: Choices | Range, given: Any) -> BaseDistribution:

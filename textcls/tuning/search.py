@@ -27,7 +27,7 @@ from textcls.run_log import log_to
 from textcls.training.signals import deferred
 from textcls.tuning.display import csv_of, line_of, picture_of, table_of
 from textcls.tuning.folder import claim, read_settings
-from textcls.tuning.optuna_space import OptunaSpace
+from textcls.tuning.optuna_space import OptunaSpace, fitting
 from textcls.tuning.settings import as_arguments, as_word, configure
 from textcls.tuning.space import TuneConfig
 from textcls.tuning.study import Study
@@ -130,7 +130,7 @@ class _Search:
             prepared = run.corpus(config)
             check_unchanged(folder / "corpus.txt", prepared.key)
             self.config = resolve(config, prepared.about)
-            space = OptunaSpace(tuning.space, self.config)
+            space = OptunaSpace(fitting(tuning.space, config, self.config), self.config)
             inside = space.given_params()
             for name, value in space.given.items():
                 if name not in inside:
