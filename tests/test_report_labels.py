@@ -80,11 +80,18 @@ def test_f1_by_row_is_scikit_learns_and_varies_as_a_bootstrap_does(average: str)
     truth, claims = truth_and_claims(600, 5, 2)
 
     def f1(rows: Any) -> float:
-        return float(np.mean([f1_score(truth[rows], one[rows], average=average) for one in claims]))
+        axis = None if average == "micro" else 0
+        of_claims = []
+        for one in claims:  # scikit-learn's takes a hundred times as long
+            right = (truth[rows] & one[rows]).sum(axis)
+            of_claims.append(2 * right / (truth[rows].sum(axis) + one[rows].sum(axis)))
+        return float(np.mean(of_claims))
 
     by_row = {"micro": statistics.micro_f1_by_row, "macro": statistics.f1_by_row}[average]
     values = by_row([labels_of(one) for one in claims], labels_of(truth))
-    assert values.mean() == pytest.approx(f1(slice(None)))
+    expected = np.mean([f1_score(truth, one, average=average) for one in claims])
+    assert values.mean() == pytest.approx(expected)
+    assert f1(slice(None)) == pytest.approx(expected)
     rng = np.random.default_rng(0)
     drawn = [f1(rng.integers(0, 600, 600)) for _ in range(500)]
     assert values.std(ddof=1) / np.sqrt(600) == pytest.approx(np.std(drawn), rel=0.12)

@@ -122,7 +122,7 @@ def test_what_is_auto_fits_several_labels() -> None:
     ratios: dict[str, Any] = dict.fromkeys(
         ("token_weights", "char_token_weights"), "idf_log_count_ratio"
     )
-    given = TextClassifier(label_smoothing=0.0, **ratios).fit(X, Y)
+    given = TextClassifier(label_smoothing=0.02, dim="classes", lr=1.0, **ratios).fit(X, Y)
     np.testing.assert_array_equal(found.predict_proba(X), given.predict_proba(X))
     other = TextClassifier(label_smoothing=0.2).fit(X, Y)
     assert np.abs(found.predict_proba(X) - other.predict_proba(X)).max() > 0.01

@@ -153,6 +153,7 @@ def test_two_sweeps_at_once_in_one_place_share_the_work(files: list[str], tmp_pa
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 2
 
 
+@pytest.mark.slow
 def test_a_resumed_sweep_and_run_work_from_another_directory(
     run_train: Run, tmp_path: Path, files: list[str], cache_dir: Path
 ) -> None:
@@ -313,6 +314,7 @@ def test_a_launcher_that_is_not_installed_says_what_to_install(run_train: Run) -
 # --- names, failures, records --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_experiment_is_a_sweep_by_itself_and_the_command_line_narrows_it(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:

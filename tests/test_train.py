@@ -148,6 +148,7 @@ def test_tensorboard_reads_it_all_back(finished: Finished) -> None:
     assert len(next(projector.rglob("tensors.tsv")).read_text().splitlines()) == len(rows) - 1
 
 
+@pytest.mark.slow
 def test_run_folders_never_overwrite_each_other(
     finished: Finished, files: list[str], run_train: Run, tmp_path: Path
 ) -> None:
