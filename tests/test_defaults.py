@@ -18,6 +18,7 @@ from textcls.errors import InputError
 from textcls.model.folder import load_model
 from textcls.tuning import search
 from textcls.tuning.space import Range, TuneConfig
+from textcls.values import CLASSES
 
 AUTO = [
     "tokenizer.ngrams=auto", "model.dim=auto", "model.dropout=auto", "optimizer.lr=auto",
@@ -155,3 +156,10 @@ def test_the_space_of_a_learning_rate_that_is_left_open_is_about_that_of_adagrad
     from textcls.app.compose import _times
 
     assert _times("auto", 3) == pytest.approx(3 * defaults.LEARNING_RATE)
+
+
+def test_of_very_many_classes_some_are_sampled() -> None:
+    few, many = (CorpusFacts(300_000, classes, 12.0, 0.0) for classes in (5_000, 5_001))
+    assert choose(few)["trainer.sampled_classes"] is None
+    assert choose(many)["trainer.sampled_classes"] == 2_000
+    assert choose(many, CLASSES)["trainer.sampled_classes"] is None

@@ -16,7 +16,7 @@ from textcls.data.scripts import SCRIPTS
 from textcls.values import AUTO, CLASSES, is_auto, is_of_scores
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
-VERSION = 10
+VERSION = 11
 # About the middle of the learning rates below: a search looks around it.
 LEARNING_RATE = 0.2
 # Shortest and longest character n-gram.
@@ -70,6 +70,10 @@ def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
     epochs = 10 if by_class < 1_000 else 6 if is_small else 3
     # Few documents of each class need long steps, many documents have enough of short ones.
     rate = 0.1 if by_class >= 1_000 and not is_small else 0.3 if classes > 50 else 0.2
+    has_very_many = classes > 5_000
+    if has_very_many:
+        # Few texts of each class are few steps of its own.
+        rate = 0.6
     if facts.several:
         # Each text teaches all labels, what it has not as much as what it has.
         epochs = -(-epochs // 2)
@@ -113,8 +117,8 @@ def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
         # That a text lacks most of several labels is learned soon, and is not worth more and more
         # certainty. Probabilities say by themselves how certain labels are.
         "trainer.label_smoothing": 0.02 if facts.several else 0.0 if facts.soft else 0.1,
-        # Far fewer tell as much of a class apart from the others as all of them.
-        "trainer.sampled_classes": 500 if classes > 2_000 and not is_of_scores(dim) else None,
+        # Some of very many classes tell as much of a text as all of them.
+        "trainer.sampled_classes": 2_000 if has_very_many and not is_of_scores(dim) else None,
         "trainer.monitor": "lrap" if facts.several else "accuracy",
         # Small corpora need many steps.
         "trainer.batch_size": 32 if is_small else 64 if documents < 50_000 else 128,
