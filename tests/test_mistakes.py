@@ -172,6 +172,7 @@ def test_every_option_and_group_is_known(capfd: pytest.CaptureFixture[str]) -> N
     assert set(groups()) >= {"data", "experiment", "launcher", "tune"}
 
 
+@pytest.mark.slow
 def test_hydra_does_not_show_through_in_a_process_of_its_own(run_train: Run) -> None:
     result = run_train("trainer.epoch=3")
     assert result.returncode == 2

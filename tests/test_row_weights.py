@@ -133,6 +133,7 @@ def test_bags_of_train_have_weights(tmp_path: Path, joined: bool) -> None:
     assert len(found.train) == (72 if joined else 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("several", [False, True])
 def test_a_run_learns_what_weighs_more(run_train: Run, tmp_path: Path, several: bool) -> None:
     """Half of the rows contradict the other half."""

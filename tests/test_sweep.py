@@ -112,6 +112,7 @@ def test_a_sweep_killed_in_the_middle_finishes_only_what_was_missing(
         assert all(torch.equal(cut[key], whole[key]) for key in whole)
 
 
+@pytest.mark.slow
 def test_a_sweep_grows_and_other_settings_are_refused(
     files: list[str], run_train: Run, tmp_path: Path
 ) -> None:
@@ -346,6 +347,7 @@ def test_out_of_memory_is_a_failure_with_a_reason(
     assert "out of memory" in failures(tmp_path / "sweep")["buckets=1000000000"]["reason"]
 
 
+@pytest.mark.slow
 def test_what_failed_is_tried_again(files: list[str], run_train: Run, tmp_path: Path) -> None:
     test = (tmp_path / "test.csv").read_text()
     (tmp_path / "test.csv").unlink()

@@ -171,6 +171,7 @@ def test_the_demo_needs_nothing_but_the_command(run_train: Run, tmp_path: Path) 
 # --- interruption ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_imports_nothing_slow(files: list[str], tmp_path: Path) -> None:
     """Each of these takes longer to import than most trainings take; see CONTRIBUTING."""
     slow = (
@@ -246,6 +247,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     assert metrics_of(tmp_path / "cut")["test"] == metrics_of(tmp_path / "whole")["test"]
 
 
+@pytest.mark.slow
 def test_resume_refuses_other_options_and_leaves_finished_runs(
     finished: Finished, run_train: Run
 ) -> None:

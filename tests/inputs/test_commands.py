@@ -50,6 +50,7 @@ def test_what_is_printed_can_be_typed(tmp_path: Path, cache_dir: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_from_a_strange_table_to_labels(run_train: Run, tmp_path: Path, cache_dir: Path) -> None:
     # Excel's "CSV UTF-8" in a German Windows, with empty columns, two blank rows and a lone quote.
     rows = [('"' + MANY[0][0], MANY[0][1]), *MANY[1:]] * 3

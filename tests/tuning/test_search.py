@@ -38,6 +38,7 @@ def test_the_test_split_is_looked_at_once(
     assert len(seen) == 1  # the one call of a run is that of its test
 
 
+@pytest.mark.slow
 def test_time_ends_a_search_in_the_middle_of_a_trial(tmp_path: Path, cache_dir: Path) -> None:
     config = make_config("data=headlines", "trainer.epochs=1", f"cache_dir={cache_dir}")
     run.corpus(config)  # tokenized already: what is timed are trials
