@@ -71,5 +71,6 @@ def test_others_train_without_special_care(
 def test_the_first_of_several_labels_is_right(
     train: str, test: str, least: float, tmp_path: Path, cache_dir: Path
 ) -> None:
-    found = scores(train, test, 1, tmp_path / "run", cache_dir, "experiment=null")
+    options = "experiment=null", "trainer.refit=false"  # half of the time
+    found = scores(train, test, 1, tmp_path / "run", cache_dir, *options)
     assert found["precision_at_1"] >= least

@@ -489,7 +489,7 @@ NOT_PASSED = {
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @pytest.mark.parametrize(
     "estimator",
-    [TextClassifier(), pytest.param(OfNumbers(batch_size=8), marks=pytest.mark.slow)],
+    [TextClassifier(), pytest.param(OfNumbers(batch_size=32), marks=pytest.mark.slow)],
 )
 def test_scikit_learns_checks(estimator: TextClassifier) -> None:
     results = check_estimator(estimator, on_fail=None, on_skip=None)
