@@ -186,3 +186,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def in_percent(shares: Sequence[float]) -> str:
+    """Return the mean in per cent, and over several seeds the standard deviation."""
+    percent = [100 * float(share) for share in shares]
+    spread = f" ± {statistics.stdev(percent):.1f}" if len(percent) > 1 else ""
+    return f"{statistics.mean(percent):.1f}{spread}"

@@ -1,5 +1,6 @@
 """The kinds of values that configurations have, and their limits."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -68,11 +69,16 @@ def is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == AUTO
 
 
-def _or_auto(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    return value if is_auto(value) else check(value)
+def _unless(is_word: Callable[[Any], bool]) -> WrapValidator:
+    """Return what lets a word stand in the place of a value that is checked."""
+
+    def check_others(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        return value if is_word(value) else check(value)
+
+    return WrapValidator(check_others)
 
 
-Auto = WrapValidator(_or_auto)
+Auto = _unless(is_auto)
 
 # A dimension in words: that of the class scores, which the table has then in place of vectors.
 CLASSES = "classes"
@@ -83,11 +89,7 @@ def is_of_scores(dim: Any) -> bool:
     return isinstance(dim, str) and dim == CLASSES
 
 
-def _or_of_scores(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    return value if is_of_scores(value) else check(value)
-
-
-OfScores = WrapValidator(_or_of_scores)
+OfScores = _unless(is_of_scores)
 
 
 STRICT = ConfigDict(extra="forbid", coerce_numbers_to_str=True)

@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.accuracy.settings import DATA_SETS
 from benchmarks.corpora import PROJECT
-from benchmarks.figures import table
+from benchmarks.figures import in_percent, table
 from benchmarks.peers.ours import configure
 from textcls import cli
 from textcls.arrow import integers
@@ -119,19 +119,14 @@ def main() -> None:
                     found.setdefault(system, []).append(one)
         rows = []
         for system, each in found.items():
-            scores = (_text([one.metrics["test"][metric] for one in each]) for metric in METRICS)
+            scores = (
+                in_percent([one.metrics["test"][metric] for one in each]) for metric in METRICS
+            )
             size = np.mean([one.bytes for one in each]) / 1e6
             rows.append((system, *scores, f"{size:.2f}"))
         heads = ("", "accuracy", "macro F1", "MB")
         print(f"\n{name}, {SETS[name][0]:,} labels, {SETS[name][1]:,} rows\n", flush=True)
         print(table(heads, rows), flush=True)
-
-
-def _text(values: list[float]) -> str:
-    """Return the mean in per cent, and over several seeds the standard deviation."""
-    percent = 100 * np.array(values)
-    spread = f" ± {percent.std(ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{percent.mean():.1f}{spread}"
 
 
 if __name__ == "__main__":

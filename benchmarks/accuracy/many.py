@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.figures import table
+from benchmarks.figures import in_percent, table
 
 WORDS, OWN, LENGTH = 200_000, 8, 12
 # Classes, rows of train, and whether the softmax over all classes is measured as well.
@@ -129,9 +129,10 @@ def main() -> None:
                     measured(work, folder, seed, *given)  # type: ignore[arg-type]
                     for seed in range(1, options.seeds + 1)
                 ])  # fmt: skip
-                accuracy, (seconds, most) = 100 * found[:, 0], np.median(found[:, 1:], axis=0)
-                spread = f" ± {accuracy.std(ddof=1):.1f}" if len(accuracy) > 1 else ""
-                score = f"{accuracy.mean():.1f}{spread}"
+                score, (seconds, most) = (
+                    in_percent(found[:, 0].tolist()),
+                    np.median(found[:, 1:], axis=0),
+                )
                 rows.append((f"{classes:,}", system, score, f"{seconds:.0f}", f"{most:,.0f}"))
     print(table(("classes", "", "accuracy", "seconds", "MB"), rows))
 

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from benchmarks.accuracy.settings import MULTI_LABEL
 from benchmarks.corpora import PROJECT
-from benchmarks.figures import table
+from benchmarks.figures import in_percent, table
 from benchmarks.peers.fast_text import ACCURACY_THREADS
 from benchmarks.peers.ours import configure
 from textcls.corpus.corpus import Source
@@ -181,16 +181,9 @@ def main() -> None:
         if options.peers:
             systems += measure_peers(Source(config.data))
         for system, figures in systems:
-            cells = (_text([figure[metric] for figure in figures]) for metric in METRICS)
+            cells = (in_percent([figure[metric] for figure in figures]) for metric in METRICS)
             rows.append((system, *cells))
         print(f"\n{name}\n\n{table(('', *METRICS.values()), rows)}", flush=True)
-
-
-def _text(values: list[float]) -> str:
-    """Return the mean in per cent, and over several seeds the standard deviation."""
-    percent = 100 * np.array(values)
-    spread = f" ± {percent.std(ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{percent.mean():.1f}{spread}"
 
 
 if __name__ == "__main__":
