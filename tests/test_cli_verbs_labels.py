@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.special import logit
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from tests.command import textcls
-from textcls import Classifier
+from tests.conftest import make_config, write_labelled
+from textcls import Classifier, run
 
 TEXT = "item 4 lovely superb dull awful"
 
@@ -53,6 +56,34 @@ def test_neighbors_of_a_token_have_its_labels(
     found = [line.split() for line in printed.splitlines() if line.strip()[:2] in ("0.", "1.")]
     assert len(found) == 2
     assert {token for _, _, token in found} < {"great", "lovely", "moving", "warm"}
+
+
+def test_where_scores_stand_in_place_of_vectors_their_distance_says_what_is_near(
+    cache_dir: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The oracle: the probabilities of texts of one token each, as scores again."""
+    options = ("model.dim=classes", "optimizer.lr=1", "trainer.epochs=3", f"cache_dir={cache_dir}")
+    run.start(make_config(*write_labelled(tmp_path), *options), tmp_path / "run")
+    capfd.readouterr()  # the log
+    classifier = Classifier.load(tmp_path / "run", "cpu")
+    vocabulary = classifier.parts.encoder.vocabulary
+    tokens = [token for token in vocabulary.tokens.to_pylist()[2:] if token != "superb"]
+    kept = logit(classifier.predict_proba(["superb", *tokens]))
+    distances = dict(zip(tokens, np.linalg.norm(kept[1:] - kept[0], axis=1), strict=True))
+    nearest = sorted(tokens, key=distances.__getitem__)[:3]
+
+    arguments = ["neighbors", tmp_path / "run", "superb", "-k", 3]
+    printed = textcls(capfd, *arguments, "--min-count", 0)
+    head, _, *rows = (line for line in printed.splitlines() if line.strip())
+    assert head.split() == ["distance", "count", "token"]
+    assert [row.split(maxsplit=2)[2].strip() for row in rows] == nearest
+    found = [float(row.split()[0]) for row in rows]
+    assert found == pytest.approx([distances[token] for token in nearest], rel=1e-2, abs=2e-3)
+
+    (tmp_path / "tokens.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    printed = textcls(capfd, *arguments, "--in", tmp_path / "tokens.txt")
+    rows = [line for line in printed.splitlines() if line.strip()][2:]
+    assert [row.split(maxsplit=2)[2].strip() for row in rows] == nearest
 
 
 def test_compress_keeps_the_decisions(

@@ -50,7 +50,7 @@ def test_some_of_many_texts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
 def test_values_stand_in_the_place_of_auto(config: Config, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     found = run.start(with_options(config, "model", dim=7), folder)
-    wanted = choose(FACTS)
+    wanted = choose(FACTS, {"model.mode": "mean"})
     expected = {option.partition("=")[0] for option in AUTO} - {"model.dim"}
     assert found["chosen"] == {option: wanted[option] for option in expected}
     assert found["epochs"] == wanted["trainer.epochs"]
@@ -72,8 +72,8 @@ def test_the_vocabulary_of_both_splits_is_made_alike(config: Config, tmp_path: P
         patched.setattr(
             defaults,
             "choose",
-            lambda facts, dim: (
-                choose(facts, dim) | {"tokenizer.ngrams": 1 + (facts.documents > 110)}
+            lambda facts, given: (
+                choose(facts, given) | {"tokenizer.ngrams": 1 + (facts.documents > 110)}
             ),
         )
         run.start(config, tmp_path / "run")
@@ -118,6 +118,34 @@ def test_the_rate_of_a_table_of_class_scores_goes_with_it() -> None:
     assert choose(CorpusFacts(10**7, 700, 10.0, 0.0, several=True))["model.dim"] == 256
 
 
+def test_classes_that_are_few_or_large_have_scores_in_place_of_vectors() -> None:
+    def dim(documents: int, classes: int, **given: Any) -> int | str:
+        found: int | str = choose(CorpusFacts(documents, classes, 10.0, 0.0), given)["model.dim"]
+        return found
+
+    assert dim(100, 10) == dim(11_000, 11) == dim(32_000, 32) == CLASSES
+    assert dim(10_999, 11) == dim(33_000, 33) == 32
+    assert dim(100, 10, **{"model.mode": "max"}) == 16
+
+
+def test_steps_of_class_scores_are_longer_and_fewer() -> None:
+    facts = CorpusFacts(12_000, 2, 10.0, 0.0)
+    scores, vectors = choose(facts), choose(facts, {"model.dim": 16})
+    assert (scores["optimizer.lr"], scores["trainer.batch_size"]) == (1.0, 64)
+    assert (vectors["optimizer.lr"], vectors["trainer.batch_size"]) == (0.2, 32)
+
+
+def test_what_needs_vectors_or_all_scores_has_them() -> None:
+    """Sampled classes need vectors; errors that count by distance need the scores of all."""
+    facts = CorpusFacts(12_000, 700, 10.0, 0.0, several=True)
+    for count, dim in ((100, 256), (700, CLASSES)):
+        given = make_config(*AUTO, f"trainer.sampled_classes={count}", "model.mode=sqrtn")
+        assert defaults.resolve(given, facts).model.dim == dim
+    ordered = CorpusFacts(300_000, 6_000, 12.0, 0.0)
+    given = make_config(*AUTO, "trainer.ordinal=1", "trainer.sampled_classes=auto")
+    assert defaults.resolve(given, ordered).trainer.sampled_classes is None
+
+
 def test_weights_of_classes_leave_labels_as_sharp_as_they_are() -> None:
     """Smoothed labels would say of each text that it is a bit of the rarest, heaviest class."""
     auto = "trainer.label_smoothing=auto"
@@ -143,7 +171,7 @@ def test_a_search_begins_with_the_chosen_values(config: Config, tmp_path: Path) 
     search.start(config, TuneConfig(60, 2, space), tmp_path / "search", [])
     folder = tmp_path / "search"
     first = read_config(folder / "trials" / "0000")
-    wanted = choose(FACTS)
+    wanted = choose(FACTS, {"model.mode": "mean"})
     assert first.optimizer.lr == wanted["optimizer.lr"]
     assert first.model.dim == wanted["model.dim"]
     assert "outside" not in (folder / "tune.log").read_text(encoding="utf-8")
@@ -162,4 +190,4 @@ def test_of_very_many_classes_some_are_sampled() -> None:
     few, many = (CorpusFacts(300_000, classes, 12.0, 0.0) for classes in (5_000, 5_001))
     assert choose(few)["trainer.sampled_classes"] is None
     assert choose(many)["trainer.sampled_classes"] == 2_000
-    assert choose(many, CLASSES)["trainer.sampled_classes"] is None
+    assert choose(many, {"model.dim": CLASSES})["trainer.sampled_classes"] is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from textcls.data.scripts import SCRIPTS
 from textcls.values import AUTO, CLASSES, is_auto, is_of_scores
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
-VERSION = 11
+VERSION = 12
 # About the middle of the learning rates below: a search looks around it.
 LEARNING_RATE = 0.2
 # Shortest and longest character n-gram.
@@ -25,6 +26,9 @@ CHAR_NGRAMS = (2, 5)
 COUNTED_TEXTS = 2_000
 # Words times labels of a corpus whose features may have a number for each label.
 LARGEST_TABLE = 2e8
+# Documents of a class that suffice to learn it by itself, and classes that are few in any case.
+ENOUGH_DOCUMENTS, FEW_CLASSES = 1_000, 10
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _UNSPACED = f"[{SCRIPTS}]"
 
 _Settings = TypeVar("_Settings")
@@ -53,23 +57,24 @@ class CorpusFacts:
     soft: bool = False
 
 
-def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
+def choose(facts: CorpusFacts, given: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
     """Return a value for each setting that may be ``auto``, by its name on the command line.
 
     The values were chosen on validation splits of the corpora that docs/accuracy.md names.
 
     Args:
         facts: of the corpus.
-        dim: ``model.dim`` as it is given: a table of class scores learns at another rate.
+        given: options by their names on the command line, ``auto`` or not: some settings suit only
+            some others.
     """
     documents, classes = facts.documents, facts.classes
     words, by_class = documents * facts.mean_words, documents / classes
     unspaced = facts.unspaced > 0.3
     is_small = documents < 20_000
     # A class of a few texts is learned slowly.
-    epochs = 10 if by_class < 1_000 else 6 if is_small else 3
+    epochs = 10 if by_class < ENOUGH_DOCUMENTS else 6 if is_small else 3
     # Few documents of each class need long steps, many documents have enough of short ones.
-    rate = 0.1 if by_class >= 1_000 and not is_small else 0.3 if classes > 50 else 0.2
+    rate = 0.1 if by_class >= ENOUGH_DOCUMENTS and not is_small else 0.3 if classes > 50 else 0.2
     has_very_many = classes > 5_000
     if has_very_many:
         # Few texts of each class are few steps of its own.
@@ -81,30 +86,38 @@ def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
         # Each character is part of up to ten n-grams, which learn it together.
         epochs, rate = max(epochs // 2, 2), min(rate, 0.1)
     by_ratio = "idf_log_count_ratio" if classes <= (50 if facts.several else 10) else "idf"
+    dim = given.get("model.dim", AUTO)
     if is_auto(dim):
-        dim = 16 if classes <= 10 else 32
-        if facts.several and words * classes < LARGEST_TABLE:
-            # Labels that need not exclude each other need room: a feature says of each by itself.
-            dim = CLASSES
-        elif facts.several:
-            dim = min(max(dim, 1 << (2 * classes - 1).bit_length()), 256)
-    if is_of_scores(dim):
+        dim = _dim(facts, given)
+    of_scores = is_of_scores(dim)
+    if of_scores:
         # Its rows are multiplied by nothing that grows as they learn.
         rate = 1.0
+    # Large corpora have enough words without their parts, which would take several times as long.
+    has_parts = words < 1e6 and words * epochs < 5e6
+    # What is spread over all classes would go to the rare ones in the main.
+    is_balanced = given.get("trainer.class_weights") or given.get("trainer.logit_adjustment")
     return {
         # Pairs of words tell what single ones do not ("not good"). Where a word is a character, a
         # real word is up to four of them.
         "tokenizer.ngrams": 4 if unspaced else 2,
         # What a large corpus has once says little, and is most of its n-grams.
         "tokenizer.ngram_min_freq": 2 if unspaced or words > 1e7 else 1,
-        # Parts of words stand for words that are rare or new. Large corpora have enough words
-        # without, and would take several times as long.
-        "tokenizer.char_ngrams": CHAR_NGRAMS if words < 1e6 and words * epochs < 5e6 else None,
+        # Parts of words stand for words that are rare or new.
+        "tokenizer.char_ngrams": (
+            CHAR_NGRAMS if has_parts or given.get("tokenizer.char_buckets") else None
+        ),
         "tokenizer.counts": "log",
         # How much more often one class has a word than the rest says more than how rare it is, as
         # long as "the rest" is not many different classes.
         "tokenizer.token_weights": (
-            by_ratio if facts.several else "idf_sqrt_log_count_ratio" if classes <= 4 else "idf"
+            None
+            if given.get("tokenizer.counts", AUTO) is None
+            else by_ratio
+            if facts.several
+            else "idf_sqrt_log_count_ratio"
+            if classes <= 4
+            else "idf"
         ),
         # Most character n-grams are part of words of all kinds: it takes more classes until their
         # ratios say less.
@@ -116,13 +129,43 @@ def choose(facts: CorpusFacts, dim: int | str = AUTO) -> dict[str, Any]:
         "trainer.epochs": epochs,
         # That a text lacks most of several labels is learned soon, and is not worth more and more
         # certainty. Probabilities say by themselves how certain labels are.
-        "trainer.label_smoothing": 0.02 if facts.several else 0.0 if facts.soft else 0.1,
+        "trainer.label_smoothing": (
+            0.0 if is_balanced or facts.soft else 0.02 if facts.several else 0.1
+        ),
         # Some of very many classes tell as much of a text as all of them.
-        "trainer.sampled_classes": 2_000 if has_very_many and not is_of_scores(dim) else None,
+        "trainer.sampled_classes": (
+            2_000
+            if has_very_many and not of_scores and given.get("trainer.ordinal") is None
+            else None
+        ),
         "trainer.monitor": "lrap" if facts.several else "accuracy",
-        # Small corpora need many steps.
-        "trainer.batch_size": 32 if is_small else 64 if documents < 50_000 else 128,
+        # Small corpora need many steps, fewer where these are long.
+        "trainer.batch_size": (
+            128
+            if documents >= 50_000
+            else 32
+            if is_small and (facts.several or not of_scores)
+            else 64
+        ),
     }
+
+
+def _dim(facts: CorpusFacts, given: Mapping[str, Any]) -> int | str:
+    """Return ``model.dim`` for a corpus."""
+    classes = facts.classes
+    sampled = given.get("trainer.sampled_classes", AUTO)
+    # Steps that compute the scores of some classes only take vectors.
+    has_all_scores = not isinstance(sampled, int) or sampled >= classes
+    by_classes = 16 if classes <= FEW_CLASSES else 32
+    if not facts.several:
+        # Classes of few documents learn from each other what their vectors have in common.
+        by_itself = classes <= FEW_CLASSES or facts.documents / classes >= ENOUGH_DOCUMENTS
+        is_usual = given.get("model.mode", "sqrtn") == "sqrtn" and has_all_scores
+        return CLASSES if by_itself and classes <= by_classes and is_usual else by_classes
+    if has_all_scores and facts.documents * facts.mean_words * classes < LARGEST_TABLE:
+        # Labels that need not exclude each other need room: a feature says of each by itself.
+        return CLASSES
+    return min(max(by_classes, 1 << (2 * classes - 1).bit_length()), 256)
 
 
 def measure(
@@ -165,17 +208,18 @@ def resolve(settings: _Settings, facts: CorpusFacts) -> _Settings:
         settings: a dataclass of groups of options, such as a :class:`~textcls.config.Config`.
         facts: of the corpus.
     """
-    parts = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
     groups = {
-        name: resolve_group(name, part, facts, getattr(parts.get("model"), "dim", AUTO))
-        for name, part in parts.items()
-        if dataclasses.is_dataclass(part)
+        name: group for name, group in _fields(settings).items() if dataclasses.is_dataclass(group)
     }
-    return dataclasses.replace(settings, **groups)  # type: ignore[type-var]
+    given = {
+        option: value for name, group in groups.items() for option, value in _options(name, group)
+    }
+    values = {name: resolve_group(name, group, facts, given) for name, group in groups.items()}
+    return dataclasses.replace(settings, **values)  # type: ignore[type-var]
 
 
 def resolve_group(
-    name: str, group: _Settings, facts: CorpusFacts, dim: int | str = AUTO
+    name: str, group: _Settings, facts: CorpusFacts, others: Mapping[str, Any] = NOTHING
 ) -> _Settings:
     """Return a group of options with values in place of ``auto``.
 
@@ -183,27 +227,26 @@ def resolve_group(
         name: of the group: ``tokenizer``, ``model``, …
         group: a dataclass.
         facts: of the corpus.
-        dim: ``model.dim`` as it is given, on which nothing of the tokenizer depends.
+        others: options of other groups. None of the tokenizer's depends on them.
     """
-    changes: dict[str, Any] = {}
-    for option, value in choose(facts, dim).items():
-        of, _, key = option.partition(".")
-        if of == name and is_auto(getattr(group, key, None)):
-            changes[key] = value
-    # What is given goes before what is chosen, where the two do not go together.
-    if (
-        changes.get("token_weights")
-        and changes.get("counts", getattr(group, "counts", None)) is None
-    ):
-        changes["token_weights"] = None
-    if getattr(group, "class_weights", None) is not None or getattr(
-        group, "logit_adjustment", None
-    ):
-        # What is spread over all classes would go to the rare ones in the main.
-        changes = {key: 0.0 if key == "label_smoothing" else changes[key] for key in changes}
-    if "char_ngrams" in changes and getattr(group, "char_buckets", None) is not None:
-        changes["char_ngrams"] = CHAR_NGRAMS
+    given = dict(_options(name, group))
+    wanted = choose(facts, {**others, **given})
+    changes = {
+        option.removeprefix(f"{name}."): wanted[option]
+        for option, value in given.items()
+        if is_auto(value) and option in wanted
+    }
     return dataclasses.replace(group, **changes) if changes else group  # type: ignore[type-var]
+
+
+def _fields(settings: Any) -> dict[str, Any]:
+    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+
+
+def _options(name: str, group: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the options of a group by their names on the command line."""
+    for key, value in _fields(group).items():
+        yield f"{name}.{key}", value
 
 
 def chosen(given: Config, resolved: Config) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def neighbors(
     """Show the tokens, or the texts of a file, nearest to a query.
 
     QUERY is a token or a text. Near is what points the same way (cosine): to a classifier, what
-    speaks for the same classes.
+    speaks for the same classes. Where a model has class scores in place of vectors, near is what
+    has nearly the same ones (Euclidean distance).
     """
     classifier = load(model, device)
     from rich.box import SIMPLE_HEAD
@@ -58,20 +59,21 @@ def neighbors(
 
     from textcls.corpus.paths import find_files
     from textcls.corpus.reading import read_texts
-    from textcls.report.neighbors import nearest_texts, nearest_tokens, query_vector
+    from textcls.report.neighbors import measure_of, nearest_texts, nearest_tokens, query_vector
 
     vector, own = query_vector(classifier, query)
+    measure = measure_of(classifier)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     if file is None:
-        for head in ("cosine", "count"):
+        for head in (measure, "count"):
             table.add_column(head, justify="right")
         table.add_column("token")
-        for token, count, cosine in nearest_tokens(classifier, vector, k, min_count, own):
-            table.add_row(f"{cosine:.3f}", f"{count:,}", Text(visible(token)))
+        for token, count, near in nearest_tokens(classifier, vector, k, min_count, own):
+            table.add_row(f"{near:.3f}", f"{count:,}", Text(visible(token)))
     else:
         files = find_files(file, "in")
-        for head in ("cosine", "row"):
-            table.add_column(head, justify="right", no_wrap=True, min_width=6)
+        for head in (measure, "row"):
+            table.add_column(head, justify="right", no_wrap=True, min_width=len(head))
         if len(files) > 1:
             table.add_column("file", overflow="fold")
         table.add_column("text", overflow="ellipsis", no_wrap=True)
@@ -85,9 +87,9 @@ def neighbors(
                     starts[-1] += len(texts)
                     yield texts
 
-        for row, found, cosine in nearest_texts(classifier, vector, pieces(), k):
+        for row, found, near in nearest_texts(classifier, vector, pieces(), k):
             at = bisect.bisect_left(starts, row) - 1
             names = [Text(visible(str(files[at])))] if len(files) > 1 else []
             text = Text(visible(" ".join(found.split())))
-            table.add_row(f"{cosine:.3f}", f"{row - starts[at]:,}", *names, text)
+            table.add_row(f"{near:.3f}", f"{row - starts[at]:,}", *names, text)
     Console().print(table)

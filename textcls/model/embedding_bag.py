@@ -119,6 +119,14 @@ class EmbeddingBagClassifier(nn.Module):
             return scores
         return F.linear(pooled, self.linear.weight[classes], self.linear.bias[classes])
 
+    @property
+    def holds_scores(self) -> bool:
+        """Whether its vectors are class scores, as they are up to a factor and the bias."""
+        weight = self.linear.weight
+        if weight.shape[0] != weight.shape[1]:
+            return False
+        return torch.equal(weight, weight[0, 0] * torch.eye(len(weight), device=weight.device))
+
     def composed(self) -> EmbeddingBagClassifier:
         """Return the model to keep: itself, or one of a composed table, which pools bags as such.
 

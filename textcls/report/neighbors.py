@@ -1,4 +1,4 @@
-"""Nearest tokens, and nearest texts, by the cosine of their vectors."""
+"""Nearest tokens, and nearest texts, by their vectors."""
 
 from __future__ import annotations
 
@@ -28,10 +28,26 @@ def query_vector(classifier: Classifier, query: str) -> tuple[Tensor, set[int]]:
     return torch.from_numpy(classifier.embed([query])[0]), ids
 
 
+def measure_of(classifier: Classifier) -> str:
+    """Return what tells how near two vectors are: their ``cosine``, or their ``distance``.
+
+    Class scores in place of vectors may be as few as two: most of them point the same way or the
+    opposite one, and what tells them apart is how far.
+    """
+    return "distance" if classifier.parts.model.holds_scores else "cosine"
+
+
+def _measured(vectors: Tensor, vector: Tensor, measure: str) -> Tensor:
+    """Return the measure of each vector, float32 ``[num_vectors, pooled_dim]``, and another."""
+    if measure == "distance":
+        return F.pairwise_distance(vectors, vector)
+    return F.cosine_similarity(vectors, vector, dim=1)
+
+
 def nearest_tokens(
     classifier: Classifier, vector: Tensor, k: int, min_count: int, without: set[int]
 ) -> list[tuple[str, int, float]]:
-    """Return the tokens whose vectors point most nearly the same way.
+    """Return the tokens whose vectors are nearest by :func:`measure_of`.
 
     A token's vector is what a text of it alone pools to.
 
@@ -44,19 +60,19 @@ def nearest_tokens(
         without: ids that are not wanted: the query's own.
 
     Returns:
-        Token, its count in the train split, cosine; the nearest first.
+        Token, its count in the train split, measure; the nearest first.
     """
     vocabulary, model = classifier.parts.encoder.vocabulary, classifier.parts.model
     ids = np.flatnonzero(vocabulary.counts >= min_count)
     left_out = [*range(len(vocabulary.specials)), *without]
     ids = np.setdiff1d(ids, left_out).astype(np.int32)
-    device = model.linear.weight.device
+    device, measure = model.linear.weight.device, measure_of(classifier)
     with torch.inference_mode():
         rows = model.embed(
             torch.from_numpy(ids).to(device), torch.arange(len(ids) + 1, device=device)
         )
-        cosines = F.cosine_similarity(rows, vector.to(device), dim=1)
-        best = cosines.topk(min(k, len(ids)))
+        measured = _measured(rows, vector.to(device), measure)
+        best = measured.topk(min(k, len(ids)), largest=measure == "cosine")
     places = ids[best.indices.cpu().numpy()]
     return list(
         zip(
@@ -71,7 +87,7 @@ def nearest_tokens(
 def nearest_texts(
     classifier: Classifier, vector: Tensor, pieces: Iterable[pa.Array], k: int
 ) -> list[tuple[int, str, float]]:
-    """Return the texts whose pooled vectors point most nearly the same way.
+    """Return the texts whose pooled vectors are nearest by :func:`measure_of`.
 
     Args:
         classifier: that pools them.
@@ -80,15 +96,17 @@ def nearest_texts(
         k: so many.
 
     Returns:
-        Row number (from 1), text, cosine; the nearest first.
+        Row number (from 1), text, measure; the nearest first.
     """
+    measure = measure_of(classifier)
+    sign = -1 if measure == "cosine" else 1
     best: list[tuple[float, int, str]] = []
     start = 1
     for piece in pieces:
         vectors = torch.from_numpy(classifier.embed(piece))
-        cosines: npt.NDArray[np.float32] = F.cosine_similarity(vectors, vector, dim=1).numpy()
-        rows = np.argsort(-cosines, kind="stable")[:k]
-        best += [(float(cosines[i]), start + int(i), piece[int(i)].as_py() or "") for i in rows]
-        best = sorted(best, key=lambda found: (-found[0], found[1]))[:k]
+        measured: npt.NDArray[np.float32] = _measured(vectors, vector, measure).numpy()
+        rows = np.argsort(sign * measured, kind="stable")[:k]
+        best += [(float(measured[i]), start + int(i), piece[int(i)].as_py() or "") for i in rows]
+        best = sorted(best, key=lambda found: (sign * found[0], found[1]))[:k]
         start += len(piece)
-    return [(row, text, cosine) for cosine, row, text in best]
+    return [(row, text, value) for value, row, text in best]
