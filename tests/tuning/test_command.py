@@ -69,9 +69,9 @@ def test_a_search_records_its_trials(searched: Search) -> None:
     folder, result = searched
     rows = rows_of(folder)
     assert [row["trial"] for row in rows] == [str(number) for number in range(6)]
-    given = {"model.mode": "sqrtn", "model.dim": "16", "optimizer.lr": "0.2",
-             "trainer.label_smoothing": "0.1"}  # fmt: skip
+    given = {"model.mode": "sqrtn", "optimizer.lr": "1.0", "trainer.label_smoothing": "0.1"}
     assert "trainer.epochs" in rows[0]
+    assert "model.dim" not in rows[0]  # class scores, which have none
     assert {key: rows[0][key] for key in given} == given
     lines = [line for line in result.stdout.splitlines() if line.startswith("trial ")]
     assert "(as given)" in lines[0]
@@ -87,7 +87,8 @@ def test_trials_keep_their_record_but_no_weights_and_no_test(searched: Search) -
     for row in rows_of(folder):
         trial = folder / "trials" / f"{int(row['trial']):04d}"
         config = parse(yaml.safe_load((trial / "config.yaml").read_text()))
-        assert str(config.model.dim) == row["model.dim"]
+        assert config.model.mode == row["model.mode"]
+        assert str(config.model.dim) == "classes"
         epochs = [json.loads(line) for line in (trial / "epochs.jsonl").read_text().splitlines()]
         assert len(epochs) == int(row["epochs"])
         # What trainer.refit keeps is the whole schedule.

@@ -67,14 +67,23 @@ def test_a_bad_space_is_one_line(override: str, message: str) -> None:
 def test_rates_are_those_of_class_scores_where_these_were_chosen() -> None:
     given = make_config("experiment=null")
     facts = CorpusFacts(documents=500, classes=9, mean_words=8.0, unspaced=0.0, several=True)
-    resolved = resolve(given, facts)
     tried = parse_tuning(make_values("tune=default")).space
-    found = fitting(tried, given, resolved)
+    resolved, found = fitting(tried, given, facts)
+    assert resolved == resolve(given, facts)
     rates = found["optimizer.lr"]
     assert isinstance(rates, Range)
     assert rates.low < resolved.optimizer.lr < rates.high
     assert rates.high / rates.low == pytest.approx(9, rel=0.01)
     assert "model.dim" in tried
     assert "model.dim" not in found  # vectors learn at other rates
-    vectors = dataclasses.replace(facts, several=False)
-    assert fitting(tried, given, resolve(given, vectors)) == dict(tried)
+    vectors = dataclasses.replace(facts, several=False, classes=50)
+    assert fitting(tried, given, vectors) == (resolve(given, vectors), dict(tried))
+
+
+def test_dimensions_that_are_asked_for_are_tried() -> None:
+    """Vectors are asked for: what is given is the first of them, with a rate of vectors."""
+    facts = CorpusFacts(documents=500, classes=2, mean_words=8.0, unspaced=0.0)
+    tried = parse_tuning(make_values("tune=default", "tune.space.model.dim=[8,64]")).space
+    resolved, found = fitting(tried, make_config("experiment=null"), facts)
+    assert (resolved.model.dim, resolved.optimizer.lr) == (8, 0.2)
+    assert found == dict(tried)

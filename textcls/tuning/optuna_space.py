@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -15,11 +16,11 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from textcls.config import Config, flatten
-from textcls.defaults import LEARNING_RATE
+from textcls.config import Config, flatten, parse
+from textcls.defaults import LEARNING_RATE, CorpusFacts, resolve
 from textcls.tuning.settings import Settings, key_of
 from textcls.tuning.space import Choices, Range
-from textcls.values import is_auto, is_of_scores
+from textcls.values import AUTO, CLASSES, is_auto, is_of_scores
 
 
 class OptunaSpace:
@@ -79,26 +80,32 @@ class OptunaSpace:
 
 
 def fitting(
-    tried: Mapping[str, Choices | Range], given: Config, resolved: Config
-) -> dict[str, Choices | Range]:
-    """Return what to try where class scores, in place of vectors, were chosen for a corpus.
+    tried: Mapping[str, Choices | Range], given: Config, about: CorpusFacts
+) -> tuple[Config, dict[str, Choices | Range]]:
+    """Return a configuration with values in place of ``auto``, and what to try around these.
 
-    No dimension is tried beside them, and rates are around theirs, which is higher.
+    Where class scores, in place of vectors, suit a corpus, no dimension is tried beside them, and
+    rates are around theirs, which is higher: unless there are dimensions to try but ``auto``.
 
     Args:
         tried: what to try, by option.
         given: the configuration, with ``auto`` in it.
-        resolved: the same with values in place of ``auto``.
+        about: facts of the corpus.
     """
-    found = dict(tried)
+    resolved, found = resolve(given, about), dict(tried)
     if not (is_auto(given.model.dim) and is_of_scores(resolved.model.dim)):
-        return found
-    found.pop("model.dim", None)
+        return resolved, found
+    dims = found.pop("model.dim", ())
+    if isinstance(dims, Range):
+        dims = (dims.low,)
+    if dims and not {AUTO, CLASSES} & set(dims):
+        changed = {"model": dataclasses.asdict(given.model) | {"dim": dims[0]}}
+        return resolve(parse(given.to_dict() | changed), about), dict(tried)
     rates = found.get("optimizer.lr")
     if is_auto(given.optimizer.lr) and isinstance(rates, Range):
         factor = resolved.optimizer.lr / LEARNING_RATE
         found["optimizer.lr"] = Range(rates.low * factor, rates.high * factor, rates.log)
-    return found
+    return resolved, found
 
 
 def _distribution(tried: Choices | Range, given: Any) -> BaseDistribution:

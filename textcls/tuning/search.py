@@ -17,7 +17,6 @@ from rich.text import Text
 
 from textcls import run
 from textcls.config import Config, read_config
-from textcls.defaults import resolve
 from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.files import BEST, FAILED, FINISHED, write_whole
 from textcls.pooling import Pooling
@@ -129,8 +128,8 @@ class _Search:
             # Data at fault are told before the first trial.
             prepared = run.corpus(config)
             check_unchanged(folder / "corpus.txt", prepared.key)
-            self.config = resolve(config, prepared.about)
-            space = OptunaSpace(fitting(tuning.space, config, self.config), self.config)
+            self.config, tried = fitting(tuning.space, config, prepared.about)
+            space = OptunaSpace(tried, self.config)
             inside = space.given_params()
             for name, value in space.given.items():
                 if name not in inside:
