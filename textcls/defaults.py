@@ -141,11 +141,13 @@ def choose(facts: CorpusFacts, given: Mapping[str, Any] = NOTHING) -> dict[str, 
         "trainer.monitor": "lrap" if facts.several else "accuracy",
         # Small corpora need many steps, fewer where these are long.
         "trainer.batch_size": (
-            128
-            if documents >= 50_000
+            64
+            if of_scores and not facts.several
             else 32
-            if is_small and (facts.several or not of_scores)
+            if is_small
             else 64
+            if documents < 50_000
+            else 128
         ),
     }
 
