@@ -38,13 +38,14 @@ PLAIN: dict[str, Any] = {
 # The parts that are left out or replaced, one at a time.
 CHANGES: dict[str, dict[str, Any]] = {
     "the defaults": {},
+    "vectors of 16 numbers": {"dim": 16},
     "words only": {"ngrams": 1},
     "no character n-grams": {"char_ngrams": None},
     "all character n-grams weigh alike": {"char_token_weights": None},
     "words and n-grams weigh alike": {"token_weights": None},
     "idf": {"token_weights": "idf", "counts": "log"},
     "idf × log-count ratio": {"token_weights": "idf_log_count_ratio", "counts": "binary"},
-    "mean pooling": {"mode": "mean"},
+    "mean pooling": {"mode": "mean", "dim": "classes"},
     "accumulator from 0": {"initial_accumulator_value": 0.0},
     "no label smoothing": {"label_smoothing": 0.0},
     "batches of 256": {"batch_size": 256},
