@@ -99,6 +99,8 @@ def test_numbers_are_ranked_as_numbers_and_names_as_they_are_given(tmp_path: Pat
         names(["good", "1"])
     with pytest.raises(InputError, match="'nan' is no number"):
         names(["1", "nan", "2"])
+    with pytest.raises(InputError, match=r"'1' and '1\.0' are the same number: write it one way"):
+        names(["2", "1.0", "1"])
 
 
 @pytest.fixture(scope="module")

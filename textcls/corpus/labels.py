@@ -6,6 +6,7 @@ import difflib
 import math
 import unicodedata
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -157,7 +158,7 @@ class LabelReader:
         """Return the classes in order, the least first: as they are named, else as numbers.
 
         Raises:
-            InputError: they are not named, and not numbers.
+            InputError: they are not named, and not numbers, or two of them are the same number.
         """
         if self._names is not None:
             return self.order()
@@ -168,7 +169,14 @@ class LabelReader:
                 f"data.task=ordered: the label '{other:.40}' is no number: name the labels in "
                 f"their order, as in {example}"
             )
-        return sorted(self.distinct, key=lambda name: (float(name), name))
+        ranks = sorted(self.distinct, key=lambda name: (float(name), name))
+        for one, next_ in pairwise(ranks):
+            if float(one) == float(next_):
+                raise InputError(
+                    f"data.task=ordered: the labels '{one:.40}' and '{next_:.40}' are the same "
+                    "number: write it one way"
+                )
+        return ranks
 
     def numbered(self, names: Sequence[str], several: bool, place: Place, known: str) -> RowLabels:
         """Return the labels of the rows as positions in ``names``.
