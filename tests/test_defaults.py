@@ -109,7 +109,7 @@ def test_the_rate_of_a_table_of_class_scores_goes_with_it() -> None:
     """A dimension that is given has the rate of vectors, whatever the rule would have taken."""
     facts = CorpusFacts(12_000, 700, 10.0, 0.0, several=True)
     by_rule, given, asked = (
-        defaults.resolve(make_config(*AUTO, f"model.dim={dim}"), facts)
+        defaults.resolve(make_config(*AUTO, f"model.dim={dim}", "model.mode=sqrtn"), facts)
         for dim in ("auto", "64", "classes")
     )
     assert by_rule == asked

@@ -59,7 +59,7 @@ def random_batch() -> tuple[Tensor, Targets]:
 
 
 def test_a_target_falls_with_the_distance_and_a_steep_one_is_the_label() -> None:
-    found = spread(5, 0.7)
+    found = spread(torch.arange(5), 5, 0.7)
     distance = (torch.arange(5) - torch.arange(5).unsqueeze(1)).abs()
     torch.testing.assert_close(found.sum(1), torch.ones(5))
     ratios = found / found.diagonal().unsqueeze(1)

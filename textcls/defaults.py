@@ -158,13 +158,14 @@ def _dim(facts: CorpusFacts, given: Mapping[str, Any]) -> int | str:
     sampled = given.get("trainer.sampled_classes", AUTO)
     # Steps that compute the scores of some classes only take vectors.
     has_all_scores = not isinstance(sampled, int) or sampled >= classes
+    # The rate of class scores suits bags of one norm.
+    may_hold_scores = has_all_scores and given.get("model.mode", "sqrtn") == "sqrtn"
     by_classes = 16 if classes <= FEW_CLASSES else 32
     if not facts.several:
         # Classes of few documents learn from each other what their vectors have in common.
         by_itself = classes <= FEW_CLASSES or facts.documents / classes >= ENOUGH_DOCUMENTS
-        is_usual = given.get("model.mode", "sqrtn") == "sqrtn" and has_all_scores
-        return CLASSES if by_itself and classes <= by_classes and is_usual else by_classes
-    if has_all_scores and facts.documents * facts.mean_words * classes < LARGEST_TABLE:
+        return CLASSES if may_hold_scores and by_itself and classes <= by_classes else by_classes
+    if may_hold_scores and facts.documents * facts.mean_words * classes < LARGEST_TABLE:
         # Labels that need not exclude each other need room: a feature says of each by itself.
         return CLASSES
     return min(max(by_classes, 1 << (2 * classes - 1).bit_length()), 256)

@@ -29,7 +29,8 @@ class OrderedLabel(SingleLabel):
         """See :meth:`Task.batch_loss`, and :func:`spread` for ``objective.ordinal``."""
         if objective.ordinal is None:
             return super().batch_loss(logits, targets, objective)
-        return soft_loss(logits, _wanted(logits, targets, objective.ordinal), targets, objective)
+        wanted = spread(targets.ids, logits.shape[1], objective.ordinal)
+        return soft_loss(logits, wanted, targets, objective)
 
     def gradient(
         self, logits: Tensor, targets: Targets, objective: Objective
@@ -37,7 +38,7 @@ class OrderedLabel(SingleLabel):
         """See :meth:`Task.gradient`."""
         if objective.ordinal is None:
             return super().gradient(logits, targets, objective)
-        wanted = _wanted(logits, targets, objective.ordinal)
+        wanted = spread(targets.ids, logits.shape[1], objective.ordinal)
         return self.loss_sum(logits, targets), soft_gradient(logits, wanted, targets, objective)
 
     def _of_decisions(
@@ -47,18 +48,19 @@ class OrderedLabel(SingleLabel):
         return found | rank_metrics(targets.ids, predicted, targets.weights)
 
 
-def _wanted(logits: Tensor, targets: Targets, ordinal: float) -> Tensor:
-    return spread(logits.shape[1], ordinal).to(logits.device)[targets.ids]
+def spread(ranks: Tensor, num_classes: int, ordinal: float) -> Tensor:
+    """Return how probable each class is by the target, float32 ``[num_bags, num_classes]``.
 
+    That of class c is in proportion to ``exp(-ordinal * (c - rank) ** 2)``: the targets of Diaz and
+    Marathe, "Soft Labels for Ordinal Regression" (2019).
 
-def spread(num_classes: int, ordinal: float) -> Tensor:
-    """Return how probable each class is by the target, float32 ``[num_classes, num_classes]``.
-
-    Row y is in proportion to ``exp(-ordinal * (c - y) ** 2)``: the targets of Diaz and Marathe,
-    "Soft Labels for Ordinal Regression" (2019).
+    Args:
+        ranks: int64 ``[num_bags]``, the classes of the bags.
+        num_classes: classes.
+        ordinal: how steeply it falls with distance.
     """
-    ranks = torch.arange(num_classes, dtype=torch.float32)
-    return torch.softmax(-ordinal * (ranks - ranks.unsqueeze(1)) ** 2, 1)
+    classes = torch.arange(num_classes, dtype=torch.float32, device=ranks.device)
+    return torch.softmax(-ordinal * (classes - ranks.unsqueeze(1)) ** 2, 1)
 
 
 def rank_metrics(labels: Tensor, predictions: Tensor, weights: Tensor | None) -> dict[str, float]:
