@@ -133,6 +133,10 @@ def test_steps_of_class_scores_are_longer_and_fewer() -> None:
     scores, vectors = choose(facts), choose(facts, {"model.dim": 16})
     assert (scores["optimizer.lr"], scores["trainer.batch_size"]) == (1.0, 64)
     assert (vectors["optimizer.lr"], vectors["trainer.batch_size"]) == (0.2, 32)
+    large = choose(CorpusFacts(50_000, 2, 10.0, 0.0))
+    assert (large["optimizer.lr"], large["trainer.batch_size"]) == (1.5, 128)
+    several = choose(CorpusFacts(12_000, 2, 10.0, 0.0, several=True))
+    assert (several["optimizer.lr"], several["trainer.batch_size"]) == (1.0, 32)
 
 
 def test_what_needs_vectors_or_all_scores_has_them() -> None:

@@ -90,9 +90,14 @@ def choose(facts: CorpusFacts, given: Mapping[str, Any] = NOTHING) -> dict[str, 
     if is_auto(dim):
         dim = _dim(facts, given)
     of_scores = is_of_scores(dim)
+    # Small corpora need many steps, fewer where these are long.
+    batch_size = 128 if documents >= 50_000 else 32 if is_small else 64
     if of_scores:
         # Its rows are multiplied by nothing that grows as they learn.
         rate = 1.0
+    if of_scores and not facts.several:
+        batch_size = max(batch_size, 64)
+        rate = 1.5 if batch_size > 64 else 1.0
     # Large corpora have enough words without their parts, which would take several times as long.
     has_parts = words < 1e6 and words * epochs < 5e6
     # What is spread over all classes would go to the rare ones in the main.
@@ -139,16 +144,7 @@ def choose(facts: CorpusFacts, given: Mapping[str, Any] = NOTHING) -> dict[str, 
             else None
         ),
         "trainer.monitor": "lrap" if facts.several else "accuracy",
-        # Small corpora need many steps, fewer where these are long.
-        "trainer.batch_size": (
-            64
-            if of_scores and not facts.several
-            else 32
-            if is_small
-            else 64
-            if documents < 50_000
-            else 128
-        ),
+        "trainer.batch_size": batch_size,
     }
 
 
