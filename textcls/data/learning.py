@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from textcls.arrow import booleans, lengths_of
+from textcls.arrow import Int32, Int64, booleans, lengths_of
 from textcls.corpus.splits import RowLabels
 from textcls.data.char_ngrams import CharNgrams
 from textcls.data.features import Features, parts_of
-from textcls.data.token_weights import learned
+from textcls.data.token_weights import Float32, learned
 from textcls.data.tokens import Tokens
 from textcls.data.words import chars_of_vocabulary
 
@@ -82,11 +82,25 @@ def _with_weights_of_chars(
         of_texts = parts_of(features, offsets, chars, len(each))
         each = learned(how, of_texts, len(each), 0, num_texts, labels)
     each = each * np.float32(made.config.char_weight)
-    weights = np.ones(made.num_features, np.float32)
-    if made.token_weights is not None:
-        weights = made.token_weights.copy()
-    words = weights[: len(made.vocabulary)]
+    weights = with_weights_of_parts(made.token_weights, each, offsets, chars, made.num_features)
+    return dataclasses.replace(made, token_weights=weights, char_weights=each)
+
+
+def with_weights_of_parts(
+    own: Float32 | None, each: Float32, offsets: Int64, chars: Int32, num_features: int
+) -> Float32:
+    """Return the weights of features that are composed of character n-grams as well.
+
+    Args:
+        own: those of the features by themselves, float32 ``[num_features]``; None: all weigh 1.
+        each: of the character n-grams, float32.
+        offsets: of the character n-grams of each id of the vocabulary.
+        chars: places in ``each``.
+        num_features: words and word n-grams.
+    """
+    weights = np.ones(num_features, np.float32) if own is None else own.copy()
+    words = weights[: len(offsets) - 1]
     word = np.repeat(np.arange(len(words)), lengths_of(offsets))
     squares = np.bincount(word, each[chars] ** 2, len(words))
     words[:] = np.sqrt(words.astype(np.float64) ** 2 + squares)
-    return dataclasses.replace(made, token_weights=weights, char_weights=each)
+    return weights
