@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -88,9 +88,9 @@ def test_the_joined_entry_that_is_made_beside_is_that_which_is_made_alone(
     config = changed(config, "experiment=null", f"tokenizer={tokenizer}")
     count, read = [0], Source.read
 
-    def counted(source: Source) -> Corpus:
+    def counted(source: Source, *known_labels: Sequence[str]) -> Corpus:
         count[0] += 1
-        return read(source)
+        return read(source, *known_labels)
 
     monkeypatch.setattr(Source, "read", counted)
     plain = prepare(config.data, config.tokenizer, tmp_path / "alone")

@@ -47,6 +47,9 @@ CIRCUMSTANCES = (
     "cache_dir", "cache_size", "trainer.device", "trainer.num_threads", "trainer.profile",
 )  # fmt: skip
 
+# Which features of a new train split get an embedding row: see :func:`inherited_options`.
+_OF_NEW_FEATURES = ("min_freq", "max_size", "ngram_min_freq", "char_min_freq")
+
 
 def _cache_size(value: Any) -> Any:
     try:
@@ -274,6 +277,7 @@ class Config:
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     cache_dir: str
     cache_size: Annotated[Size | None, BeforeValidator(_cache_size)] = 20_000_000_000
+    init_from: str | None = None
 
     def __post_init__(self) -> None:
         if self.trainer.overfit and self.trainer.patience:
@@ -337,6 +341,13 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def inherited_options() -> list[str]:
+    """Return the options that are those of the model, where a run starts from one."""
+    fields = dataclasses.fields(TokenizerConfig)
+    own = [f"tokenizer.{field.name}" for field in fields if field.name not in _OF_NEW_FEATURES]
+    return [*own, "model.mode", "model.dim"]
 
 
 def describe_all(error: ValidationError, prefix: str = "") -> str:

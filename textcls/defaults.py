@@ -20,6 +20,9 @@ from textcls.values import AUTO, CLASSES, is_auto, is_of_scores
 VERSION = 12
 # About the middle of the learning rates below: a search looks around it.
 LEARNING_RATE = 0.2
+# Of the learning rate of a new training, where one starts from a model: what docs/training.md
+# measures there.
+CONTINUED = 0.3
 # Shortest and longest character n-gram.
 CHAR_NGRAMS = (2, 5)
 # Words are counted in so many texts, evenly spaced.
@@ -98,6 +101,9 @@ def choose(facts: CorpusFacts, given: Mapping[str, Any] = NOTHING) -> dict[str, 
     if of_scores and not facts.several:
         batch_size = max(batch_size, 64)
         rate = 1.5 if batch_size > 64 else 1.0
+    if given.get("init_from") is not None:
+        # Longer steps learn the new rows little better, and forget more of the old ones.
+        rate *= CONTINUED
     # Large corpora have enough words without their parts, which would take several times as long.
     has_parts = words < 1e6 and words * epochs < 5e6
     # What is spread over all classes would go to the rare ones in the main.
@@ -213,6 +219,7 @@ def resolve(settings: _Settings, facts: CorpusFacts) -> _Settings:
     given = {
         option: value for name, group in groups.items() for option, value in _options(name, group)
     }
+    given["init_from"] = getattr(settings, "init_from", None)
     values = {name: resolve_group(name, group, facts, given) for name, group in groups.items()}
     return dataclasses.replace(settings, **values)  # type: ignore[type-var]
 
@@ -260,14 +267,15 @@ def chosen(given: Config, resolved: Config) -> dict[str, Any]:
 
 def in_words(values: Mapping[str, Any], facts: CorpusFacts) -> str:
     """Return what was chosen, and for what corpus, as a line of the log."""
-    words = [f"{option}={_word(value)}" for option, value in values.items()]
+    words = [f"{option}={word_of(value)}" for option, value in values.items()]
     return (
         f"chosen for {facts.documents:,} documents of {facts.mean_words:.0f} words and "
         f"{facts.classes} classes: {' '.join(words)}"
     )
 
 
-def _word(value: Any) -> str:
+def word_of(value: Any) -> str:
+    """Return the value of an option in a word, about as the command line has it."""
     if isinstance(value, tuple):
         return f"[{','.join(map(str, value))}]"
     return "null" if value is None else str(value)

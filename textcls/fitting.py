@@ -14,8 +14,10 @@ from typing import Any
 import torch
 
 from textcls.config import Config
+from textcls.continuing import Start
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
+from textcls.model.continued import take_over
 from textcls.model.embedding_bag import EmbeddingBagClassifier, scores_of, untrained
 from textcls.model.fold import fold
 from textcls.task.assessment import Assessment
@@ -74,6 +76,7 @@ def train(
     folder: Path,
     device: torch.device,
     tracker: Tracker,
+    start: Start | None = None,
 ) -> Trained:
     """Train, measure on validation, and train on all rows where the configuration says so.
 
@@ -97,11 +100,12 @@ def train(
         folder: of the run.
         device: to train on.
         tracker: of the run.
+        start: the model that each training starts from; None: they start anew.
 
     Raises:
         Whatever :func:`~textcls.training.loop.fit` raises.
     """
-    trainings = _Trainings(config, folder / "checkpoints", device, tracker)
+    trainings = _Trainings(config, folder / "checkpoints", device, tracker, start)
     options, held = config.trainer, measured_rows(prepared)
     task = task_of(held)
     if len(held) < len(prepared.validation):
@@ -194,15 +198,22 @@ class _Trainings:
         folder: for checkpoints.
         device: to train on.
         tracker: of the run.
+        start: the model that each starts from; None: they start anew.
 
     Attributes:
         done: how far each came.
     """
 
     def __init__(
-        self, config: Config, folder: Path, device: torch.device, tracker: Tracker
+        self,
+        config: Config,
+        folder: Path,
+        device: torch.device,
+        tracker: Tracker,
+        start: Start | None,
     ) -> None:
         self.config, self.folder, self.device, self.tracker = config, folder, device, tracker
+        self.start = start
         self.done: list[Progress] = []
 
     def fit(
@@ -231,7 +242,7 @@ class _Trainings:
         name = "/".join(["refit"] * (validation is None) + [f"seed={seed}"] * (number > 0))
         if number:
             log.info("model %d of %d, from seed %d", number + 1, options.ensemble, seed)
-        model = build(config, prepared, self.device)
+        model = build(config, prepared, self.device, self.start)
         checkpoints = Checkpoints(self.folder / name, keep)
         tracker = self.tracker.beside(name) if name else contextlib.nullcontext(self.tracker)
         with tracker as its:
@@ -316,8 +327,10 @@ def score(
     return value
 
 
-def build(config: Config, prepared: Prepared, device: torch.device) -> EmbeddingBagClassifier:
-    """Return the untrained model of a configuration."""
+def build(
+    config: Config, prepared: Prepared, device: torch.device, start: Start | None = None
+) -> EmbeddingBagClassifier:
+    """Return the model of a configuration before training: the one it starts from, or a new one."""
     torch.manual_seed(config.seed)
     model = untrained(
         prepared.encoder, len(prepared.label_names), config.model, prepared.composition
@@ -326,6 +339,8 @@ def build(config: Config, prepared: Prepared, device: torch.device) -> Embedding
     with torch.no_grad():
         bias = task_of(train).first_bias(train.targets, len(prepared.label_names))
         model.linear.bias.copy_(bias)
+    if start is not None:
+        take_over(model, prepared.label_names, start.parts)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log.info(
         "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",

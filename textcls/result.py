@@ -20,6 +20,7 @@ from rich.text import Text
 from torch import Tensor
 
 from textcls.config import Config
+from textcls.continuing import Start
 from textcls.corpus.splits import SPLITS
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
@@ -51,6 +52,7 @@ def write_result(
     tracker: Tracker,
     folder: Path,
     swept: Mapping[str, str],
+    start: Start | None,
 ) -> dict[str, Any]:
     """Test a model, once, and write all that is known of its run; return ``metrics.json``.
 
@@ -64,6 +66,7 @@ def write_result(
         tracker: of the run.
         folder: of the run.
         swept: values by key that this run has apart from the others of its sweep.
+        start: the model that it started from, if it did.
     """
     names, model, bags = prepared.label_names, trained.model, trained.prepared.test
     task, scores = trained.task, scores_of(model, bags)
@@ -76,6 +79,7 @@ def write_result(
         "fitted_on": trained.fitted_on,
         "temperature": trained.temperature,
         "ensemble": config.trainer.ensemble,
+        "init_from": None if start is None else start.about(),
         "train_seconds": trained.seconds,
         "prepare_seconds": prepare_seconds,
         "tokens_per_second": trained.tokens_per_second,

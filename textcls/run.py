@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from textcls.config import Config, read_config
+from textcls.continuing import Start, read_start, with_absent_kept
 from textcls.data.bags import Bags
 from textcls.data.checks import find_mistakes
 from textcls.data.prepare import Prepared, prepare
@@ -138,9 +139,10 @@ def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker
     folder.mkdir(parents=True, exist_ok=True)
     write_config(config, folder)
     with log_to(folder / "train.log", None), faults_told():
-        prepared = corpus(config)
-        config = resolve(config, prepared.about)
-        model = build(config, prepared, device)
+        start = read_start(config)
+        prepared = corpus(config, start=start)
+        config = _resolved(config, prepared, start)
+        model = build(config, prepared, device, start)
         with tracker:
             progress = fit(
                 model,
@@ -200,10 +202,11 @@ def _phases(
 
     # Prepare: text to bags.
     began = time.perf_counter()
-    prepared = corpus(config, both=refits(config))
+    start = read_start(config)
+    prepared = corpus(config, start=start, both=refits(config))
     check_unchanged(folder / "corpus.txt", prepared.key)
     prepare_seconds = time.perf_counter() - began
-    given, config = config, resolve(config, prepared.about)
+    given, config = config, _resolved(config, prepared, start)
     values = chosen(given, config)
     if values:
         log.info(in_words(values, prepared.about))
@@ -214,7 +217,7 @@ def _phases(
     def joined() -> Prepared:
         nonlocal prepare_seconds
         began = time.perf_counter()
-        whole = corpus(config, joined=True)
+        whole = corpus(config, start=start, joined=True)
         prepare_seconds += time.perf_counter() - began
         return whole
 
@@ -228,13 +231,22 @@ def _phases(
 
     with Tracker(folder, console, config.trainer.monitor, config.trainer.profile) as tracker:
         tracker.say("data", report)
-        trained = train(config, prepared, joined, keep, folder, device, tracker)
+        trained = train(config, prepared, joined, keep, folder, device, tracker, start)
         parts = _parts(config, trained.prepared, trained.model, trained.task, trained.temperature)
         save_model(parts, folder / "model")
 
         # Test: once, at the end.
         metrics = write_result(
-            config, values, prepared, report, trained, prepare_seconds, tracker, folder, swept or {}
+            config,
+            values,
+            prepared,
+            report,
+            trained,
+            prepare_seconds,
+            tracker,
+            folder,
+            swept or {},
+            start,
         )
     # What it would go on from: often most of what a run folder holds.
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -270,23 +282,37 @@ def _parts(
     )
 
 
-def corpus(config: Config, joined: bool = False, both: bool = False) -> Prepared:
+def corpus(
+    config: Config, joined: bool = False, both: bool = False, start: Start | None = None
+) -> Prepared:
     """Return the bags that this configuration is about.
 
     Args:
         config: of a run.
         joined: whether train has the rows of validation as well.
         both: whether they will be asked for joined too.
+        start: the model that the run starts from.
 
     Raises:
         InputError: data or tokenizer cannot be used.
         TextclsError: the cache cannot be written.
     """
     cache_dir = Path(config.cache_dir).expanduser()
-    prepared = prepare(config.data, config.tokenizer, cache_dir, config.cache_size, joined, both)
+    known = None if start is None else start.known
+    prepared = prepare(
+        config.data, config.tokenizer, cache_dir, config.cache_size, joined, both, known
+    )
     if config.trainer.overfit:
         prepared = _only(prepared, config.trainer.overfit)
     return prepared
+
+
+def _resolved(config: Config, prepared: Prepared, start: Start | None) -> Config:
+    """Return a configuration with what suits the corpus, and the model that it extends."""
+    config = resolve(config, prepared.about)
+    if start is None:
+        return config
+    return with_absent_kept(config, prepared.train.targets, prepared.label_names)
 
 
 def _report_data(config: Config, prepared: Prepared, folder: Path) -> str:
@@ -310,7 +336,8 @@ def validation_split(folder: Path) -> Bags:
         InputError: there is no run, or its data cannot be used or has changed since.
     """
     config = read_config(folder)
-    prepared = corpus(config)
+    start = read_start(config)
+    prepared = corpus(config, start=start)
     if (folder / "corpus.txt").read_text(encoding="utf-8").strip() != prepared.key:
         raise InputError(
             f"{folder}: its data, or how it is tokenized, has changed since: name a labelled file "
@@ -323,7 +350,7 @@ def validation_split(folder: Path) -> Bags:
         "scores on it say little: name a labelled file by --data FILE",
         folder,
     )
-    return corpus(resolve(config, prepared.about), joined=True).validation
+    return corpus(resolve(config, prepared.about), joined=True, start=start).validation
 
 
 def _only(prepared: Prepared, count: int) -> Prepared:

@@ -43,6 +43,8 @@ def _settings(config: Config) -> dict[str, Any]:
             path = values[group][key]
             if path is not None and (group == "tokenizer" or config.data.source == "files"):
                 values[group][key] = absolute(path)
+    if config.init_from is not None:
+        values["init_from"] = absolute(config.init_from)
     return values
 
 

@@ -148,7 +148,7 @@ def _checked(word: str, argument: Argument) -> Argument:
             raise InputError(f"{word}: every run needs {key}: leave this out, or choose another")
         if argument.value in ("", "null") or (argument.value or "").startswith(("[", "{")):
             raise InputError(f"{word}: choose one of {', '.join(choices(key))}")
-    if key in ("run_dir", "resume") and not argument.value:
+    if key in ("run_dir", "resume", "init_from") and not argument.value:
         raise InputError(f"{word} names no folder: write {key}=FOLDER, or leave it out")
     return argument
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from textcls.app.mistakes import message_of
 from textcls.app.weights import weights_by_label
-from textcls.config import Config, parse
+from textcls.config import Config, inherited_options, parse
 from textcls.corpus.paths import name_of_files
 from textcls.errors import InputError
-from textcls.program import ROOT, train_command
+from textcls.program import CONFIGS, ROOT, train_command
 from textcls.tuning.space import TuneConfig, parse_tuning
 from textcls.values import is_auto
 
@@ -52,6 +53,24 @@ def to_config(cfg: DictConfig) -> Config:
     return parse(values)
 
 
+def given_options(cfg: DictConfig, overrides: list[str]) -> set[str]:
+    """Return the options of tokenizer and model that the command line sets, or a group on it.
+
+    Args:
+        cfg: as composed.
+        overrides: of the command line.
+    """
+    given = {one.key_or_group for one in OverridesParser.create().parse_overrides(overrides)}
+    if "tokenizer" in given:
+        given.add("tokenizer.name")
+    values = _plain(cfg)
+    for group, file in (("tokenizer", "base"), ("model", "embedding_bag")):
+        held = (CONFIGS / group / f"{file}.yaml").read_text(encoding="utf-8")
+        usual = yaml.safe_load(held) | ({"name": "basic"} if group == "tokenizer" else {})
+        given |= {f"{group}.{key}" for key, own in values[group].items() if own != usual.get(key)}
+    return given
+
+
 def to_tuning(cfg: DictConfig, overrides: list[str]) -> tuple[TuneConfig, list[str]]:
     """Return the search, and the overrides that a run needs beside the settings it will find.
 
@@ -64,7 +83,13 @@ def to_tuning(cfg: DictConfig, overrides: list[str]) -> tuple[TuneConfig, list[s
             overrides, OverridesParser.create().parse_overrides(overrides), strict=True
         )
     }
-    tuning = parse_tuning(_plain(cfg)["tune"], set(keys.values()))
+    inherited = [] if cfg.init_from is None else inherited_options()
+    tuning = parse_tuning(_plain(cfg)["tune"], {*keys.values(), *inherited})
+    for option in inherited:
+        if option in tuning.space:
+            raise InputError(
+                f"tune.space.{option}: is that of the model which init_from names: leave it out"
+            )
     fixed = [
         override
         for override, key in keys.items()

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from textcls.app.arguments import prepare
-from textcls.app.compose import to_config, to_tuning
+from textcls.app.compose import given_options, to_config, to_tuning
 from textcls.app.mistakes import message_of
 from textcls.app.overrides import unquoted
 from textcls.config import Config
@@ -76,12 +76,12 @@ def job(cfg: DictConfig) -> None:
             work = _import_search() if (folder / SEARCH).exists() else _imported("textcls.run")
             work.resume(folder)
         elif cfg.get("tune") is not None:
-            config = to_config(cfg)
+            config = _config_of(cfg)
             tuning, fixed = to_tuning(cfg, list(HydraConfig.get().overrides.task))
             search = _import_search()
             search.start(config, tuning, _folder_of_one(cfg, config, "tune"), fixed)
         else:
-            config = to_config(cfg)
+            config = _config_of(cfg)
             run = _imported("textcls.run")  # torch: only now that there is something to do
             run.start(config, _folder_of_one(cfg, config, config.model.mode))
     except Exception as error:
@@ -109,7 +109,7 @@ def _rest_of_run(cfg: DictConfig, beside_others: bool) -> None:
     swept = swept_values()
     folder = run_folder(swept)
     try:
-        config = to_config(cfg)
+        config = _config_of(cfg)
         if cfg.get("tune") is None:
             _imported("textcls.run").go_on(config, folder, swept)
         else:
@@ -128,6 +128,16 @@ def _rest_of_run(cfg: DictConfig, beside_others: bool) -> None:
         status, reason = _status_and_reason(error, HydraConfig.get().overrides.task)
         tell(f"{folder}: {reason}")
         record_failure(folder, reason, status, swept)
+
+
+def _config_of(cfg: DictConfig) -> Config:
+    """Return the configuration; what it leaves open is that of the model which it starts from."""
+    config = to_config(cfg)
+    if config.init_from is None:
+        return config
+    given = given_options(cfg, list(HydraConfig.get().overrides.task))
+    found: Config = _imported("textcls.continuing").adopted(config, given)
+    return found
 
 
 def _imported(name: str) -> ModuleType:

@@ -101,9 +101,13 @@ class Source:
         """The files and folders of all splits, in order; none where there are no local ones."""
         return [str(path) for files in self._files.values() for path in files]
 
-    def read(self) -> Corpus:
-        """Read all splits, decide on columns and labels, and cut the splits that are missing."""
-        return _make_corpus(self.config, self.open())
+    def read(self, known_labels: Sequence[str] = ()) -> Corpus:
+        """Read all splits, decide on columns and labels, and cut the splits that are missing.
+
+        Args:
+            known_labels: of the classes of a model, which the corpus has as well, and first.
+        """
+        return _make_corpus(self.config, self.open(), known_labels)
 
     def read_test(self, label_names: Sequence[str], several: bool = False) -> Split:
         """Read the test split alone, where it is not cut from train.
@@ -199,7 +203,9 @@ def _load_from_hub(config: DataConfig) -> dict[str, Any]:
         ) from None
 
 
-def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corpus:
+def _make_corpus(
+    config: DataConfig, opened: dict[str, list[TableFile]], known_labels: Sequence[str]
+) -> Corpus:
     soft, columns = _columns_of(config, opened)
     read = {
         # Nothing is learned from test: its rows may do without weights.
@@ -212,8 +218,11 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
     for split, rows in read.items():
         if not sum(map(len, rows.chunks)):
             raise InputError(f"{rows.where}: the {split} split is empty: it has no rows")
-    train = read["train"]
-    names = train.labels.ranks() if config.task == "ordered" else train.labels.order()
+    train, is_ordered = read["train"], config.task == "ordered"
+    if known_labels:
+        names = train.labels.beside(known_labels, is_ordered)
+    else:
+        names = train.labels.ranks() if is_ordered else train.labels.order()
     several = not soft and _are_several(config, train)
     notes = list(_notes(opened))
     splits = {}
@@ -244,7 +253,7 @@ def _make_corpus(config: DataConfig, opened: dict[str, list[TableFile]]) -> Corp
         tuple(names),
         *columns["train"],
         config.weight,
-        config.task == "ordered",
+        is_ordered,
         tuple(notes),
         {split: tuple(file.facts for file in files) for split, files in opened.items()},
     )

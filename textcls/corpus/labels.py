@@ -178,6 +178,31 @@ class LabelReader:
                 )
         return ranks
 
+    def beside(self, known: Sequence[str], ordered: bool) -> list[str]:
+        """Return classes that are known already, in their order, and after them those that are new.
+
+        Args:
+            known: of class 0, 1, 2, … of a model.
+            ordered: whether classes have an order: new ones, which are numbers, have their rank.
+
+        Raises:
+            InputError: a new one has no rank.
+        """
+        old = set(known)
+        if set(self.distinct) <= old:
+            return list(known)
+        if not ordered:
+            return [*known, *(name for name in self.order() if name not in old)]
+        names = [*known, *(name for name in self.distinct if name not in old)]
+        unranked = next((name for name in names if not _has_rank(name)), None)
+        if unranked is not None:
+            new = next(name for name in self.distinct if name not in old)
+            raise InputError(
+                f"data.task=ordered: the label '{new:.40}' is new to the model, and "
+                f"'{unranked:.40}' is no number: nothing says how they rank"
+            )
+        return sorted(names, key=lambda name: (float(name), name))
+
     def numbered(self, names: Sequence[str], several: bool, place: Place, known: str) -> RowLabels:
         """Return the labels of the rows as positions in ``names``.
 

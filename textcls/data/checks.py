@@ -188,6 +188,7 @@ def _classes(facts: dict[str, Any]) -> Iterator[str]:
     classes = "labels" if are_several(facts) else "classes"
     for alike in _alike(train):
         yield f"the labels {_quoted(alike)} look alike, and are different {classes}: make them one"
+    never = "only known from the model before" if facts.get("from_model") else "never learned"
     single = [name for name, count in train.items() if count == 1]
     if single:
         yield (
@@ -199,7 +200,7 @@ def _classes(facts: dict[str, Any]) -> Iterator[str]:
         if absent:
             yield (
                 f"{split} has no row of {_share(len(absent), len(train))} {classes} "
-                f"({_quoted(absent)}): {'never learned' if split == 'train' else 'not scored'}"
+                f"({_quoted(absent)}): {never if split == 'train' else 'not scored'}"
             )
     if splits["train"]["contradicting"] > MANY_CONTRADICTING * splits["train"]["rows"]:
         yield (

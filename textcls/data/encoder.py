@@ -22,12 +22,14 @@ from textcls.config import TokenizerConfig
 from textcls.corpus.splits import RowLabels
 from textcls.data.bags import Bags
 from textcls.data.char_ngrams import CharNgrams
+from textcls.data.extending import extended
 from textcls.data.features import (
     Encoded,
     Features,
     Unknown,
     amounts,
     count_features,
+    drained,
     flattened,
     num_entries,
 )
@@ -117,21 +119,32 @@ class TextEncoder:
 
     @classmethod
     def learn_and_encode(
-        cls, tokenizer: Tokenizer, tokens: Tokens, labels: RowLabels | None = None
+        cls,
+        tokenizer: Tokenizer,
+        tokens: Tokens,
+        labels: RowLabels | None = None,
+        known: TextEncoder | None = None,
     ) -> tuple[TextEncoder, Encoded]:
         """Learn from the tokens of the train split, and return its bags as well.
 
-        That takes less time than :meth:`learn` and :meth:`encode_tokens` together.
+        That takes less time than :meth:`learn` and :meth:`encode_tokens` together. What ``known``
+        has stays as it is: see :mod:`textcls.data.extending`.
         """
-        made, features = cls._learn(tokenizer, tokens, labels)
+        made, features = cls._learn(tokenizer, tokens, labels, known)
         release_memory()  # of what was counted
         return made, made._encode(tokens, features)
 
     @classmethod
     def _learn(
-        cls, tokenizer: Tokenizer, tokens: Tokens, labels: RowLabels | None
+        cls,
+        tokenizer: Tokenizer,
+        tokens: Tokens,
+        labels: RowLabels | None,
+        known: TextEncoder | None = None,
     ) -> tuple[TextEncoder, deque[Features] | None]:
         """Return an encoder, and the features of the texts where these were needed for it."""
+        if known is not None:
+            return extended(known, tokenizer, tokens, labels)
         vocabulary, notes = build_vocabulary(tokens, tokenizer.config)
         made = with_chars(cls(tokenizer, vocabulary, notes=tuple(notes)), tokens)
         return with_weights(made, tokens, labels)
@@ -230,14 +243,11 @@ class TextEncoder:
         return self._encode(tokens, None)
 
     def _encode(self, tokens: Tokens, known: deque[Features] | None) -> Encoded:
-        """Turn the tokens of texts, whose features may be known, into bags.
-
-        The features are let go of on the way.
-        """
+        """Turn the tokens of texts into bags; features that are known are let go of on the way."""
         if not self.has_weights:
             return Encoded(*self.ids(tokens))
         words, unknown = self.numbered(tokens.dictionary)
-        found = self.features(tokens, words) if known is None else _drained(known)
+        found = self.features(tokens, words) if known is None else drained(known)
         pieces = (self._entries(features, unknown) for features in found)
         first = next(pieces, None)
         if first is not None and len(first.offsets) == len(tokens.offsets):
@@ -387,8 +397,3 @@ class TextEncoder:
         words = {name: tensors[f"vocabulary.{name}"] for name in ("tokens", "ends", "counts")}
         vocabulary = Vocabulary.from_arrays(words)
         return cls.assemble(Tokenizer(config, json=json), vocabulary, tensors)
-
-
-def _drained(items: deque[Features]) -> Iterator[Features]:
-    while items:
-        yield items.popleft()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
@@ -59,6 +60,12 @@ class Unknown(NamedTuple):
     offsets: Int64
     indices: Int32
     weights: Float32
+
+
+def drained(features: deque[Features]) -> Iterator[Features]:
+    """Yield features, and let go of them on the way."""
+    while features:
+        yield features.popleft()
 
 
 def amounts(features: Features, how: str | None) -> Float32:

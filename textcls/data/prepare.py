@@ -22,6 +22,7 @@ from textcls.data.bags import Bags
 from textcls.data.cache import Manifest, find_or_make, name_of, write_json
 from textcls.data.composition import Composition
 from textcls.data.encoder import TextEncoder
+from textcls.data.extending import Known
 from textcls.data.facts import FactCounter, moved
 from textcls.data.targets import relative_weights
 from textcls.data.tokenized import TokenizedCorpus, tokenize
@@ -54,7 +55,8 @@ class Prepared:
         about: what settings are chosen by; of all of train where validation is joined to it.
         facts: what was read, ready for JSON: ``columns`` (``text``, ``label``, ``left``), ``files``
             by split, ``splits`` (what :class:`textcls.data.facts.FactCounter` counted),
-            ``vocabulary`` (its size) and ``notes`` (sentences on what was decided or changed).
+            ``vocabulary`` (its size), ``from_model`` (whether it extends that of a model) and
+            ``notes`` (sentences on what was decided or changed).
         composition: what words are composed of; None: there are no character n-grams.
     """
 
@@ -80,6 +82,7 @@ def prepare(
     cache_size: int | None = None,
     joined: bool = False,
     both: bool = False,
+    known: Known | None = None,
 ) -> Prepared:
     """Return the bags of a corpus, out of the cache where they are there.
 
@@ -96,25 +99,29 @@ def prepare(
         both: whether to make the joined entry as well, where this one is made: it has the same
             tokens, unless the tokenizer learns from the texts of train. It is asked for by
             ``joined``, with the tokenizer's options as they were chosen for this corpus.
+        known: what a model knows already, whose features and labels the corpus has as well.
 
     Raises:
         InputError: data or tokenizer cannot be used.
         TextclsError: the cache cannot be written.
     """
     source = Source(data)
+    encoder = None if known is None else known.encoder
+    json = None if encoder is None else encoder.tokenizer.json
 
     def make(scratch: Path) -> Manifest:
         with little_memory():
-            corpus = tokenize(source.read(), tokenizer, joined)
-            if both and not joined and not learns(tokenizer):
+            labels = () if known is None else known.label_names
+            corpus = tokenize(source.read(labels), tokenizer, joined, json)
+            if both and not joined and (known is not None or not learns(tokenizer)):
                 make_joined(corpus)
-            return write_bags(corpus, scratch) | {"paths": source.paths}
+            return write_bags(corpus, scratch, encoder) | {"paths": source.paths}
 
     def make_joined(corpus: TokenizedCorpus) -> None:
         def make(scratch: Path) -> Manifest:
-            return write_bags(corpus.with_joined(), scratch) | {"paths": source.paths}
+            return write_bags(corpus.with_joined(), scratch, encoder) | {"paths": source.paths}
 
-        key = _key(data, corpus.tokenizer.config, source.fingerprint, joined=True)
+        key = _key(data, corpus.tokenizer.config, source.fingerprint, True, known)
         find_or_make(cache_dir, key, make, lambda entry, _: entry, cache_size)
 
     def load(entry: Path, manifest: Manifest) -> Prepared:
@@ -123,13 +130,17 @@ def prepare(
         facts = moved(found.facts, manifest["paths"], source.paths)
         return dataclasses.replace(found, facts=facts)
 
-    key = _key(data, tokenizer, source.fingerprint, joined)
+    key = _key(data, tokenizer, source.fingerprint, joined, known)
     prepared, was_there = find_or_make(cache_dir, key, make, load, cache_size)
     return dataclasses.replace(prepared, from_cache=was_there)
 
 
 def _key(
-    data: DataConfig, tokenizer: TokenizerConfig, fingerprint: str, joined: bool = False
+    data: DataConfig,
+    tokenizer: TokenizerConfig,
+    fingerprint: str,
+    joined: bool = False,
+    known: Known | None = None,
 ) -> dict[str, Any]:
     options = dataclasses.asdict(data)
     for unimportant in ("name", "train", "validation", "test"):
@@ -151,17 +162,22 @@ def _key(
         key["defaults"] = VERSION
     if joined:
         key["joined"] = ["train", "validation"]
+    if known is not None:
+        key["known"] = known.digest
     # Through JSON, so that it equals what a manifest holds (tuples become lists).
     result: dict[str, Any] = json.loads(json.dumps(key))
     return result
 
 
-def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
+def write_bags(
+    tokenized: TokenizedCorpus, folder: Path, known: TextEncoder | None = None
+) -> Manifest:
     """Write the bags of a corpus into a folder; return what its manifest is to say of them.
 
     Args:
         tokenized: the corpus; where validation is joined to train, it has no file.
         folder: empty.
+        known: of a model, which the encoder of the corpus extends.
 
     Raises:
         InputError: tokenizer and vocabulary leave nothing of a split.
@@ -176,7 +192,7 @@ def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
             raise InputError(f"{where}: the {split} split has no tokens after tokenizing")
         if encoder is None:  # train comes first, and is all that the encoder learns from
             labels = texts.labels.hard()
-            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels)
+            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, known)
             vocabulary = encoder.vocabulary
             if len(vocabulary) == len(vocabulary.specials):
                 raise InputError(
@@ -224,6 +240,7 @@ def write_bags(tokenized: TokenizedCorpus, folder: Path) -> Manifest:
         },
         "splits": counter.splits(),
         "vocabulary": len(vocabulary),
+        "from_model": known is not None,
         "notes": [*corpus.notes, *encoder.notes],
     }
     return {

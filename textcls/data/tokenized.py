@@ -50,7 +50,9 @@ class TokenizedCorpus:
         return dataclasses.replace(self, rows=rows, joined=stop - start)
 
 
-def tokenize(corpus: Corpus, config: TokenizerConfig, joined: bool = False) -> TokenizedCorpus:
+def tokenize(
+    corpus: Corpus, config: TokenizerConfig, joined: bool = False, json: str | None = None
+) -> TokenizedCorpus:
     """Tokenize a corpus; the texts are taken out of it on the way.
 
     Args:
@@ -58,6 +60,7 @@ def tokenize(corpus: Corpus, config: TokenizerConfig, joined: bool = False) -> T
         config: of the tokenizer.
         joined: whether the tokenizer, if it learns, learns from the texts of validation too, which
             are joined to those of train.
+        json: the content of a tokenizer.json; None: the tokenizer learns it, if it does.
 
     Raises:
         InputError: the tokenizer cannot be used.
@@ -69,10 +72,10 @@ def tokenize(corpus: Corpus, config: TokenizerConfig, joined: bool = False) -> T
     config = resolve_group("tokenizer", config, about)
     test_set = corpus.test.fingerprint(corpus.label_names)
     to_learn_from = None
-    if learns(config):
+    if learns(config) and json is None:
         more = corpus.validation.chunks if joined else []
         to_learn_from = pa.chunked_array([*corpus.train.chunks, *more])
-    tokenizer = Tokenizer(config, to_learn_from)
+    tokenizer = Tokenizer(config, to_learn_from, json)
     del to_learn_from
 
     parts = corpus.splits.values()

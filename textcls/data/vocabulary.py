@@ -151,6 +151,26 @@ class Vocabulary:
             vocabulary._trees[len(more.keys) + 1] = tree
         return vocabulary
 
+    def extended(self, other: Vocabulary) -> Vocabulary:
+        """Return this vocabulary and, after it, what another has besides: ids of this one stay.
+
+        Counts are those of both together.
+
+        Args:
+            other: with the same specials.
+        """
+        there = as_numpy(pc.index_in(other.tokens, value_set=self.tokens), null=-1)
+        is_new = there < 0
+        counts = self.counts.copy()
+        np.add.at(counts, there[~is_new], other.counts[~is_new])
+        new = other.tokens.filter(booleans(is_new))
+        return Vocabulary(
+            pa.concat_arrays([self.tokens, new]),
+            np.concatenate([counts, other.counts[is_new]]),
+            self.specials,
+            trusted=True,
+        )
+
     def tree(self, longest: int) -> NgramTree:
         """Return what finds the n-grams of 2 to ``longest`` words that have an id."""
         if longest not in self._trees:

@@ -282,9 +282,17 @@ def _training(run: Mapping[str, Any]) -> str:
     metrics = run["metrics"]
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     commit = f", commit {run['commit']}" if run["commit"] else ""
+    begun, start = "", metrics["init_from"]
+    if start is not None:
+        begun = (
+            f"Training started from the model {plain(start['model'])}, whose weights have the "
+            f"SHA-256 `{start['sha256']}`: what that one had learned from is part of this one, and "
+            "only the data above is new.\n"
+        )
     return (
-        f"{_fenced(run['command'])}\nSeed {run['seed']}; {metrics['train_seconds']:.2f} seconds of "
-        f"training on {run['device']}; {versions}{commit}.\n"
+        f"{begun}{_fenced(run['command'])}\nSeed {run['seed']}; "
+        f"{metrics['train_seconds']:.2f} seconds of training on {run['device']}; "
+        f"{versions}{commit}.\n"
     )
 
 

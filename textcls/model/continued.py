@@ -1,0 +1,94 @@
+"""The weights of a trained model in one that knows more features and labels.
+
+Its class scores are those of the trained model, up to float rounding, for texts without a feature
+that is new: what is new says nothing yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from textcls.data.composition import Composition
+from textcls.model.composing import composed_table
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.folder import ModelParts
+
+
+def scores_factor(model: EmbeddingBagClassifier) -> float | None:
+    """Return by what the table of a model is to be multiplied for class scores; None: by nothing.
+
+    That is where the linear layer does no more than that.
+    """
+    weight = model.linear.weight
+    identity = torch.eye(len(weight)).repeat(1, len(model.embedding.pooling.parts))
+    is_one = weight.shape == identity.shape and torch.equal(weight, weight[0, 0] * identity)
+    return float(weight[0, 0]) if is_one else None
+
+
+@torch.no_grad()
+def take_over(
+    model: EmbeddingBagClassifier, label_names: Sequence[str], parts: ModelParts
+) -> EmbeddingBagClassifier:
+    """Give a model that is not trained yet the weights of a trained one; return it.
+
+    The trained model was divided by its temperature in the end: that is undone, so that training
+    goes on with scores of the size that it had made them. A label that is new keeps the bias that
+    the model has for it, and has nothing else.
+
+    Args:
+        model: on the CPU, of the trained model's pooling and dimension. Its vocabulary begins with
+            that of the trained model, and its character n-grams and buckets are the same.
+        label_names: of class 0, 1, 2, … of the model, those of the trained one among them.
+        parts: of the trained model.
+    """
+    old, temperature = parts.model, parts.temperature or 1.0
+    before = len(parts.encoder.vocabulary)
+    place = {name: number for number, name in enumerate(label_names)}
+    classes = torch.tensor([place[name] for name in parts.label_names])
+    table = old.embedding.weight
+    bias = model.linear.bias
+    bias[classes] = old.linear.bias * temperature
+    if model.linear.weight.requires_grad:
+        model.linear.weight.zero_()
+        model.linear.weight[classes] = old.linear.weight * temperature
+    else:  # the table holds class scores
+        factor = (scores_factor(old) or 1.0) * temperature
+        columns = torch.zeros(len(table), len(label_names))
+        # What it was divided by and is multiplied with comes to 1, but for rounding.
+        columns[:, classes] = table if abs(factor - 1) < 1e-6 else table * factor
+        table = columns
+    num_new = model.embedding.num_embeddings - len(table)
+    rows = _with_rows(table, num_new, before)
+    if model.composition is not None:
+        rows = _taken_apart(rows, model.composition, slice(before, before + num_new))
+    model.embedding.weight.copy_(rows)
+    if model.embedding.weighing is not None and old.embedding.weighing is not None:
+        model.embedding.weighing.copy_(_with_rows(old.embedding.weighing, num_new, before))
+    return model
+
+
+def _with_rows(tensor: Tensor, count: int, place: int) -> Tensor:
+    """Return a tensor with rows of zeros in between, from ``place`` on."""
+    return torch.cat([tensor[:place], tensor.new_zeros(count, tensor.shape[1]), tensor[place:]])
+
+
+def _taken_apart(composed: Tensor, composition: Composition, new: slice) -> Tensor:
+    """Return the raw table of which a composed one is made.
+
+    Args:
+        composed: ``[num_embeddings, embedding_dim]``.
+        composition: of these rows.
+        new: rows that are nothing but what they are composed of beside themselves.
+    """
+    bags = composition.bags
+    assert bags.weights is not None
+    starts, lengths = bags.offsets[:-1], bags.offsets.diff()
+    has_parts, own = (lengths > 1).unsqueeze(1), bags.weights[starts].unsqueeze(1)
+    raw = composed.masked_fill(has_parts, 0)
+    of_parts = composed_table(raw, composition)
+    rest = ((composed - of_parts) / own).where(own > 0, 0)
+    rest[new] = 0
+    return torch.where(has_parts, rest, raw)
