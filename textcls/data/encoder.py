@@ -40,6 +40,7 @@ from textcls.data.token_weights import Float32, saturated
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import PIECE, Tokens, alphabetical
 from textcls.data.vocabulary import Vocabulary
+from textcls.data.words import weights_of_chars
 
 Array = npt.NDArray[Any]
 
@@ -265,19 +266,6 @@ class TextEncoder:
             lengths.append(lengths_of(offsets))
         return Encoded(indices[:end], offsets_of(np.concatenate(lengths)), weights[:end])
 
-    def weights_of_chars(self, chars: Int32, lengths: Int64) -> Float32:
-        """Return what the character n-grams of words weigh in a bag that has these words once.
-
-        Args:
-            chars: places in ``chars`` of those of each word in turn, int32 ``[n]``.
-            lengths: how many each word has, int64 ``[num_words]``.
-        """
-        if self.char_weights is not None:
-            return self.char_weights[chars]
-        unknown = 1.0 if self.token_weights is None else float(self.token_weights[0])
-        share = unknown * self.config.char_weight / np.sqrt(lengths.clip(min=1))
-        return np.repeat(share, lengths).astype(np.float32)
-
     def numbered(self, dictionary: pa.Array) -> tuple[Int32, Unknown | None]:
         """Return an id for each word, int32: of unknown ones -1, 0, or a number past all rows.
 
@@ -295,7 +283,7 @@ class TextEncoder:
         lengths = lengths_of(offsets)
         numbers = np.arange(len(places)) + self.num_embeddings
         words[places] = np.where(lengths > 0, numbers, lost)
-        weights = self.weights_of_chars(chars, lengths)
+        weights = weights_of_chars(self, chars, lengths)
         return words, Unknown(offsets, chars + np.int32(self.num_features), weights)
 
     def features(self, tokens: Tokens, words: Int32) -> Iterator[Features]:

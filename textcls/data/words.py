@@ -54,6 +54,21 @@ def shares_of_chars(encoder: TextEncoder, words: npt.NDArray[np.integer], chars:
     return shares
 
 
+def weights_of_chars(encoder: TextEncoder, chars: Int32, lengths: Int64) -> Float32:
+    """Return what the character n-grams of words weigh in a bag that has these words once.
+
+    Args:
+        encoder: that has the n-grams.
+        chars: places in ``chars`` of those of each word in turn, int32 ``[n]``.
+        lengths: how many each word has, int64 ``[num_words]``.
+    """
+    if encoder.char_weights is not None:
+        return encoder.char_weights[chars]
+    unknown = 1.0 if encoder.token_weights is None else float(encoder.token_weights[0])
+    share = unknown * encoder.config.char_weight / np.sqrt(lengths.clip(min=1))
+    return np.repeat(share, lengths).astype(np.float32)
+
+
 def chars_of_vocabulary(encoder: TextEncoder) -> tuple[Int64, Int32]:
     """Return the character n-grams of each id of the vocabulary: none of what is no word.
 

@@ -12,7 +12,7 @@ from textcls.arrow import integers
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
 from textcls.data.vocabulary import Vocabulary
-from textcls.data.words import chars_of_vocabulary
+from textcls.data.words import chars_of_vocabulary, weights_of_chars
 from textcls.model.exact import with_network
 from textcls.model.folder import ModelParts
 
@@ -134,7 +134,7 @@ def _places_of(encoder: TextEncoder, rows: Tensor) -> Bags:
         stays = is_lost[word] & (chars >= 0)
         chars, word = chars[stays], word[stays]
         numbers = torch.bincount(word, minlength=size)
-        weights = torch.from_numpy(encoder.weights_of_chars(at[stays.numpy()], numbers.numpy()))
+        weights = torch.from_numpy(weights_of_chars(encoder, at[stays.numpy()], numbers.numpy()))
     own = torch.ones(encoder.num_embeddings)
     if encoder.token_weights is not None:
         # A bag has the weights of its words: what takes the place of one has its own.
