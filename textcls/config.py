@@ -40,6 +40,7 @@ from textcls.values import (
     TokenWeights,
     Weight,
     is_auto,
+    is_of_scores,
 )
 
 # What of a configuration does not change what a run comes to.
@@ -200,6 +201,21 @@ class ModelConfig:
     mode: Mode
     dim: Annotated[int, Field(ge=1, le=2**16), OfScores, Auto]
     dropout: Annotated[Fraction, Auto]
+    # With a default, so that configurations of older runs stay readable.
+    vectors: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.vectors is None:
+            return
+        if not is_auto(self.dim) and not is_of_scores(self.dim):
+            raise ValueError(
+                "model.vectors adds to class scores: set model.dim=classes, or model.vectors=null"
+            )
+        if self.mode not in ("sqrtn", "mean", "sum"):
+            raise ValueError(
+                f"model.vectors cannot be added to a table that is pooled by {self.mode}: set "
+                "model.mode=sqrtn, mean or sum, or model.vectors=null"
+            )
 
 
 @dataclass(frozen=True, config=STRICT)

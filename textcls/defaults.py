@@ -157,6 +157,8 @@ def choose(facts: CorpusFacts, given: Mapping[str, Any] = NOTHING) -> dict[str, 
 def _dim(facts: CorpusFacts, given: Mapping[str, Any]) -> int | str:
     """Return ``model.dim`` for a corpus."""
     classes = facts.classes
+    if given.get("model.vectors") is not None:
+        return CLASSES
     sampled = given.get("trainer.sampled_classes", AUTO)
     # Steps that compute the scores of some classes only take vectors.
     has_all_scores = not isinstance(sampled, int) or sampled >= classes

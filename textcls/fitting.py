@@ -333,9 +333,15 @@ def build(
     """Return the model of a configuration before training: the one it starts from, or a new one."""
     torch.manual_seed(config.seed)
     model = untrained(
-        prepared.encoder, len(prepared.label_names), config.model, prepared.composition
+        prepared.encoder,
+        len(prepared.label_names),
+        config.model,
+        prepared.composition,
+        prepared.words,
     )
     train = prepared.train
+    if model.vectors is not None:
+        model.vectors.scale(train)
     with torch.no_grad():
         bias = task_of(train).first_bias(train.targets, len(prepared.label_names))
         model.linear.bias.copy_(bias)

@@ -51,6 +51,7 @@ from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
 from textcls.training.tracking import Tracker
+from textcls.vectors.found import PretrainedVectors
 
 log = logging.getLogger("textcls")
 
@@ -294,13 +295,15 @@ def corpus(
         start: the model that the run starts from.
 
     Raises:
-        InputError: data or tokenizer cannot be used.
+        InputError: data, tokenizer or vectors cannot be used.
         TextclsError: the cache cannot be written.
     """
     cache_dir = Path(config.cache_dir).expanduser()
     known = None if start is None else start.known
+    name = config.model.vectors
+    vectors = None if name is None else PretrainedVectors.find(name)
     prepared = prepare(
-        config.data, config.tokenizer, cache_dir, config.cache_size, joined, both, known
+        config.data, config.tokenizer, cache_dir, config.cache_size, joined, both, known, vectors
     )
     if config.trainer.overfit:
         prepared = _only(prepared, config.trainer.overfit)

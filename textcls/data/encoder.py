@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import safetensors.numpy
 import torch
 
-from textcls.arrow import Int32, Int64, as_numpy, lengths_of, offsets_of, release_memory
+from textcls.arrow import Int32, as_numpy, lengths_of, offsets_of, release_memory
 from textcls.config import TokenizerConfig
 from textcls.corpus.splits import RowLabels
 from textcls.data.bags import Bags
@@ -125,13 +125,21 @@ class TextEncoder:
         tokens: Tokens,
         labels: RowLabels | None = None,
         known: TextEncoder | None = None,
+        more: pa.Array | None = None,
     ) -> tuple[TextEncoder, Encoded]:
         """Learn from the tokens of the train split, and return its bags as well.
 
-        That takes less time than :meth:`learn` and :meth:`encode_tokens` together. What ``known``
-        has stays as it is: see :mod:`textcls.data.extending`.
+        That takes less time than :meth:`learn` and :meth:`encode_tokens` together.
+
+        Args:
+            tokenizer: that split the texts.
+            tokens: of the texts.
+            labels: of the texts, for the weights that go by them.
+            known: what it has stays as it is: see :mod:`textcls.data.extending`.
+            more: words that are to have an id as well, distinct Arrow strings without spaces; with
+                ``known`` there are none.
         """
-        made, features = cls._learn(tokenizer, tokens, labels, known)
+        made, features = cls._learn(tokenizer, tokens, labels, known, more)
         release_memory()  # of what was counted
         return made, made._encode(tokens, features)
 
@@ -142,11 +150,14 @@ class TextEncoder:
         tokens: Tokens,
         labels: RowLabels | None,
         known: TextEncoder | None = None,
+        more: pa.Array | None = None,
     ) -> tuple[TextEncoder, deque[Features] | None]:
         """Return an encoder, and the features of the texts where these were needed for it."""
         if known is not None:
             return extended(known, tokenizer, tokens, labels)
         vocabulary, notes = build_vocabulary(tokens, tokenizer.config)
+        if more is not None:
+            vocabulary = vocabulary.with_words(more)
         made = with_chars(cls(tokenizer, vocabulary, notes=tuple(notes)), tokens)
         return with_weights(made, tokens, labels)
 

@@ -61,6 +61,8 @@ def with_weights(
         weights = learned(
             config.token_weights, features, made.num_features, num_specials, num_texts, labels
         )
+        # Words that train lacks weigh what unknown ones do.
+        weights[: len(made.vocabulary)][made.is_word & (made.vocabulary.counts == 0)] = weights[0]
         made = dataclasses.replace(made, token_weights=weights)
         if config.token_weights == "bm25":
             mean_length = max(float(lengths_of(tokens.offsets).mean()), 1.0)

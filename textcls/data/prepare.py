@@ -27,14 +27,17 @@ from textcls.data.facts import FactCounter, moved
 from textcls.data.targets import relative_weights
 from textcls.data.tokenized import TokenizedCorpus, tokenize
 from textcls.data.tokenizer import learns, versions
+from textcls.data.word_vectors import WordRows, coverage, read_vectors, word_rows
 from textcls.data.words import composition_of
 from textcls.defaults import VERSION, CorpusFacts, resolve_group
 from textcls.errors import InputError
 from textcls.values import is_auto
+from textcls.vectors.found import PretrainedVectors
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
 FORMAT = 12
 COMPOSITION = "composition.safetensors"
+WORDS = "words.safetensors"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Prepared:
             ``vocabulary`` (its size), ``from_model`` (whether it extends that of a model) and
             ``notes`` (sentences on what was decided or changed).
         composition: what words are composed of; None: there are no character n-grams.
+        words: rows of pretrained vectors; None: there are none.
     """
 
     train: Bags
@@ -73,6 +77,7 @@ class Prepared:
     about: CorpusFacts
     facts: dict[str, Any]
     composition: Composition | None = None
+    words: WordRows | None = None
 
 
 def prepare(
@@ -83,6 +88,7 @@ def prepare(
     joined: bool = False,
     both: bool = False,
     known: Known | None = None,
+    vectors: PretrainedVectors | None = None,
 ) -> Prepared:
     """Return the bags of a corpus, out of the cache where they are there.
 
@@ -100,9 +106,10 @@ def prepare(
             tokens, unless the tokenizer learns from the texts of train. It is asked for by
             ``joined``, with the tokenizer's options as they were chosen for this corpus.
         known: what a model knows already, whose features and labels the corpus has as well.
+        vectors: of words, that are to stand beside the table.
 
     Raises:
-        InputError: data or tokenizer cannot be used.
+        InputError: data, tokenizer or vectors cannot be used.
         TextclsError: the cache cannot be written.
     """
     source = Source(data)
@@ -115,13 +122,14 @@ def prepare(
             corpus = tokenize(source.read(labels), tokenizer, joined, json)
             if both and not joined and (known is not None or not learns(tokenizer)):
                 make_joined(corpus)
-            return write_bags(corpus, scratch, encoder) | {"paths": source.paths}
+            return write_bags(corpus, scratch, encoder, vectors) | {"paths": source.paths}
 
     def make_joined(corpus: TokenizedCorpus) -> None:
         def make(scratch: Path) -> Manifest:
-            return write_bags(corpus.with_joined(), scratch, encoder) | {"paths": source.paths}
+            whole = write_bags(corpus.with_joined(), scratch, encoder, vectors)
+            return whole | {"paths": source.paths}
 
-        key = _key(data, corpus.tokenizer.config, source.fingerprint, True, known)
+        key = _key(data, corpus.tokenizer.config, source.fingerprint, True, known, vectors)
         find_or_make(cache_dir, key, make, lambda entry, _: entry, cache_size)
 
     def load(entry: Path, manifest: Manifest) -> Prepared:
@@ -130,7 +138,7 @@ def prepare(
         facts = moved(found.facts, manifest["paths"], source.paths)
         return dataclasses.replace(found, facts=facts)
 
-    key = _key(data, tokenizer, source.fingerprint, joined, known)
+    key = _key(data, tokenizer, source.fingerprint, joined, known, vectors)
     prepared, was_there = find_or_make(cache_dir, key, make, load, cache_size)
     return dataclasses.replace(prepared, from_cache=was_there)
 
@@ -141,6 +149,7 @@ def _key(
     fingerprint: str,
     joined: bool = False,
     known: Known | None = None,
+    vectors: PretrainedVectors | None = None,
 ) -> dict[str, Any]:
     options = dataclasses.asdict(data)
     for unimportant in ("name", "train", "validation", "test"):
@@ -164,13 +173,18 @@ def _key(
         key["joined"] = ["train", "validation"]
     if known is not None:
         key["known"] = known.digest
+    if vectors is not None:
+        key["vectors"] = vectors.fingerprint
     # Through JSON, so that it equals what a manifest holds (tuples become lists).
     result: dict[str, Any] = json.loads(json.dumps(key))
     return result
 
 
 def write_bags(
-    tokenized: TokenizedCorpus, folder: Path, known: TextEncoder | None = None
+    tokenized: TokenizedCorpus,
+    folder: Path,
+    known: TextEncoder | None = None,
+    vectors: PretrainedVectors | None = None,
 ) -> Manifest:
     """Write the bags of a corpus into a folder; return what its manifest is to say of them.
 
@@ -178,13 +192,14 @@ def write_bags(
         tokenized: the corpus; where validation is joined to train, it has no file.
         folder: empty.
         known: of a model, which the encoder of the corpus extends.
+        vectors: of words, whose rows are written as well.
 
     Raises:
-        InputError: tokenizer and vocabulary leave nothing of a split.
+        InputError: tokenizer and vocabulary leave nothing of a split, or vectors cannot be used.
     """
     corpus, tokenizer = tokenized.corpus, tokenized.tokenizer
-    counter = FactCounter(corpus.label_names)
-    encoder = None
+    counter, notes = FactCounter(corpus.label_names), list(corpus.notes)
+    encoder = found = None
     for split, rows in tokenized.rows.items():
         where = corpus.splits[split].where
         tokens, texts = tokenized.tokens.slice(*rows), tokenized.texts.slice(*rows)
@@ -192,7 +207,11 @@ def write_bags(
             raise InputError(f"{where}: the {split} split has no tokens after tokenizing")
         if encoder is None:  # train comes first, and is all that the encoder learns from
             labels = texts.labels.hard()
-            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, known)
+            if vectors is not None:
+                found = read_vectors(vectors, tokenizer, tokens)
+                notes.append(coverage(found, tokens))
+            more = None if found is None else found.tokens
+            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, known, more)
             vocabulary = encoder.vocabulary
             if len(vocabulary) == len(vocabulary.specials):
                 raise InputError(
@@ -227,6 +246,9 @@ def write_bags(
             },
             folder / COMPOSITION,
         )
+    if found is not None:
+        words = word_rows(encoder, found)
+        safetensors.numpy.save_file({"ids": words.ids, "rows": words.rows}, folder / WORDS)
     write_json(folder / "labels.json", corpus.label_names)
     facts = {
         "columns": {
@@ -241,7 +263,7 @@ def write_bags(
         "splits": counter.splits(),
         "vocabulary": len(vocabulary),
         "from_model": known is not None,
-        "notes": [*corpus.notes, *encoder.notes],
+        "notes": [*notes, *encoder.notes],
     }
     return {
         "test_set": tokenized.test_set,
@@ -277,16 +299,19 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
     if "validation" not in bags:
         train = bags["train"]
         bags["validation"] = train.slice(len(train) - manifest["joined"], len(train))
-    composition = None
+    composition = words = None
     if (entry / COMPOSITION).exists():
         tensors = safetensors.torch.load_file(entry / COMPOSITION)
-        words = Bags(**tensors, num_embeddings=encoder.num_embeddings, ordered=False)
-        composition = Composition(words)
+        parts = Bags(**tensors, num_embeddings=encoder.num_embeddings, ordered=False)
+        composition = Composition(parts)
+    if (entry / WORDS).exists():
+        words = WordRows(**safetensors.numpy.load_file(entry / WORDS))
     columns = manifest["facts"]["columns"]
     return Prepared(
         **bags,
         encoder=encoder,
         composition=composition,
+        words=words,
         label_names=tuple(json.loads((entry / "labels.json").read_text(encoding="utf-8"))),
         from_cache=False,
         key=name_of(manifest["key"]),

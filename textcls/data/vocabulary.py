@@ -171,6 +171,21 @@ class Vocabulary:
             trusted=True,
         )
 
+    def with_words(self, words: pa.Array) -> Vocabulary:
+        """Return it with more words at its end, which train lacks: those of them that are new.
+
+        Args:
+            words: distinct Arrow strings without spaces.
+        """
+        is_new = booleans(self.ids(words) == self.unknown_id)
+        added = words.filter(is_new)
+        added = added.filter(pc.invert(pc.is_in(added, value_set=strings(self.specials))))
+        counts = np.append(self.counts, np.zeros(len(added), np.int64))
+        tokens = pa.concat_arrays([self.tokens, added])
+        longer = Vocabulary(tokens, counts, self.specials, trusted=True)
+        longer._trees = self._trees
+        return longer
+
     def tree(self, longest: int) -> NgramTree:
         """Return what finds the n-grams of 2 to ``longest`` words that have an id."""
         if longest not in self._trees:

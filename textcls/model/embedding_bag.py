@@ -14,13 +14,18 @@ from textcls.data.bags import Bags
 from textcls.data.batches import runs_of_bags
 from textcls.data.composition import Composition, Items
 from textcls.data.transpose import Transpose, transpose
+from textcls.data.word_vectors import WordRows
 from textcls.model.composing import composed_table
 from textcls.model.pooling import TransposedEmbeddingBag
+from textcls.model.static import StaticVectors
 from textcls.task.scores import SAMPLED, Scores
 from textcls.values import Mode, is_of_scores
 
 if TYPE_CHECKING:
     from textcls.data.encoder import TextEncoder
+
+# What of a model's weights is learned of frozen vectors.
+OF_VECTORS = "vectors.weight"
 
 
 class EmbeddingBagClassifier(nn.Module):
@@ -55,6 +60,8 @@ class EmbeddingBagClassifier(nn.Module):
     Attributes:
         composition: what the words are composed of, in training: the table then has raw rows, each
             of its own, and :meth:`composed` returns the model that is kept. None: nothing.
+        vectors: frozen vectors of words that add to the class scores, in training; the table then
+            has class scores itself, and :meth:`composed` adds theirs to it. None: there are none.
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class EmbeddingBagClassifier(nn.Module):
         )
         self.dropout = _Dropout(dropout)
         self.composition: Composition | None = None
+        self.vectors: StaticVectors | None = None
         self.linear = nn.Linear(self.embedding.pooled_dim, num_classes)
         nn.init.zeros_(self.linear.bias)
 
@@ -116,7 +124,10 @@ class EmbeddingBagClassifier(nn.Module):
         pooled = self.dropout(self.embed(indices, offsets, weights, transposed, items))
         if classes is None:
             scores: Tensor = self.linear(pooled)
+            if self.vectors is not None:
+                scores = scores + self.vectors(indices, offsets, weights)
             return scores
+        assert self.vectors is None, "vectors add to the scores of all classes"
         return F.linear(pooled, self.linear.weight[classes], self.linear.bias[classes])
 
     @property
@@ -132,18 +143,33 @@ class EmbeddingBagClassifier(nn.Module):
 
         That one is in evaluation mode, for inference; all but its table it shares.
         """
-        if self.composition is None:
+        if self.composition is None and self.vectors is None:
             return self
-        table = composed_table(self.embedding.weight, self.composition)
-        flat = self.holding(self.state_dict() | {"embedding.weight": table})
-        flat.composition = None
-        return flat
+        table = self.embedding.weight.detach()
+        if self.composition is not None:
+            table = composed_table(table, self.composition)
+        if self.vectors is not None:
+            table = self.vectors.added_to(table)
+        kept = self.embedding.state_dict(prefix="embedding.") | {"embedding.weight": table}
+        return self._shaped(kept | self.linear.state_dict(prefix="linear."))
 
     def holding(self, state: Mapping[str, Tensor]) -> EmbeddingBagClassifier:
         """Return a model of the same shape, in evaluation mode, that shares other weights.
 
         Args:
             state: such as ``state_dict`` returns; its linear layer may be of other classes.
+        """
+        other = self._shaped({name: state[name] for name in state if name != OF_VECTORS})
+        other.composition = self.composition
+        if self.vectors is not None:
+            other.vectors = self.vectors.holding(state[OF_VECTORS])
+        return other
+
+    def _shaped(self, state: Mapping[str, Tensor]) -> EmbeddingBagClassifier:
+        """Return a model of the same shape for inference, whose table is one of rows as they are.
+
+        Args:
+            state: its weights, which it shares.
         """
         embedding = self.embedding
         with torch.device("meta"):
@@ -156,7 +182,6 @@ class EmbeddingBagClassifier(nn.Module):
                 self.dropout.p,
             )
         other.load_state_dict(state, assign=True)
-        other.composition = self.composition
         return other.eval().requires_grad_(False)
 
     def restricted(self, classes: Tensor) -> EmbeddingBagClassifier:
@@ -182,6 +207,7 @@ def untrained(
     num_classes: int,
     config: ModelConfig,
     composition: Composition | None = None,
+    words: WordRows | None = None,
 ) -> EmbeddingBagClassifier:
     """Return a model to train, its first weights drawn from torch's global generator.
 
@@ -191,6 +217,7 @@ def untrained(
         num_classes: classes to tell apart.
         config: the model's shape.
         composition: what its words are composed of.
+        words: frozen vectors that are to stand beside a table of class scores.
     """
     of_scores = is_of_scores(config.dim)
     model = EmbeddingBagClassifier(
@@ -203,6 +230,9 @@ def untrained(
     model.composition = composition
     if of_scores:
         hold_scores(model)
+    if words is not None:
+        (part,) = model.embedding.pooling.parts
+        model.vectors = StaticVectors(words, encoder.num_embeddings, num_classes, part)
     vocabulary = encoder.vocabulary
     with torch.no_grad():
         model.embedding.weight[[vocabulary.unknown_id, vocabulary.padding_id]] = 0

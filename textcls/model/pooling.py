@@ -195,7 +195,7 @@ class _Pooling(torch.autograd.Function):
                 if "sum" not in pooled:
                     pooled["sum"], _, _ = look_up(weight, indices, offsets, "sum", padding, factors)
                 if part != "sum":
-                    norms[part] = _norms_of(part, weights, indices, offsets, padding, weight.dtype)
+                    norms[part] = norms_of(part, weights, indices, offsets, padding, weight.dtype)
                     pooled[part] = (pooled["sum"] / norms[part]).to(weight.dtype)
         ctx.save_for_backward(weight, weighing, weights, indices, offsets, lengths, chosen)
         ctx.transposed, ctx.padding, ctx.sparse = transposed, padding, sparse
@@ -254,7 +254,7 @@ def _weights_of(tokens: Tensor, weighing: Tensor) -> Tensor:
     return weighing.flatten().index_select(0, tokens).mul_(WEIGHT_SCALE).add_(1)
 
 
-def _norms_of(
+def norms_of(
     part: str,
     weights: Tensor | None,
     indices: Tensor,
@@ -262,7 +262,16 @@ def _norms_of(
     padding: int | None,
     dtype: torch.dtype,
 ) -> Tensor:
-    """Return what each bag's sum is divided by, ``[num_bags, 1]``; 1 where that would be 0."""
+    """Return what each bag's sum is divided by, ``[num_bags, 1]``; 1 where that would be 0.
+
+    Args:
+        part: ``mean`` or ``sqrtn``.
+        weights: of the entries, ``[num_tokens]``; None: each weighs 1.
+        indices: ``[num_tokens]``.
+        offsets: ``[num_bags + 1]``.
+        padding: an id that does not count.
+        dtype: of the result, at least float32.
+    """
     dtype = torch.promote_types(dtype, torch.float32)  # halves cannot count far
     if weights is None and padding is None:
         norms = offsets.diff().clamp_(min=1)

@@ -17,10 +17,14 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from textcls.arrow import booleans
+from textcls.corpus.splits import RowLabels
 from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
+from textcls.data.features import Encoded
 from textcls.data.targets import Targets, relative_weights
 from textcls.data.tokenizer import Tokenizer
+from textcls.data.tokens import Tokens
+from textcls.data.word_vectors import WordRows, read_vectors, word_rows
 from textcls.data.words import composition_of
 from textcls.defaults import measure, resolve
 from textcls.errors import InputError, Interrupted, TextclsError
@@ -39,6 +43,7 @@ from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
 from textcls.training.tracking import Listener
 from textcls.values import CharTokenWeights, Counts, Mode, TokenWeights
+from textcls.vectors.found import PretrainedVectors
 
 # torch's random state and number of threads are the process's: of fits in several threads, one
 # trains at a time.
@@ -87,6 +92,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         dim: numbers per token; ``classes``: its class scores themselves, of which a text's are
             pooled, and nothing but a bias is added.
         dropout: share of the pooled vector that is zeroed while training.
+        vectors: pretrained vectors of words that stand beside class scores: a file, the folder of a
+            model of static embeddings, or a name such as ``glove.6B.100d``; None: none.
         lr: Adagrad's learning rate at its start; it falls to zero in a straight line.
         initial_accumulator_value: Adagrad's: 0 makes the first step of every number as large as
             ``lr``; 1e-4 makes those of rare tokens as small as their gradients.
@@ -136,6 +143,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ngram_weight: float = 1.0,
         dim: int | Literal["auto", "classes"] = "auto",
         dropout: float | Literal["auto"] = "auto",
+        vectors: str | None = None,
         lr: float | Literal["auto"] = "auto",
         initial_accumulator_value: float = 1e-4,
         epochs: int | Literal["auto"] = "auto",
@@ -162,6 +170,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.ngram_weight = ngram_weight
         self.dim = dim
         self.dropout = dropout
+        self.vectors = vectors
         self.lr = lr
         self.initial_accumulator_value = initial_accumulator_value
         self.epochs = epochs
@@ -202,14 +211,16 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tokens = tokenizer.use_up([texts])
         if not len(tokens.codes):
             raise ValueError("empty vocabulary: X has no tokens")
-        encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels.rows)
+        encoder, encoded, words = _learned(settings, tokenizer, tokens, labels.rows)
         if len(encoder.vocabulary) == len(encoder.vocabulary.specials):
             raise ValueError(f"empty vocabulary: min_freq={self.min_freq} leaves no token of X")
         targets = Targets.of(labels.rows, relative_weights(labels.weights))
         bags = encoder.bags(encoded, targets)
 
         with _apart(settings.seed):
-            model = untrained(encoder, len(names), settings.model, composition_of(encoder))
+            model = untrained(encoder, len(names), settings.model, composition_of(encoder), words)
+            if model.vectors is not None:
+                model.vectors.scale(bags)
             n_iter = self._train(model, bags, names, settings)
         model = model.composed().eval().requires_grad_(False)
 
@@ -288,6 +299,21 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if diverged:
             raise ValueError(f"the training diverged: lower lr (it is {settings.optimizer.lr:g})")
         return progress.epoch
+
+
+def _learned(
+    settings: Settings, tokenizer: Tokenizer, tokens: Tokens, labels: RowLabels
+) -> tuple[TextEncoder, Encoded, WordRows | None]:
+    """Return the encoder of texts, their bags, and the rows of their words in the vectors."""
+    name = settings.model.vectors
+    if name is None:
+        return *TextEncoder.learn_and_encode(tokenizer, tokens, labels), None
+    try:
+        found = read_vectors(PretrainedVectors.find(name), tokenizer, tokens)
+    except InputError as error:
+        raise ValueError(in_terms_of_parameters(str(error))) from None
+    encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, found.tokens)
+    return encoder, encoded, word_rows(encoder, found)
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def settings_of(parameters: Mapping[str, Any], class_weights: dict[str, float] |
 
     values = {
         "tokenizer": group(*_OF_TOKENIZER, name=tokenizer, max_size=None),
-        "model": group("mode", "dim", "dropout"),
+        "model": group("mode", "dim", "dropout", "vectors"),
         "optimizer": group(
             "lr", "initial_accumulator_value", name="adagrad", weight_decay=0.0, rows="auto"
         ),

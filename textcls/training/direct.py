@@ -15,7 +15,7 @@ from torch import Tensor
 
 from textcls.data.bags import Bags
 from textcls.data.products import Matrix, Operands, operands
-from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.embedding_bag import OF_VECTORS, EmbeddingBagClassifier
 from textcls.model.look_up import look_up
 from textcls.task.objective import Objective
 from textcls.training.checkpoint import Progress
@@ -64,6 +64,9 @@ class DirectSteps(Steps):
         of_scores = not linear.weight.requires_grad  # then it is the identity
         if of_scores:
             learned.remove(_WEIGHT)
+        vectors = self._pooled_vectors(bags)
+        if vectors is not None:
+            learned.append(OF_VECTORS)
         rows = {_TABLE: batch.rows}
         if classes is not None:
             rows |= {_WEIGHT: classes, _BIAS: classes}
@@ -78,6 +81,8 @@ class DirectSteps(Steps):
         for factor in batch.factors:
             pooled = _times(factor.forward, pooled)
         logits = pooled + bias if of_scores else torch.addmm(bias, pooled, weight.t())
+        if vectors is not None:
+            logits = logits.addmm(vectors, tensors[OF_VECTORS][0].t())
 
         self.task.count(self._tally, bags, logits, targets, classes)
         loss, grad = self.task.gradient(logits, targets, objective)
@@ -89,9 +94,18 @@ class DirectSteps(Steps):
         if not of_scores:
             grads[_WEIGHT] = grad.t().mm(pooled)
         grads[_BIAS] = grad.sum(0)
+        if vectors is not None:
+            grads[OF_VECTORS] = grad.t().mm(vectors)
         self.optimizer.update(tensors, grads, self.learning_rate(step))
         for name, touched in rows.items():
             self.optimizer.put_rows(name, touched, tensors[name])
+
+    def _pooled_vectors(self, bags: Tensor) -> Tensor | None:
+        """Return what the frozen vectors of bags pool to, where the model has any."""
+        if self.model.vectors is None:
+            return None
+        batch = self.train.select(bags)
+        return self.model.vectors.pool(batch.indices, batch.offsets, batch.weights)
 
 
 def _times(matrix: Matrix, table: Tensor) -> Tensor:

@@ -183,6 +183,8 @@ def _no_kernels(
         return "the faster ones do not have targets that are spread over neighbours"
     if model.composition is not None:
         return "the faster ones do not have words composed of character n-grams"
+    if model.vectors is not None:
+        return "the faster ones do not have vectors of words"
     return None
 
 

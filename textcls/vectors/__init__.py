@@ -1,0 +1,1 @@
+"""Pretrained vectors of words: found, read, and brought to the tokens of a vocabulary."""

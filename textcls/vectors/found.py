@@ -1,0 +1,75 @@
+"""What ``model.vectors`` names: a file of vectors, the folder of a model, or one of a few names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from textcls.corpus.paths import hash_file
+from textcls.errors import InputError
+from textcls.vectors.binary import read_binary
+from textcls.vectors.named import file_of, names
+from textcls.vectors.rows import WordVectors
+from textcls.vectors.static import files_of, read_static
+from textcls.vectors.text import read_text
+
+_PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar")
+
+
+@dataclass(frozen=True)
+class PretrainedVectors:
+    """Vectors of words that lie on the disk.
+
+    Attributes:
+        name: as it was given.
+        path: a file, or the folder of a model of static embeddings.
+        fingerprint: a hash of the content.
+    """
+
+    name: str
+    path: Path
+    fingerprint: str
+
+    @classmethod
+    def find(cls, name: str) -> PretrainedVectors:
+        """Find vectors by what ``model.vectors`` says.
+
+        Raises:
+            InputError: there are none, or what there is cannot be used.
+            OSError: a file cannot be read, or the cache not written.
+        """
+        path = Path(name).expanduser()
+        if path.is_dir():
+            return cls(name, path, "+".join(map(hash_file, files_of(path))))
+        if not path.is_file():
+            if name not in names():
+                raise InputError(
+                    f"model.vectors={name}: there is no such file or folder, and the names are "
+                    f"{', '.join(names())}"
+                )
+            path = file_of(name)
+        if path.suffix.lower() in _PACKED:
+            raise InputError(f"model.vectors={name}: is packed: unpack it, and name what is in it")
+        return cls(name, path, hash_file(path))
+
+    def read(self, words: Collection[str], more: int) -> WordVectors:
+        """Return the vectors of words, of others that differ by case alone, and the first of all.
+
+        Args:
+            words: whose vectors are wanted.
+            more: so many vectors, from the first on, are returned as well.
+
+        Raises:
+            InputError: the file is damaged.
+            OSError: it cannot be read.
+        """
+        if self.path.is_dir():
+            return read_static(self.path, sorted(words), more)
+        known = frozenset(words)
+
+        def wanted(word: str, number: int) -> bool:
+            return number < more or word in known or word.lower() in known
+
+        read = read_binary if self.path.suffix.lower() == ".bin" else read_text
+        return read(self.path, wanted)

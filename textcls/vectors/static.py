@@ -1,0 +1,111 @@
+"""Vectors of words from a model of static embeddings: a table of pieces of words, and a tokenizer.
+
+Such models are what model2vec and sentence-transformers (``StaticEmbedding``) write. The vector of
+a word is the mean of those of its pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from textcls.errors import InputError, first_line
+from textcls.vectors.rows import Float32, WordVectors
+
+MODEL, TOKENIZER = "model.safetensors", "tokenizer.json"
+# The folder that sentence-transformers puts it into.
+INNER = "0_StaticEmbedding"
+# What the first piece of a word begins with, and what those after it do.
+_FIRST, _LATER = ("▁", "Ġ"), "##"
+_WORDS = 10_000
+
+
+def files_of(folder: Path) -> tuple[Path, Path]:
+    """Return the table and the tokenizer of a folder.
+
+    Raises:
+        InputError: it has none.
+    """
+    for place in (folder, folder / INNER):
+        files = place / MODEL, place / TOKENIZER
+        if all(file.is_file() for file in files):
+            return files
+    raise InputError(f"model.vectors={folder}: the folder has no {MODEL} with a {TOKENIZER}")
+
+
+def read_static(folder: Path, words: Sequence[str], more: int) -> WordVectors:
+    """Return the vectors of words, and of words that are one piece each.
+
+    Args:
+        folder: of the model.
+        words: whose vectors are wanted.
+        more: so many words of one piece are returned besides.
+
+    Raises:
+        InputError: the folder's files are none that can be used.
+    """
+    import tokenizers
+
+    model, path = files_of(folder)
+    table = _table(model)
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the package has no narrower one
+        raise InputError(f"{path}: is no tokenizer.json ({first_line(error)})") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    pieces = tokenizer.get_vocab()
+    if max(pieces.values(), default=-1) >= len(table):
+        raise InputError(f"{path}: has {len(pieces):,} tokens, {model} rows for {len(table):,}")
+    wanted = list(dict.fromkeys([*words, *_words_of_one_piece(pieces)[:more]]))
+    left_out = [piece for piece in ("[UNK]", "<unk>") if piece in pieces]
+    unknown = np.array([pieces[piece] for piece in left_out], np.int64)
+    vectors, has_one = np.zeros((len(wanted), table.shape[1]), np.float32), []
+    for start in range(0, len(wanted), _WORDS):
+        batch = wanted[start : start + _WORDS]
+        # Names are pieces in the case that they mostly have.
+        spellings = [batch, [word.capitalize() for word in batch], [word.upper() for word in batch]]
+        encoded = [tokenizer.encode_batch(words, add_special_tokens=False) for words in spellings]
+        for number, encodings in enumerate(zip(*encoded, strict=True), start):
+            found = [np.setdiff1d(encoding.ids, unknown) for encoding in encodings]
+            ids = min(filter(len, found), key=len, default=None)
+            if ids is not None:
+                vectors[number] = table[ids].mean(0)
+                has_one.append(number)
+    return WordVectors([wanted[number] for number in has_one], vectors[has_one])
+
+
+def _words_of_one_piece(pieces: dict[str, int]) -> list[str]:
+    """Return the words that are one piece, in the order of their numbers."""
+    names = sorted(pieces, key=pieces.__getitem__)
+    for mark in _FIRST:
+        marked = [name[len(mark) :] for name in names if name.startswith(mark)]
+        if len(marked) > len(names) / 10:
+            return [name for name in marked if name]
+    return [name for name in names if not name.startswith(_LATER)]
+
+
+def _table(path: Path) -> Float32:
+    """Return the vectors of pieces, float32 ``[num_pieces, width]``."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: is no safetensors file ({first_line(error)})") from None
+    tables = [name for name, tensor in tensors.items() if tensor.ndim == 2]
+    if len(tables) != 1:
+        raise InputError(
+            f"{path}: has {len(tables)} tables, where a model of static embeddings has one"
+        )
+    table: Float32 = tensors[tables[0]].float().numpy()
+    # model2vec may have a row for several pieces, and a weight for each piece.
+    if "mapping" in tensors:
+        table = table[tensors["mapping"].long().numpy()]
+    if "weights" in tensors:
+        table = table * tensors["weights"].float().numpy()[:, None]
+    if not np.isfinite(table).all():
+        raise InputError(f"{path}: has numbers that are not finite")
+    return table
