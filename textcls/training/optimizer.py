@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,15 @@ class Optimizer:
         parameters: by name; those that need no gradient are left out. A sparse gradient must name
             each of its rows once, as :class:`~textcls.model.pooling.TransposedEmbeddingBag` gives
             it.
+        scales: by parameter, a number that its gradients have as a factor, 1 where it is not
+            named: by its square are Adagrad's first sums of squares smaller.
     """
 
     def __init__(
-        self, config: OptimizerConfig, parameters: Iterable[tuple[str, nn.Parameter]]
+        self,
+        config: OptimizerConfig,
+        parameters: Iterable[tuple[str, nn.Parameter]],
+        scales: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.config = config
         self.parameters = {key: p for key, p in parameters if p.requires_grad}
@@ -79,7 +85,7 @@ class Optimizer:
         names = () if plain else _MEMORY[config.name]
         first = config.initial_accumulator_value if config.name == "adagrad" else 0.0
         self.memory = {
-            key: {name: torch.full_like(p, first) for name in names}
+            key: {name: torch.full_like(p, first * scales.get(key, 1) ** 2) for name in names}
             for key, p in self.parameters.items()
         }
         # The kernels count steps by parameter, each in a tensor of its own.
