@@ -280,6 +280,7 @@ def _parts(
         reading=reading,
         temperature=temperature,
         task=task,
+        vectors=prepared.facts.get("vectors"),
     )
 
 

@@ -121,12 +121,6 @@ def _blocks(ends: Int64, most_texts: int) -> Int64:
     return np.array(cuts)
 
 
-def drained(items: deque[Features]) -> Iterator[Features]:
-    """Yield the items, and let go of each before the next."""
-    while items:
-        yield items.popleft()
-
-
 def flattened(features: Features, weights: Float32, unknown: Unknown, num_rows: int) -> Encoded:
     """Put character n-grams in the place of unknown words.
 

@@ -61,8 +61,7 @@ def with_weights(
         weights = learned(
             config.token_weights, features, made.num_features, num_specials, num_texts, labels
         )
-        # Words that train lacks weigh what unknown ones do.
-        weights[: len(made.vocabulary)][made.is_word & (made.vocabulary.counts == 0)] = weights[0]
+        _weigh_new_words(made, weights)
         made = dataclasses.replace(made, token_weights=weights)
         if config.token_weights == "bm25":
             mean_length = max(float(lengths_of(tokens.offsets).mean()), 1.0)
@@ -70,6 +69,14 @@ def with_weights(
     if made.chars is not None:
         made = _with_weights_of_chars(made, features, num_texts, labels)
     return made, features
+
+
+def _weigh_new_words(made: TextEncoder, weights: Float32) -> None:
+    """Let words that train lacks weigh what its words do on average: of labels nothing is known."""
+    counts, of_words = made.vocabulary.counts, weights[: len(made.vocabulary)]
+    is_new = made.is_word & (counts == 0)
+    if is_new.any():
+        of_words[is_new] = of_words[made.is_word & ~is_new].mean() or 1
 
 
 def _with_weights_of_chars(

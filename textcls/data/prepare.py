@@ -58,7 +58,8 @@ class Prepared:
         about: what settings are chosen by; of all of train where validation is joined to it.
         facts: what was read, ready for JSON: ``columns`` (``text``, ``label``, ``left``), ``files``
             by split, ``splits`` (what :class:`textcls.data.facts.FactCounter` counted),
-            ``vocabulary`` (its size), ``from_model`` (whether it extends that of a model) and
+            ``vocabulary`` (its size), ``from_model`` (whether it extends that of a model),
+            ``vectors`` (``name`` and ``hash``, where there are any) and
             ``notes`` (sentences on what was decided or changed).
         composition: what words are composed of; None: there are no character n-grams.
         words: rows of pretrained vectors; None: there are none.
@@ -265,6 +266,8 @@ def write_bags(
         "from_model": known is not None,
         "notes": [*notes, *encoder.notes],
     }
+    if vectors is not None:
+        facts["vectors"] = {"name": vectors.path.name, "hash": vectors.fingerprint}
     return {
         "test_set": tokenized.test_set,
         "facts": facts,

@@ -60,6 +60,8 @@ class ModelParts:
         reading: how the files that the model was trained on were read.
         temperature: that the class scores of training were divided by, if they were.
         task: what the labels are.
+        vectors: ``name`` and ``hash`` of the pretrained vectors of words that the model was trained
+            with, which nothing needs any more; None: without.
     """
 
     model: EmbeddingBagClassifier
@@ -70,6 +72,7 @@ class ModelParts:
     reading: Reading = Reading()  # noqa: RUF009  # it is frozen
     temperature: float | None = None
     task: Task = SingleLabel()  # noqa: RUF009  # it never changes
+    vectors: Mapping[str, str] | None = None
 
 
 def save_model(parts: ModelParts, folder: Path) -> None:
@@ -97,6 +100,8 @@ def save_model(parts: ModelParts, folder: Path) -> None:
     }
     if parts.temperature is not None:
         config["temperature"] = parts.temperature
+    if parts.vectors is not None:
+        config["vectors"] = dict(parts.vectors)
     with filled_folder(folder, FILES, synced=True) as scratch:
         _dump(scratch / "config.json", config)
         _dump(scratch / "labels.json", parts.label_names)
@@ -134,6 +139,7 @@ class _Config:
     reading: Reading | None = None
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     task: Literal["single", "multi", "ordered"] = "single"
+    vectors: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, config=EXACT)
@@ -192,6 +198,7 @@ def load_model(folder: Path) -> ModelParts:
         temperature=config.temperature,
         task=task,
         quantized=quantized or None,
+        vectors=config.vectors,
     )
 
 

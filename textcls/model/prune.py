@@ -36,7 +36,8 @@ def counts_of(parts: ModelParts, bags: Bags) -> Tensor:
 
     The vocabulary knows it of its tokens. Others are counted in the bags, and brought to scale.
     """
-    counts = torch.from_numpy(parts.encoder.vocabulary.counts).float()
+    # Words that train lacks, of pretrained vectors, are rarer than those that stand once.
+    counts = torch.from_numpy(parts.encoder.vocabulary.counts).float().clamp(min=0.5)
     total = parts.model.embedding.num_embeddings
     if len(counts) == total:
         return counts
