@@ -20,7 +20,7 @@ from textcls.data.bags import Bags
 from textcls.data.word_vectors import WordRows
 from textcls.errors import InputError
 from textcls.model.embedding_bag import OF_VECTORS, EmbeddingBagClassifier, hold_scores, logits_of
-from textcls.model.static import LENGTH, StaticVectors
+from textcls.model.static import LENGTH, MANY, StaticVectors
 from textcls.sklearn import TextClassifier
 from textcls.task.objective import Objective
 from textcls.training.checkpoint import Progress
@@ -95,6 +95,11 @@ def test_vectors_are_brought_to_one_length() -> None:
     assert model.vectors is not None
     found = model.vectors.pool(bags.indices, bags.offsets, bags.weights)
     assert found.square().sum(1).mean().sqrt().item() == pytest.approx(LENGTH, rel=1e-4)
+    few = bags.slice(100, 100 + MANY // 4)
+    model.vectors.scale(few)
+    found = model.vectors.pool(few.indices, few.offsets, few.weights)
+    assert found.square().sum(1).mean().sqrt().item() == pytest.approx(2 * LENGTH, rel=1e-4)
+    assert model.vectors.length == 2 * LENGTH
 
 
 @pytest.mark.parametrize("composed", [False, True])

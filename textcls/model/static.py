@@ -22,6 +22,8 @@ from textcls.model.pooling import norms_of
 # The root mean square length of the pooled vectors of train: how far a step of the matrix moves
 # class scores, beside one of the table. Chosen as docs/accuracy.md says.
 LENGTH = 0.3
+# Of fewer documents there are few steps, which have to be longer.
+MANY = 100
 # Texts that it is measured on, evenly spaced.
 _MEASURED = 10_000
 
@@ -37,6 +39,7 @@ class StaticVectors(nn.Module):
 
     Attributes:
         weight: float ``[num_classes, width]``, 0 at first.
+        length: of the pooled vectors of train, as :meth:`scale` brought it about.
     """
 
     rows: Tensor
@@ -47,7 +50,7 @@ class StaticVectors(nn.Module):
         self, words: WordRows, num_embeddings: int, num_classes: int, pooling: str
     ) -> None:
         super().__init__()
-        self.pooling = pooling
+        self.pooling, self.length = pooling, 1.0
         rows, ids = torch.from_numpy(words.rows), torch.from_numpy(words.ids).long()
         places = torch.full((num_embeddings,), -1, dtype=torch.int32)
         places[ids] = torch.arange(len(ids), dtype=torch.int32)
@@ -78,14 +81,19 @@ class StaticVectors(nn.Module):
 
     @torch.no_grad()
     def scale(self, bags: Bags) -> None:
-        """Bring the vectors to such a scale that those of bags of train have ``LENGTH``."""
+        """Bring the vectors to the scale that fits train.
+
+        Those of its bags have the root mean square length ``LENGTH``; of a hundredth of ``MANY``
+        bags ten times as much, and in between by the root of their number.
+        """
+        self.length = LENGTH * max(1.0, MANY / max(len(bags), 1)) ** 0.5
         count = min(len(bags), _MEASURED)
         some = bags.select(torch.arange(count) * len(bags) // count)
         squares = 0.0
         for run in runs_of_bags(some):
             squares += float(self.pool(run.indices, run.offsets, run.weights).square().sum())
         if squares:
-            self.rows = self.rows * (LENGTH / (squares / count) ** 0.5)
+            self.rows = self.rows * (self.length / (squares / count) ** 0.5)
 
     def holding(self, weight: Tensor) -> StaticVectors:
         """Return the same vectors with another matrix, for inference."""

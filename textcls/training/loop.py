@@ -15,7 +15,6 @@ from textcls.data.batches import epoch_order
 from textcls.data.composition import Composition
 from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.embedding_bag import OF_VECTORS, EmbeddingBagClassifier, scores_of
-from textcls.model.static import LENGTH
 from textcls.task.objective import objective_of
 from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints, Progress
@@ -92,7 +91,8 @@ def fit(
     log.info(
         "a step updates %s", "the rows its batch touches" if model.embedding.sparse else "all rows"
     )
-    optimizer = Optimizer(config.optimizer, model.named_parameters(), {OF_VECTORS: LENGTH})
+    scales = {} if model.vectors is None else {OF_VECTORS: model.vectors.length}
+    optimizer = Optimizer(config.optimizer, model.named_parameters(), scales)
     schedule = make_schedule(config.schedule, total_steps)
     objective = objective_of(options, targets, label_names, device, task.ordered)
     sampler, count = None, options.sampled_classes
