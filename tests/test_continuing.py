@@ -249,6 +249,7 @@ def test_a_run_learns_the_new_and_says_where_it_began(tmp_path: Path, cache_dir:
         (["model.dim=32"], "model.dim=32: .* has classes"),
         (["model.mode=max"], "model.mode=max: .* has sqrtn"),
         (["experiment=plain"], "tokenizer.name=basic_english: "),
+        (["model.vectors=words.vec"], "model.vectors=words.vec: init_from=.* leave"),
         (["data.task=multi"], "data.task=multi: .* has auto"),
         (["tune=default", "tune.space.model.mode=[sum]"], "tune.space.model.mode: is that of the"),
     ],

@@ -16,7 +16,6 @@ from textcls.data.extending import Known
 from textcls.data.targets import Targets
 from textcls.defaults import word_of
 from textcls.errors import InputError
-from textcls.model.continued import scores_factor
 from textcls.model.folder import CARD, FILES, WEIGHTS, ModelParts, load_model, model_folder
 from textcls.values import CLASSES, is_auto
 
@@ -54,6 +53,11 @@ class Start:
         Raises:
             InputError: it has not; the message names an option and both values.
         """
+        if config.model.vectors is not None:
+            raise InputError(
+                f"model.vectors={config.model.vectors}: init_from={self.folder} has no vectors "
+                "beside its table any more: leave this option out, or start anew"
+            )
         given = flatten(config.to_dict())
         for name, own in self.inherited.items():
             value = given[name]
@@ -88,7 +92,7 @@ class Start:
     @property
     def _dim(self) -> int | str:
         model = self.parts.model
-        return model.embedding.embedding_dim if scores_factor(model) is None else CLASSES
+        return model.embedding.embedding_dim if model.scores_factor is None else CLASSES
 
     @property
     def tasks(self) -> tuple[str, ...]:

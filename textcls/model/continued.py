@@ -17,17 +17,6 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import ModelParts
 
 
-def scores_factor(model: EmbeddingBagClassifier) -> float | None:
-    """Return by what the table of a model is to be multiplied for class scores; None: by nothing.
-
-    That is where the linear layer does no more than that.
-    """
-    weight = model.linear.weight
-    identity = torch.eye(len(weight)).repeat(1, len(model.embedding.pooling.parts))
-    is_one = weight.shape == identity.shape and torch.equal(weight, weight[0, 0] * identity)
-    return float(weight[0, 0]) if is_one else None
-
-
 @torch.no_grad()
 def take_over(
     model: EmbeddingBagClassifier, label_names: Sequence[str], parts: ModelParts
@@ -55,7 +44,7 @@ def take_over(
         model.linear.weight.zero_()
         model.linear.weight[classes] = old.linear.weight * temperature
     else:  # the table holds class scores
-        factor = (scores_factor(old) or 1.0) * temperature
+        factor = (old.scores_factor or 1.0) * temperature
         columns = torch.zeros(len(table), len(label_names))
         # What it was divided by and is multiplied with comes to 1, but for rounding.
         columns[:, classes] = table if abs(factor - 1) < 1e-6 else table * factor

@@ -131,12 +131,16 @@ class EmbeddingBagClassifier(nn.Module):
         return F.linear(pooled, self.linear.weight[classes], self.linear.bias[classes])
 
     @property
-    def holds_scores(self) -> bool:
-        """Whether its vectors are class scores, as they are up to a factor and the bias."""
+    def scores_factor(self) -> float | None:
+        """By what its table is to be multiplied for class scores; None: they are not in the table.
+
+        They are where the linear layer does no more than that.
+        """
         weight = self.linear.weight
-        if weight.shape[0] != weight.shape[1]:
-            return False
-        return torch.equal(weight, weight[0, 0] * torch.eye(len(weight), device=weight.device))
+        identity = torch.eye(len(weight), device=weight.device)
+        identity = identity.repeat(1, len(self.embedding.pooling.parts))
+        are = weight.shape == identity.shape and torch.equal(weight, weight[0, 0] * identity)
+        return float(weight[0, 0]) if are else None
 
     def composed(self) -> EmbeddingBagClassifier:
         """Return the model to keep: itself, or one of a composed table, which pools bags as such.

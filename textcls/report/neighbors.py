@@ -34,7 +34,7 @@ def measure_of(classifier: Classifier) -> str:
     Class scores in place of vectors may be as few as two: most of them point the same way or the
     opposite one, and what tells them apart is how far.
     """
-    return "distance" if classifier.parts.model.holds_scores else "cosine"
+    return "cosine" if classifier.parts.model.scores_factor is None else "distance"
 
 
 def _measured(vectors: Tensor, vector: Tensor, measure: str) -> Tensor:
