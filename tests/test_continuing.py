@@ -264,6 +264,7 @@ def test_what_contradicts_the_model_is_one_line(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_the_command_continues_resumes_and_sweeps(
     tmp_path: Path, cache_dir: Path, run_train: Run
 ) -> None:

@@ -178,6 +178,7 @@ def test_what_does_not_go_with_vectors_is_refused(options: dict[str, object], me
         parse(values)
 
 
+@pytest.mark.slow
 def test_the_command_trains_with_vectors(tmp_path: Path, run_train: Run) -> None:
     vectors = write_vectors(tmp_path / "v.vec")
     (tmp_path / "unseen.txt").write_text("\n".join(make_texts(UNSEEN)[0][:4]) + "\n")
