@@ -8,6 +8,7 @@ the class scores of each word are added to its row of the table.
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 
 from textcls.data.bags import Bags
 from textcls.data.batches import runs_of_bags
-from textcls.data.word_vectors import WordRows
 from textcls.model.look_up import look_up
 from textcls.model.pooling import norms_of
+
+if TYPE_CHECKING:
+    from textcls.data.word_vectors import WordRows  # brings Arrow
 
 # The root mean square length of the pooled vectors of train: how far a step of the matrix moves
 # class scores, beside one of the table. Chosen as docs/accuracy.md says.
