@@ -103,7 +103,7 @@ def choose(facts: CorpusFacts, given: Mapping[str, Any] = NOTHING) -> dict[str, 
         rate = 1.5 if batch_size > 64 else 1.0
     if given.get("init_from") is not None:
         # Longer steps learn the new rows little better, and forget more of the old ones.
-        rate *= CONTINUED
+        rate = round(rate * CONTINUED, 4)
     # Large corpora have enough words without their parts, which would take several times as long.
     has_parts = words < 1e6 and words * epochs < 5e6
     # What is spread over all classes would go to the rare ones in the main.
