@@ -22,6 +22,7 @@ from textcls import Classifier, run
 from textcls.config import Config
 from textcls.continuing import Start, adopted, read_start
 from textcls.data.prepare import Prepared
+from textcls.defaults import resolve
 from textcls.errors import InputError
 from textcls.fitting import build
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
@@ -68,7 +69,7 @@ def begin(config: Config) -> tuple[EmbeddingBagClassifier, Prepared, Start]:
     start = read_start(config)
     assert start is not None
     prepared = run.corpus(config, start=start)
-    resolved = run._resolved(config, prepared, start)
+    resolved = resolve(config, prepared.about)
     model = build(resolved, prepared, torch.device("cpu"), start)
     return model.composed(), prepared, start
 
@@ -174,6 +175,35 @@ def test_of_several_labels_those_that_are_absent_do_not_move(
     targets = prepared.train.targets
     share = (int((targets.ids == 3).sum()) + 1) / (targets.num_bags + 2)
     assert float(model.linear.bias[3]) == pytest.approx(np.log(share / (1 - share)), abs=1e-5)
+
+
+def test_a_known_label_that_validation_alone_has_is_learned_of_all_rows(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    def write(name: str, **words: str) -> str:
+        rows = [
+            {"text": f"item {i % 7} {word}", "labels": [label]}
+            for i in range(20)
+            for label, word in words.items()
+        ]
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return str(path)
+
+    old = write("old", a="ape", b="bear", c="cat")
+    options = ("experiment=null", f"cache_dir={cache_dir}", "trainer.epochs=3")
+    given = ("data=local", f"data.train={old}", f"data.test={old}")
+    run.start(make_config(*given, *options), tmp_path / "old")
+    files = [
+        "data=local",
+        f"data.train={write('train', a='ape', b='bear')}",
+        f"data.validation={write('validation', a='ape', c='zebra')}",
+        f"data.test={old}",
+    ]
+    config = continued(cache_dir, files, tmp_path / "old", "trainer.epochs=3", "optimizer.lr=1")
+    run.start(config, tmp_path / "new")
+    scored = Classifier.load(tmp_path / "new").predict_proba(["zebra", "ape"])
+    assert scored[0, 2] > scored[1, 2] + 0.1
 
 
 def test_classes_in_an_order_have_their_rank(tmp_path: Path, cache_dir: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -14,10 +15,11 @@ from torch import Tensor
 
 from tests.conftest import Run, make_config, one_line, write_files
 from tests.test_direct import CHARS, CLASSES, WORDS, make_bags, make_composition
-from textcls import Classifier
-from textcls.config import parse
+from textcls import Classifier, run
+from textcls.config import parse, read_config
 from textcls.data.bags import Bags
 from textcls.data.word_vectors import WordRows
+from textcls.defaults import CorpusFacts
 from textcls.errors import InputError
 from textcls.model.embedding_bag import OF_VECTORS, EmbeddingBagClassifier, hold_scores, logits_of
 from textcls.model.static import LENGTH, MANY, StaticVectors
@@ -27,6 +29,7 @@ from textcls.training.checkpoint import Progress
 from textcls.training.direct import DirectSteps, is_direct
 from textcls.training.optimizer import Optimizer
 from textcls.training.steps import Steps
+from textcls.tuning.optuna_space import fitting
 from textcls.values import Mode
 
 ROWS, WIDTH = WORDS + CHARS, 5
@@ -161,6 +164,32 @@ def test_an_estimator_tells_what_is_wrong_in_its_own_terms() -> None:
         TextClassifier(vectors="nowhere").fit(*make_texts(SEEN))
     with pytest.raises(ValueError, match="set dim=classes"):
         TextClassifier(vectors="nowhere", dim=8).fit(*make_texts(SEEN))
+
+
+def test_words_of_the_vectors_alone_are_no_vocabulary(tmp_path: Path) -> None:
+    vectors = str(write_vectors(tmp_path / "v.txt"))
+    with pytest.raises(ValueError, match="min_freq=1000 leaves no token"):
+        TextClassifier(vectors=vectors, min_freq=1000).fit(*make_texts(SEEN))
+
+
+def test_a_run_keeps_where_its_vectors_lie(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is that of the folder in which the run was started."""
+    files = write_files(tmp_path)
+    write_vectors(tmp_path / "v.txt")
+    monkeypatch.chdir(tmp_path)
+    config = make_config("experiment=null", *files, "model.vectors=v.txt", "trainer.epochs=1")
+    run.start(dataclasses.replace(config, cache_dir=str(cache_dir)), tmp_path / "run")
+    assert read_config(tmp_path / "run").model.vectors == str(tmp_path / "v.txt")
+    monkeypatch.chdir("/")
+    assert len(run.validation_split(tmp_path / "run")) == 12
+
+
+def test_a_search_for_a_dimension_beside_vectors_is_refused() -> None:
+    given = make_config("experiment=null", "model.vectors=v.txt")
+    with pytest.raises(InputError, match=r"^tune\.space\.model\.dim: model\.vectors adds to"):
+        fitting({"model.dim": (8, 16)}, given, CorpusFacts(100, 2, 9.0, 0.0))
 
 
 @pytest.mark.parametrize(

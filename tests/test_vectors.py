@@ -191,6 +191,29 @@ def test_static_embeddings_may_have_a_mapping_and_weights(tmp_path: Path) -> Non
     np.testing.assert_allclose(found.vectors[0], table[0] * 2)
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"mapping": torch.tensor([0, 6])}, "mapping is none to the 6 rows"),
+        ({"mapping": torch.tensor([-1, 0])}, "mapping is none to the 6 rows"),
+        ({"weights": torch.ones(5)}, "weights are not one for each of 6 tokens"),
+    ],
+)
+def test_static_embeddings_that_contradict_themselves_are_refused(
+    more: dict[str, torch.Tensor], message: str, tmp_path: Path
+) -> None:
+    make_static(tmp_path / "a", **more)
+    with pytest.raises(InputError, match=rf"model\.safetensors: .*{message}"):
+        PretrainedVectors.find(str(tmp_path / "a")).read(["cat"], 0)
+
+
+def test_an_empty_name_is_refused_and_an_empty_line_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"model\.vectors is empty"):
+        PretrainedVectors.find(" ")
+    found = written(tmp_path / "a.txt", "cat 1 2\ndog 3 4\n\n").read(["dog"], 0)
+    assert found.words == ["dog"]
+
+
 def tokens_of(*texts: str) -> tuple[Tokenizer, Tokens]:
     tokenizer = Tokenizer(make_config().tokenizer)
     return tokenizer, tokenizer.use_up([pa.array(list(texts))])

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 
 from textcls.config import Config
-from textcls.continuing import Start
+from textcls.continuing import Start, with_absent_kept
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
+from textcls.errors import InputError
 from textcls.model.continued import take_over
 from textcls.model.embedding_bag import EmbeddingBagClassifier, scores_of, untrained
 from textcls.model.fold import fold
@@ -31,6 +32,8 @@ log = logging.getLogger("textcls")
 
 # Class scores of validation that are computed each time: some seconds' worth.
 MOST_SCORES = 1 << 29
+# Numbers of a table of class scores: 4 GiB, and as much for what Adagrad knows of them.
+LARGEST_TABLE = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -238,6 +241,8 @@ class _Trainings:
         if epochs is not None:
             options = dataclasses.replace(options, epochs=epochs, patience=None)
         config = dataclasses.replace(self.config, seed=seed, trainer=options)
+        if self.start is not None:
+            config = with_absent_kept(config, prepared.train.targets, prepared.label_names)
         # The first of each kind has the name that it has where there are no others.
         name = "/".join(["refit"] * (validation is None) + [f"seed={seed}"] * (number > 0))
         if number:
@@ -332,6 +337,12 @@ def build(
 ) -> EmbeddingBagClassifier:
     """Return the model of a configuration before training: the one it starts from, or a new one."""
     torch.manual_seed(config.seed)
+    numbers = prepared.encoder.num_embeddings * len(prepared.label_names)
+    if prepared.words is not None and numbers > LARGEST_TABLE:
+        raise InputError(
+            f"model.vectors needs a table of class scores, which would have {numbers:,} numbers: "
+            "set model.vectors=null, or a smaller tokenizer.max_size"
+        )
     model = untrained(
         prepared.encoder,
         len(prepared.label_names),

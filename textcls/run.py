@@ -142,7 +142,9 @@ def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker
     with log_to(folder / "train.log", None), faults_told():
         start = read_start(config)
         prepared = corpus(config, start=start)
-        config = _resolved(config, prepared, start)
+        config = resolve(config, prepared.about)
+        if start is not None:
+            config = with_absent_kept(config, prepared.train.targets, prepared.label_names)
         model = build(config, prepared, device, start)
         with tracker:
             progress = fit(
@@ -207,7 +209,7 @@ def _phases(
     prepared = corpus(config, start=start, both=refits(config))
     check_unchanged(folder / "corpus.txt", prepared.key)
     prepare_seconds = time.perf_counter() - began
-    given, config = config, _resolved(config, prepared, start)
+    given, config = config, resolve(config, prepared.about)
     values = chosen(given, config)
     if values:
         log.info(in_words(values, prepared.about))
@@ -309,14 +311,6 @@ def corpus(
     if config.trainer.overfit:
         prepared = _only(prepared, config.trainer.overfit)
     return prepared
-
-
-def _resolved(config: Config, prepared: Prepared, start: Start | None) -> Config:
-    """Return a configuration with what suits the corpus, and the model that it extends."""
-    config = resolve(config, prepared.about)
-    if start is None:
-        return config
-    return with_absent_kept(config, prepared.train.targets, prepared.label_names)
 
 
 def _report_data(config: Config, prepared: Prepared, folder: Path) -> str:

@@ -45,6 +45,9 @@ def _settings(config: Config) -> dict[str, Any]:
                 values[group][key] = absolute(path)
     if config.init_from is not None:
         values["init_from"] = absolute(config.init_from)
+    vectors = config.model.vectors
+    if vectors is not None and Path(vectors).expanduser().exists():  # else a name of torchtext's
+        values["model"]["vectors"] = absolute(vectors)
     return values
 
 

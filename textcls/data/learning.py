@@ -75,8 +75,8 @@ def _weigh_new_words(made: TextEncoder, weights: Float32) -> None:
     """Let words that train lacks weigh what its words do on average: of labels nothing is known."""
     counts, of_words = made.vocabulary.counts, weights[: len(made.vocabulary)]
     is_new = made.is_word & (counts == 0)
-    if is_new.any():
-        of_words[is_new] = of_words[made.is_word & ~is_new].mean() or 1
+    known = of_words[made.is_word & ~is_new]
+    of_words[is_new] = (known.mean() if len(known) else 0) or 1
 
 
 def _with_weights_of_chars(

@@ -214,7 +214,7 @@ def write_bags(
             more = None if found is None else found.tokens
             encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, known, more)
             vocabulary = encoder.vocabulary
-            if len(vocabulary) == len(vocabulary.specials):
+            if not vocabulary.counts[len(vocabulary.specials) :].any():
                 raise InputError(
                     f"tokenizer.min_freq={tokenizer.config.min_freq} leaves no token of {where}: "
                     f"the most frequent stands {tokens.counts().max():,} times"

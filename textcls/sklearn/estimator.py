@@ -212,7 +212,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not len(tokens.codes):
             raise ValueError("empty vocabulary: X has no tokens")
         encoder, encoded, words = _learned(settings, tokenizer, tokens, labels.rows)
-        if len(encoder.vocabulary) == len(encoder.vocabulary.specials):
+        if not encoder.vocabulary.counts[len(encoder.vocabulary.specials) :].any():
             raise ValueError(f"empty vocabulary: min_freq={self.min_freq} leaves no token of X")
         targets = Targets.of(labels.rows, relative_weights(labels.weights))
         bags = encoder.bags(encoded, targets)

@@ -101,7 +101,7 @@ def settings_of(parameters: Mapping[str, Any], class_weights: dict[str, float] |
 def in_terms_of_parameters(message: str) -> str:
     """Name parameters, not the options of the command line that they stand for."""
     for group in ("tokenizer", "model", "trainer"):
-        message = re.sub(rf"\b{group}\.(?=\w)", "", message)
+        message = re.sub(rf"\b{group}\.(?!safetensors|json)(?=\w)", "", message)
     return message.replace("class_weights", "class_weight").replace("null", "None")
 
 

@@ -18,6 +18,7 @@ from optuna.distributions import (
 
 from textcls.config import Config, flatten, parse
 from textcls.defaults import LEARNING_RATE, CorpusFacts, resolve
+from textcls.errors import InputError
 from textcls.tuning.settings import Settings, key_of
 from textcls.tuning.space import Choices, Range
 from textcls.values import AUTO, CLASSES, is_auto, is_of_scores
@@ -99,6 +100,10 @@ def fitting(
     if isinstance(dims, Range):
         dims = (dims.low,)
     if dims and not {AUTO, CLASSES} & set(dims):
+        if given.model.vectors is not None:
+            raise InputError(
+                "tune.space.model.dim: model.vectors adds to class scores: leave it out"
+            )
         changed = {"model": dataclasses.asdict(given.model) | {"dim": dims[0]}}
         return resolve(parse(given.to_dict() | changed), about), dict(tried)
     rates = found.get("optimizer.lr")

@@ -39,6 +39,8 @@ class PretrainedVectors:
             InputError: there are none, or what there is cannot be used.
             OSError: a file cannot be read, or the cache not written.
         """
+        if not name.strip():
+            raise InputError("model.vectors is empty: name a file or folder, or set it to null")
         path = Path(name).expanduser()
         if path.is_dir():
             return cls(name, path, "+".join(map(hash_file, files_of(path))))

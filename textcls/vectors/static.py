@@ -70,7 +70,8 @@ def read_static(folder: Path, words: Sequence[str], more: int) -> WordVectors:
         spellings = [batch, [word.capitalize() for word in batch], [word.upper() for word in batch]]
         encoded = [tokenizer.encode_batch(words, add_special_tokens=False) for words in spellings]
         for number, encodings in enumerate(zip(*encoded, strict=True), start):
-            found = [np.setdiff1d(encoding.ids, unknown) for encoding in encodings]
+            ids_of = [np.array(encoding.ids, np.int64) for encoding in encodings]
+            found = [ids[~np.isin(ids, unknown)] for ids in ids_of]
             ids = min(filter(len, found), key=len, default=None)
             if ids is not None:
                 vectors[number] = table[ids].mean(0)
@@ -103,9 +104,15 @@ def _table(path: Path) -> Float32:
     table: Float32 = tensors[tables[0]].float().numpy()
     # model2vec may have a row for several pieces, and a weight for each piece.
     if "mapping" in tensors:
-        table = table[tensors["mapping"].long().numpy()]
+        mapping = tensors["mapping"].long().numpy()
+        if mapping.ndim != 1 or mapping.min(initial=0) < 0 or mapping.max(initial=0) >= len(table):
+            raise InputError(f"{path}: its mapping is none to the {len(table):,} rows of its table")
+        table = table[mapping]
     if "weights" in tensors:
-        table = table * tensors["weights"].float().numpy()[:, None]
+        weights = tensors["weights"].float().numpy()
+        if weights.shape != (len(table),):
+            raise InputError(f"{path}: its weights are not one for each of {len(table):,} tokens")
+        table = table * weights[:, None]
     if not np.isfinite(table).all():
         raise InputError(f"{path}: has numbers that are not finite")
     return table

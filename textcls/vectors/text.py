@@ -40,6 +40,8 @@ def read_text(path: Path, wanted: Wanted) -> WordVectors:
         while line:
             line = _line(line, path, number)
             spaces = line.count(b" ")
+            if not line and not file.read(LONGEST_LINE).strip():
+                break  # an empty line at the end
             if spaces < width:
                 raise InputError(
                     f"{path}: line {number}: has {spaces} numbers after the word, not {width} as "
