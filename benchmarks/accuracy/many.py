@@ -129,10 +129,8 @@ def main() -> None:
                     measured(work, folder, seed, *given)  # type: ignore[arg-type]
                     for seed in range(1, options.seeds + 1)
                 ])  # fmt: skip
-                score, (seconds, most) = (
-                    in_percent(found[:, 0].tolist()),
-                    np.median(found[:, 1:], axis=0),
-                )
+                score = in_percent(found[:, 0].tolist())
+                seconds, most = np.median(found[:, 1:], axis=0)
                 rows.append((f"{classes:,}", system, score, f"{seconds:.0f}", f"{most:,.0f}"))
     print(table(("classes", "", "accuracy", "seconds", "MB"), rows))
 

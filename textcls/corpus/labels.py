@@ -169,14 +169,7 @@ class LabelReader:
                 f"data.task=ordered: the label '{other:.40}' is no number: name the labels in "
                 f"their order, as in {example}"
             )
-        ranks = sorted(self.distinct, key=lambda name: (float(name), name))
-        for one, next_ in pairwise(ranks):
-            if float(one) == float(next_):
-                raise InputError(
-                    f"data.task=ordered: the labels '{one:.40}' and '{next_:.40}' are the same "
-                    "number: write it one way"
-                )
-        return ranks
+        return _ranked(self.distinct)
 
     def beside(self, known: Sequence[str], ordered: bool) -> list[str]:
         """Return classes that are known already, in their order, and after them those that are new.
@@ -186,7 +179,7 @@ class LabelReader:
             ordered: whether classes have an order: new ones, which are numbers, have their rank.
 
         Raises:
-            InputError: a new one has no rank.
+            InputError: a new one has no rank, or that of another.
         """
         old = set(known)
         if set(self.distinct) <= old:
@@ -201,7 +194,7 @@ class LabelReader:
                 f"data.task=ordered: the label '{new:.40}' is new to the model, and "
                 f"'{unranked:.40}' is no number: nothing says how they rank"
             )
-        return sorted(names, key=lambda name: (float(name), name))
+        return _ranked(names)
 
     def numbered(self, names: Sequence[str], several: bool, place: Place, known: str) -> RowLabels:
         """Return the labels of the rows as positions in ``names``.
@@ -282,6 +275,18 @@ class LabelReader:
         pairs = np.unique(row * num_classes + ids)  # ascending in each row, each once
         row, ids = np.divmod(pairs, num_classes)
         return RowLabels(ids, offsets_of(np.bincount(row, minlength=num_rows)))
+
+
+def _ranked(names: Sequence[str]) -> list[str]:
+    """Return names that are numbers, the least first."""
+    ranks = sorted(names, key=lambda name: (float(name), name))
+    for one, next_ in pairwise(ranks):
+        if float(one) == float(next_):
+            raise InputError(
+                f"data.task=ordered: the labels '{one:.40}' and '{next_:.40}' are the same "
+                "number: write it one way"
+            )
+    return ranks
 
 
 def _has_rank(name: str) -> bool:

@@ -136,11 +136,11 @@ class EmbeddingBagClassifier(nn.Module):
 
         They are where the linear layer does no more than that.
         """
-        weight = self.linear.weight
-        identity = torch.eye(len(weight), device=weight.device)
-        identity = identity.repeat(1, len(self.embedding.pooling.parts))
-        are = weight.shape == identity.shape and torch.equal(weight, weight[0, 0] * identity)
-        return float(weight[0, 0]) if are else None
+        weight, num_parts = self.linear.weight, len(self.embedding.pooling.parts)
+        if weight.shape[1] != num_parts * len(weight):  # of very many classes there is no identity
+            return None
+        identity = torch.eye(len(weight), device=weight.device).repeat(1, num_parts)
+        return float(weight[0, 0]) if torch.equal(weight, weight[0, 0] * identity) else None
 
     def composed(self) -> EmbeddingBagClassifier:
         """Return the model to keep: itself, or one of a composed table, which pools bags as such.
