@@ -1,0 +1,1 @@
+"""fastText's supervised models, read and put to use without fastText."""

@@ -1,0 +1,203 @@
+"""Texts to the rows of a fastText model, as fastText does it.
+
+A text is a line: words are what white space of ASCII parts, and ``</s>`` ends it. A word of the
+dictionary has its own row and those of its character n-grams, an unknown one the latter alone. Word
+n-grams are hashed into the same buckets. A word that begins with ``__label__`` is no word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from textcls.arrow import Int64, as_numpy, lengths_of, offsets_of, places_of_runs
+from textcls.fasttext.format import ModelFile
+from textcls.fasttext.hashing import UInt32, Words, char_ngrams_of, hashes_of
+
+END, LABEL = b"</s>", b"__label__"
+_SPACES = np.zeros(256, np.bool_)
+_SPACES[list(b" \n\r\t\v\f\0")] = True
+_MULTIPLIER = np.uint64(116049371)
+
+
+class Lines(NamedTuple):
+    """Words of texts.
+
+    Attributes:
+        words: distinct ones.
+        codes: int64 ``[num_tokens]``, places in ``words``.
+        offsets: int64 ``[num_texts + 1]``, of the texts in ``codes``.
+    """
+
+    words: list[bytes]
+    codes: Int64
+    offsets: Int64
+
+
+class WordRows(NamedTuple):
+    """What words come to.
+
+    Attributes:
+        ids: int64 ``[n]``, rows of the input matrix.
+        offsets: int64 ``[num_words + 1]``, of the words in these.
+        hashes: uint32 ``[num_words]``.
+        is_word: bool ``[num_words]``: not a label.
+    """
+
+    ids: Int64
+    offsets: Int64
+    hashes: UInt32
+    is_word: np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+def split(texts: Sequence[bytes]) -> Lines:
+    """Split texts into words; what follows ``</s>`` in a text is no part of it."""
+    ended = b"".join(part for text in texts for part in (text, b"\n"))
+    data = np.frombuffer(ended, np.uint8)
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts)) + 1
+    is_space = _SPACES[data]
+    # A word begins after a space, or at the start, and each text ends with one.
+    before = np.ones(len(data), np.bool_)
+    before[1:] = is_space[:-1]
+    (starts,) = (before & ~is_space).nonzero()
+    ends = np.flatnonzero(is_space & ~before) if len(data) else starts
+    letters = data[~is_space]
+    offsets = offsets_of(ends - starts)
+    tokens = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(letters)]
+    )
+    encoded = tokens.dictionary_encode()
+    codes = as_numpy(encoded.indices).astype(np.int64)
+    words = encoded.dictionary.to_pylist()
+    bounds = np.searchsorted(starts, offsets_of(lengths))
+    if END in words:
+        codes, bounds = _cut(codes, bounds, words.index(END))
+    number = len(words)
+    if END in words:
+        number = words.index(END)
+    else:
+        words.append(END)
+    # The end of each text.
+    closed = bounds + np.arange(len(bounds))
+    with_ends = np.full(closed[-1], number, np.int64)
+    inside = np.ones(len(with_ends), np.bool_)
+    inside[closed[1:] - 1] = False
+    with_ends[inside] = codes
+    return Lines(words, with_ends, closed)
+
+
+def _cut(codes: Int64, bounds: Int64, end: int) -> tuple[Int64, Int64]:
+    """Leave out what stands in a text from the first end on."""
+    passed = np.concatenate([[0], (codes == end).cumsum()])
+    text = np.repeat(np.arange(len(bounds) - 1), lengths_of(bounds))
+    stays = passed[1:] == passed[bounds[:-1]][text]
+    return codes[stays], offsets_of(np.bincount(text[stays], minlength=len(bounds) - 1))
+
+
+class Dictionary:
+    """The words of a model, and the rows that any word has.
+
+    Args:
+        file: the model.
+    """
+
+    def __init__(self, file: ModelFile) -> None:
+        self.file, self.arguments = file, file.arguments
+        names = [*file.words, *file.labels]
+        self._ids = dict(zip(reversed(names), range(len(names) - 1, -1, -1), strict=True))
+
+    def id_of(self, word: bytes) -> int:
+        """Return the number of a word, or past those of the words of a label; -1: unknown."""
+        return self._ids.get(word, -1)
+
+    def rows_of(self, words: Sequence[bytes]) -> WordRows:
+        """Return the rows of words, in fastText's order: their own, those of their n-grams."""
+        num_words, arguments = len(self.file.words), self.arguments
+        laid = Words.of(list(words))
+        found = np.fromiter((self._ids.get(word, -1) for word in words), np.int64, len(words))
+        unlabelled = np.fromiter(
+            (not word.startswith(LABEL) for word in words), np.bool_, len(words)
+        )
+        is_known = (found >= 0) & (found < num_words)
+        is_word = is_known | (found < 0) & unlabelled
+        own = np.where(is_known, found, -1)
+        lengths = is_known.astype(np.int64)
+        ids = own[is_known]
+        if arguments.maxn > 0:
+            has_parts = np.array([word != END for word in words], np.bool_) & is_word
+            (places,) = has_parts.nonzero()
+            parts, offsets = self._parts([words[place] for place in places.tolist()])
+            lengths_of_parts = np.zeros(len(words), np.int64)
+            lengths_of_parts[places] = lengths_of(offsets)
+            total = offsets_of(lengths + lengths_of_parts)
+            ids = np.empty(total[-1], np.int64)
+            ids[total[:-1][is_known]] = own[is_known]
+            begin = total[:-1] + lengths
+            ids[places_of_runs(begin, lengths_of_parts)] = parts
+            return WordRows(ids, total, hashes_of(laid), is_word)
+        return WordRows(ids, offsets_of(lengths), hashes_of(laid), is_word)
+
+    def _parts(self, words: list[bytes]) -> tuple[Int64, Int64]:
+        """Return the rows of the character n-grams of words, and their offsets."""
+        hashes, offsets = char_ngrams_of(Words.of(words), self.arguments.minn, self.arguments.maxn)
+        rows, there = self.rows_of_buckets(hashes % np.uint32(self.arguments.bucket))
+        return rows[there], offsets_of(there.view(np.uint8))[offsets]
+
+    def rows_of_buckets(
+        self, buckets: np.ndarray[tuple[int], np.dtype[np.unsignedinteger]]
+    ) -> tuple[Int64, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+        """Return the rows of buckets, and which of them have one, both ``[len(buckets)]``."""
+        numbers = buckets.astype(np.int64)
+        kept, rows = self.file.kept_buckets, self.file.rows_of_buckets
+        if kept is None or rows is None:
+            return numbers + len(self.file.words), np.ones(len(numbers), np.bool_)
+        place = np.searchsorted(kept, numbers)
+        there = np.append(kept, -1)[place] == numbers
+        found = np.append(rows, 0)[place].astype(np.int64)
+        return found + len(self.file.words), there
+
+    def ngrams(self, hashes: UInt32, offsets: Int64) -> tuple[Int64, Int64]:
+        """Return the rows of the word n-grams of texts, in fastText's order, and their offsets.
+
+        Args:
+            hashes: of the words of the texts, uint32 ``[num_tokens]``.
+            offsets: of the texts in these.
+        """
+        longest, count = self.arguments.wordNgrams, len(hashes)
+        extended = hashes.view(np.int32).astype(np.int64).view(np.uint64)
+        grid = np.zeros((count, max(longest - 1, 0)), np.int64)
+        there = np.zeros(grid.shape, np.bool_)
+        left = np.repeat(offsets[1:], lengths_of(offsets)) - np.arange(count)
+        rolling = extended
+        for n in range(2, longest + 1):
+            size = count - n + 1
+            if size <= 0:
+                break
+            rolling = rolling[:size] * _MULTIPLIER + extended[n - 1 :]
+            rows, kept = self.rows_of_buckets(rolling % np.uint64(self.arguments.bucket))
+            grid[:size, n - 2] = rows
+            there[:size, n - 2] = kept & (left[:size] >= n)
+        return grid[there], offsets_of(there.sum(1))[offsets]
+
+
+def encode(dictionary: Dictionary, texts: Sequence[bytes]) -> tuple[Int64, Int64]:
+    """Return the rows of texts, in fastText's order, int64 ``[n]``, and their offsets by text."""
+    lines = split(texts)
+    rows = dictionary.rows_of(lines.words)
+    lengths = lengths_of(rows.offsets)[lines.codes]
+    of_words = rows.ids[places_of_runs(rows.offsets[:-1][lines.codes], lengths)]
+    word_offsets = offsets_of(lengths)[lines.offsets]
+    if dictionary.arguments.wordNgrams < 2:
+        return of_words, word_offsets
+    counted = rows.is_word[lines.codes]
+    offsets = offsets_of(counted.view(np.uint8))[lines.offsets]
+    ngrams, ngram_offsets = dictionary.ngrams(rows.hashes[lines.codes[counted]], offsets)
+    of_ngrams, own = lengths_of(ngram_offsets), lengths_of(word_offsets)
+    total = offsets_of(own + of_ngrams)
+    ids = np.empty(total[-1], np.int64)
+    ids[places_of_runs(total[:-1], own)] = of_words
+    ids[places_of_runs(total[:-1] + own, of_ngrams)] = ngrams
+    return ids, total

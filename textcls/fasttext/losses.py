@@ -1,0 +1,124 @@
+"""From the vector of a text to probabilities of labels, for each loss that fastText trains with.
+
+Sigmoids of ``ova`` and ``ns`` come out of fastText's table of 512 steps, since its probabilities
+do. fastText returns ``exp(log(p + 1e-5))`` and leaves it at that, so each probability is higher by
+1e-5, or of a hierarchical softmax by as much at each node of the path:
+https://github.com/facebookresearch/fastText/blob/main/src/loss.cc.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from textcls.arrow import Int64
+from textcls.fasttext.format import ModelFile
+from textcls.fasttext.matrices import Float32
+
+SHIFT = 1e-5
+_STEPS, _MOST = 512, 8
+_TABLE = (1 / (1 + np.exp(-(np.arange(_STEPS + 1) * 2 * _MOST / _STEPS - _MOST)))).astype(
+    np.float32
+)
+
+
+class Level(NamedTuple):
+    """Inner nodes of a tree that are as far from its root, and their children.
+
+    Attributes:
+        parents: int64 ``[n]``, numbers of nodes; labels come first.
+        left: int64 ``[n]``.
+        right: int64 ``[n]``.
+    """
+
+    parents: Int64
+    left: Int64
+    right: Int64
+
+
+class Output:
+    """The output layer of a model.
+
+    Args:
+        file: the model.
+    """
+
+    def __init__(self, file: ModelFile) -> None:
+        self.loss = file.arguments.loss
+        self.num_labels = len(file.labels)
+        rows = np.arange(file.output.shape[0])
+        self.weight: Float32 = np.ascontiguousarray(file.output.rows(rows), np.float32)
+        self.levels = tree(file.label_counts) if self.loss == "hs" else []
+
+    def probabilities(self, hidden: Float32) -> Float32:
+        """Return the probability of each label, float32 ``[num_texts, num_labels]``.
+
+        Args:
+            hidden: float32 ``[num_texts, dim]``.
+        """
+        if self.loss == "hs":
+            return np.exp(self._of_tree(hidden, 0.0)).astype(np.float32)
+        scores = hidden @ self.weight.T
+        if self.loss == "softmax":
+            powers = np.exp(scores - scores.max(1, keepdims=True))
+            return powers / powers.sum(1, keepdims=True)
+        return sigmoid(scores)
+
+    def logarithms(self, hidden: Float32) -> Float32:
+        """Return what fastText ranks labels by, float32 ``[num_texts, num_labels]``."""
+        if self.loss == "hs":
+            return self._of_tree(hidden, SHIFT).astype(np.float32)
+        probabilities = self.probabilities(hidden)
+        return np.log(probabilities.astype(np.float64) + SHIFT).astype(np.float32)
+
+    def _of_tree(
+        self, hidden: Float32, shift: float
+    ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        """Return the sum of ``log(p + shift)`` over the path to each label."""
+        scores = (hidden @ self.weight.T).astype(np.float64)
+        right = (1 / (1 + np.exp(-scores))).astype(np.float32).astype(np.float64)
+        sums = np.zeros((2 * self.num_labels - 1, len(hidden)))
+        for parents, left, other in self.levels:
+            of_right = right[:, parents - self.num_labels].T
+            with np.errstate(divide="ignore"):
+                sums[left] = sums[parents] + np.log(1 - of_right + shift)
+                sums[other] = sums[parents] + np.log(of_right + shift)
+        return sums[: self.num_labels].T
+
+
+def sigmoid(scores: Float32) -> Float32:
+    """Return fastText's sigmoid of each score: 0 below -8, 1 above 8, and 512 steps between."""
+    inside = scores.clip(-_MOST, _MOST)
+    steps = ((inside + np.float32(_MOST)) * _STEPS / _MOST / 2).astype(np.int64)
+    found = _TABLE[steps]
+    found[scores < -_MOST] = 0
+    found[scores > _MOST] = 1
+    return found
+
+
+def tree(counts: Int64) -> list[Level]:
+    """Return the Huffman tree of labels, from the root down, as fastText builds it.
+
+    Args:
+        counts: of the labels, int64 ``[num_labels]``, descending.
+    """
+    num_labels = len(counts)
+    size = 2 * num_labels - 1
+    count = [*counts.tolist(), *[10**15] * (num_labels - 1)]
+    children = np.zeros((size, 2), np.int64)
+    leaf, node = num_labels - 1, num_labels
+    for number in range(num_labels, size):
+        for side in (0, 1):
+            if leaf >= 0 and count[leaf] < count[node]:
+                children[number, side], leaf = leaf, leaf - 1
+            else:
+                children[number, side], node = node, node + 1
+        count[number] = count[children[number, 0]] + count[children[number, 1]]
+    levels, parents = [], np.array([size - 1] if num_labels > 1 else [], np.int64)
+    while len(parents):
+        left, right = children[parents].T
+        levels.append(Level(parents, left, right))
+        below = np.concatenate([left, right])
+        parents = below[below >= num_labels]
+    return levels

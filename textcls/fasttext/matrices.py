@@ -1,0 +1,118 @@
+"""The matrices of a fastText model: of floats in the mapped file, or quantised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from textcls.arrow import Int64
+from textcls.model.look_up import look_up
+
+Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
+
+# Numbers of quantised rows that are restored at a time.
+_AT_ONCE = 1 << 22
+CENTROIDS = 256
+
+
+class Matrix(Protocol):
+    """Rows of floats, however they are stored.
+
+    Attributes:
+        shape: rows and columns.
+    """
+
+    shape: tuple[int, int]
+
+    def rows(self, ids: Int64) -> Float32:
+        """Return rows, float32 ``[len(ids), width]``."""
+
+    def sums(self, ids: Int64, offsets: Int64) -> Float32:
+        """Return sums of rows, float32 ``[len(offsets) - 1, width]``; of no row: zeros."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """Floats, as they lie in the file.
+
+    Attributes:
+        data: float32 ``[rows, width]``, mapped, at any address: processes share one copy.
+    """
+
+    data: Float32
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.data.shape[0], self.data.shape[1]
+
+    def rows(self, ids: Int64) -> Float32:
+        """Return rows, float32 ``[len(ids), width]``."""
+        # By bytes, since floats at odd addresses are copied one by one.
+        as_bytes = np.ndarray(
+            (self.shape[0], self.shape[1] * 4),
+            np.uint8,
+            self.data,
+            strides=self.data.strides[:1] + (1,),
+        )
+        return as_bytes[ids].view(np.float32)
+
+    def sums(self, ids: Int64, offsets: Int64) -> Float32:
+        """Return sums of rows, float32 ``[len(offsets) - 1, width]``; of no row: zeros."""
+        return _sums(self.rows(ids), offsets)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """Rows as codes of a product quantiser.
+
+    Attributes:
+        codes: uint8 ``[rows, parts]``.
+        centroids: float32 ``[parts - 1, 256, part]``, of all parts of a row but the last.
+        last: float32 ``[256, rest]``, of the last.
+        norms: float32 ``[rows]``, that rows are multiplied by; None: they are not.
+    """
+
+    codes: UInt8
+    centroids: Float32
+    last: Float32
+    norms: Float32 | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        parts, _, part = self.centroids.shape
+        return len(self.codes), parts * part + self.last.shape[1]
+
+    def rows(self, ids: Int64) -> Float32:
+        """Return rows, float32 ``[len(ids), width]``."""
+        found = np.empty((len(ids), self.shape[1]), np.float32)
+        parts, _, part = self.centroids.shape
+        codes = self.codes[ids]
+        whole = found[:, : parts * part].reshape(len(ids), parts, part)
+        whole[:] = self.centroids[np.arange(parts), codes[:, :-1]]
+        found[:, parts * part :] = self.last[codes[:, -1]]
+        if self.norms is not None:
+            found *= self.norms[ids, None]
+        return found
+
+    def sums(self, ids: Int64, offsets: Int64) -> Float32:
+        """Return sums of rows, float32 ``[len(offsets) - 1, width]``; of no row: zeros."""
+        return _sums(self.rows(ids), offsets)
+
+
+def _sums(rows: Float32, offsets: Int64) -> Float32:
+    """Return sums of runs of rows, float32 ``[len(offsets) - 1, width]``."""
+    pooled, _, _ = look_up(
+        torch.from_numpy(rows),
+        torch.arange(len(rows), dtype=torch.int64),
+        torch.from_numpy(offsets),
+        "sum",
+    )
+    found: Float32 = pooled.numpy()
+    return found

@@ -1,0 +1,167 @@
+"""A supervised model of fastText, put to use.
+
+Up to the mean over its rows a text is the sum of its words and of its word n-grams. So the sum of
+the rows of each distinct word is taken once, and kept for later texts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from textcls.arrow import Int64, lengths_of, offsets_of
+from textcls.fasttext.encoding import Dictionary, encode, split
+from textcls.fasttext.format import Arguments, ModelFile, read_model_file
+from textcls.fasttext.hashing import UInt32
+from textcls.fasttext.losses import Output
+from textcls.fasttext.matrices import Float32
+from textcls.model.look_up import look_up
+
+# Texts that are worked on at a time, and bytes of them (or one text).
+BLOCK_TEXTS, BLOCK_BYTES = 4_096, 1 << 20
+# Numbers of the sums of words that are kept: 64 MiB.
+_KEPT_NUMBERS = 1 << 24
+
+
+class FastTextModel:
+    """A supervised model.
+
+    Args:
+        path: of a ``.bin`` or ``.ftz`` file.
+
+    Attributes:
+        file: what it holds.
+        labels: by number, without their prefix where all have it.
+
+    Raises:
+        InputError: the file is no such model, or damaged.
+        OSError: it cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.file: ModelFile = read_model_file(self.path)
+        self.dictionary = Dictionary(self.file)
+        self.output = Output(self.file)
+        self._known = _KnownWords(self.dictionary)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FastTextModel, (self.path,)
+
+    @property
+    def arguments(self) -> Arguments:
+        """How it was trained."""
+        return self.file.arguments
+
+    def encode(self, texts: Sequence[bytes]) -> tuple[Int64, Int64]:
+        """Return the rows of texts, int64 ``[n]``, and their offsets by text, as fastText has them.
+
+        Args:
+            texts: in UTF-8; lines, without their end.
+        """
+        return encode(self.dictionary, texts)
+
+    def hidden(self, texts: Sequence[bytes]) -> tuple[Float32, Int64]:
+        """Return the mean of the rows of each text, and how many these are.
+
+        Returns:
+            float32 ``[num_texts, dim]``, zeros where there is no row, and int64 ``[num_texts]``.
+        """
+        lines = split(texts)
+        known = self._known.of(lines.words)
+        sums = known.sums_of(lines.codes, lines.offsets)
+        counts = np.add.reduceat(np.append(known.counts[lines.codes], 0), lines.offsets[:-1])
+        if self.arguments.wordNgrams > 1:
+            counted = known.is_word[lines.codes]
+            offsets = offsets_of(counted.view(np.uint8))[lines.offsets]
+            hashes = known.hashes[lines.codes[counted]]
+            rows, ends = self.dictionary.ngrams(hashes, offsets)
+            sums += self.file.input.sums(rows, ends)
+            counts = counts + lengths_of(ends)
+        return sums / np.maximum(counts, 1)[:, None].astype(np.float32), counts
+
+    def blocks(self, texts: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+        """Cut texts into blocks of bounded size, or of one text."""
+        start = size = 0
+        for place, text in enumerate(texts):
+            if place > start and (place - start == BLOCK_TEXTS or size + len(text) > BLOCK_BYTES):
+                yield texts[start:place]
+                start, size = place, 0
+            size += len(text)
+        if start < len(texts):
+            yield texts[start:]
+
+
+class _Found:
+    """What is known of the distinct words of some texts, by their places."""
+
+    def __init__(self, table: Float32, slots: Int64, counts: Int64, hashes: UInt32, is_word: Any):
+        self.table, self.slots = table, slots
+        self.counts, self.hashes, self.is_word = counts, hashes, is_word
+
+    def sums_of(self, codes: Int64, offsets: Int64) -> Float32:
+        """Return the sums over the words of texts, float32 ``[num_texts, dim]``."""
+        pooled, _, _ = look_up(
+            torch.from_numpy(self.table),
+            torch.from_numpy(self.slots[codes]),
+            torch.from_numpy(offsets),
+            "sum",
+        )
+        found: Float32 = pooled.numpy()
+        return found
+
+
+class _KnownWords:
+    """The sums of the rows of words that were seen."""
+
+    def __init__(self, dictionary: Dictionary) -> None:
+        self.dictionary = dictionary
+        self.most = max(_KEPT_NUMBERS // dictionary.arguments.dim, 1)
+        self.lock = threading.Lock()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.slot_of: dict[bytes, int] = {}
+        self.table = np.zeros((0, self.dictionary.arguments.dim), np.float32)
+        self.counts = np.zeros(0, np.int64)
+        self.hashes = np.zeros(0, np.uint32)
+        self.is_word = np.zeros(0, np.bool_)
+
+    def of(self, words: list[bytes]) -> _Found:
+        """Return what is known of distinct words, after adding what is not."""
+        with self.lock:
+            slots = np.fromiter(
+                (self.slot_of.get(word, -1) for word in words), np.int64, len(words)
+            )
+            (new,) = (slots < 0).nonzero()
+            if len(new):
+                if len(self.slot_of) + len(new) > self.most:
+                    self._clear()
+                    new = np.arange(len(words))
+                slots[new] = self._add([words[place] for place in new.tolist()])
+            return _Found(
+                self.table, slots, self.counts[slots], self.hashes[slots], self.is_word[slots]
+            )
+
+    def _add(self, words: list[bytes]) -> Int64:
+        rows = self.dictionary.rows_of(words)
+        first, size = len(self.slot_of), len(self.slot_of) + len(words)
+        sums = self.dictionary.file.input.sums(rows.ids, rows.offsets)
+        if size > len(self.table):  # twice as much: few copies
+            capacity = max(size, min(2 * len(self.table), self.most))
+            for name in ("table", "counts", "hashes", "is_word"):
+                old = getattr(self, name)
+                larger = np.zeros((capacity, *old.shape[1:]), old.dtype)
+                larger[:first] = old[:first]
+                setattr(self, name, larger)
+        # Slots that others have taken are never written again: they may still read them.
+        self.table[first:size] = sums
+        self.counts[first:size] = lengths_of(rows.offsets)
+        self.hashes[first:size], self.is_word[first:size] = rows.hashes, rows.is_word
+        self.slot_of.update(zip(words, range(first, size), strict=True))
+        return np.arange(first, size)
