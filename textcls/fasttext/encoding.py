@@ -8,12 +8,14 @@ n-grams are hashed into the same buckets. A word that begins with ``__label__`` 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from textcls.arrow import Int64, as_numpy, lengths_of, offsets_of, places_of_runs
+from textcls.arrow import Int32, Int64, as_numpy, lengths_of, offsets_of, places_of_runs
 from textcls.fasttext.format import ModelFile
 from textcls.fasttext.hashing import UInt32, Words, char_ngrams_of, hashes_of
 
@@ -55,7 +57,7 @@ class WordRows(NamedTuple):
 
 def split(texts: Sequence[bytes]) -> Lines:
     """Split texts into words; what follows ``</s>`` in a text is no part of it."""
-    ended = b"".join(part for text in texts for part in (text, b"\n"))
+    ended = b"\n".join([*texts, b""])
     data = np.frombuffer(ended, np.uint8)
     lengths = np.fromiter(map(len, texts), np.int64, len(texts)) + 1
     is_space = _SPACES[data]
@@ -113,36 +115,30 @@ class Dictionary:
         """Return the number of a word, or past those of the words of a label; -1: unknown."""
         return self._ids.get(word, -1)
 
-    def rows_of(self, words: Sequence[bytes]) -> WordRows:
+    def rows_of(self, words: list[bytes]) -> WordRows:
         """Return the rows of words, in fastText's order: their own, those of their n-grams."""
-        num_words, arguments = len(self.file.words), self.arguments
-        laid = Words.of(list(words))
-        found = np.fromiter((self._ids.get(word, -1) for word in words), np.int64, len(words))
-        unlabelled = np.fromiter(
-            (not word.startswith(LABEL) for word in words), np.bool_, len(words)
-        )
-        is_known = (found >= 0) & (found < num_words)
-        is_word = is_known | (found < 0) & unlabelled
-        own = np.where(is_known, found, -1)
-        lengths = is_known.astype(np.int64)
-        ids = own[is_known]
-        if arguments.maxn > 0:
-            has_parts = np.array([word != END for word in words], np.bool_) & is_word
-            (places,) = has_parts.nonzero()
-            parts, offsets = self._parts([words[place] for place in places.tolist()])
-            lengths_of_parts = np.zeros(len(words), np.int64)
-            lengths_of_parts[places] = lengths_of(offsets)
-            total = offsets_of(lengths + lengths_of_parts)
-            ids = np.empty(total[-1], np.int64)
-            ids[total[:-1][is_known]] = own[is_known]
-            begin = total[:-1] + lengths
-            ids[places_of_runs(begin, lengths_of_parts)] = parts
-            return WordRows(ids, total, hashes_of(laid), is_word)
-        return WordRows(ids, offsets_of(lengths), hashes_of(laid), is_word)
+        laid = Words.of(words)
+        found = np.fromiter(map(self._ids.get, words, repeat(-1)), np.int64, len(words))
+        is_known = (found >= 0) & (found < len(self.file.words))
+        is_word = is_known | (found < 0) & ~laid.begin_with(LABEL)
+        own, lengths = is_known.astype(np.int64), is_known.astype(np.int64)
+        has_parts = is_word & (self.arguments.maxn > 0)
+        if END in words:
+            has_parts[words.index(END)] = False
+        (places,) = has_parts.nonzero()
+        parts, offsets = self._parts(laid.take(places))
+        lengths[places] += lengths_of(offsets)
+        total = offsets_of(lengths)
+        ids = np.empty(total[-1], np.int64)
+        ids[total[:-1][is_known]] = found[is_known]
+        ids[places_of_runs(total[:-1] + own, lengths - own)] = parts
+        return WordRows(ids, total, hashes_of(laid), is_word)
 
-    def _parts(self, words: list[bytes]) -> tuple[Int64, Int64]:
+    def _parts(self, words: Words) -> tuple[Int64, Int64]:
         """Return the rows of the character n-grams of words, and their offsets."""
-        hashes, offsets = char_ngrams_of(Words.of(words), self.arguments.minn, self.arguments.maxn)
+        if len(words.offsets) == 1:
+            return np.zeros(0, np.int64), words.offsets
+        hashes, offsets = char_ngrams_of(words, self.arguments.minn, self.arguments.maxn)
         rows, there = self.rows_of_buckets(hashes % np.uint32(self.arguments.bucket))
         return rows[there], offsets_of(there.view(np.uint8))[offsets]
 
@@ -150,14 +146,21 @@ class Dictionary:
         self, buckets: np.ndarray[tuple[int], np.dtype[np.unsignedinteger]]
     ) -> tuple[Int64, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
         """Return the rows of buckets, and which of them have one, both ``[len(buckets)]``."""
-        numbers = buckets.astype(np.int64)
+        first = len(self.file.words)
+        if self._row_of_bucket is None:
+            return buckets.astype(np.int64) + first, np.ones(len(buckets), np.bool_)
+        rows = self._row_of_bucket[buckets]
+        return rows.astype(np.int64) + first, rows >= 0
+
+    @cached_property
+    def _row_of_bucket(self) -> Int32 | None:
+        """The row of each bucket, -1: it has none; None: all have the row of their number."""
         kept, rows = self.file.kept_buckets, self.file.rows_of_buckets
         if kept is None or rows is None:
-            return numbers + len(self.file.words), np.ones(len(numbers), np.bool_)
-        place = np.searchsorted(kept, numbers)
-        there = np.append(kept, -1)[place] == numbers
-        found = np.append(rows, 0)[place].astype(np.int64)
-        return found + len(self.file.words), there
+            return None
+        found = np.full(max(self.arguments.bucket, 1), -1, np.int32)
+        found[kept] = rows
+        return found
 
     def ngrams(self, hashes: UInt32, offsets: Int64) -> tuple[Int64, Int64]:
         """Return the rows of the word n-grams of texts, in fastText's order, and their offsets.

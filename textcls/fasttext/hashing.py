@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from textcls.arrow import Int64, lengths_of, offsets_of
+from textcls.arrow import Int64, lengths_of, offsets_of, places_of_runs
 
 UInt8 = npt.NDArray[np.uint8]
 UInt32 = npt.NDArray[np.uint32]
@@ -39,6 +39,20 @@ class Words(NamedTuple):
         """Lay out words."""
         lengths = np.fromiter(map(len, words), np.int64, len(words))
         return cls(np.frombuffer(b"".join(words), np.uint8), offsets_of(lengths))
+
+    def take(self, places: Int64) -> Words:
+        """Return some of the words."""
+        if len(places) == len(self.offsets) - 1:
+            return self
+        lengths = lengths_of(self.offsets)[places]
+        return Words(self.data[places_of_runs(self.offsets[places], lengths)], offsets_of(lengths))
+
+    def begin_with(self, prefix: bytes) -> npt.NDArray[np.bool_]:
+        """Say which words begin with some bytes, bool ``[num_words]``."""
+        found = lengths_of(self.offsets) >= len(prefix)
+        for place, byte in enumerate(prefix):
+            found[found] = self.data[self.offsets[:-1][found] + place] == byte
+        return found
 
 
 def hashes_of(words: Words) -> UInt32:
@@ -106,18 +120,20 @@ def _marked(words: Words) -> Words:
 
 def _append(hashes: UInt32, data: UInt8, starts: Int64, lengths: Int64) -> None:
     """Go on with hashes by ``lengths`` bytes of the data each, in place."""
-    order = np.argsort(-lengths, kind="stable")
-    longest = lengths[order]
-    # So many have a byte at each place.
-    active = len(lengths) - np.searchsorted(longest[::-1], np.arange(_IN_STEP), side="right")
-    ordered, begin = hashes[order], starts[order]
-    for place in range(min(int(longest[0]) if len(longest) else 0, _IN_STEP)):
-        count = active[place]
-        ordered[:count] = (ordered[:count] ^ _SIGNED[data[begin[:count] + place]]) * _PRIME
-    for number in np.flatnonzero(longest > _IN_STEP).tolist():
-        rest = data[begin[number] + _IN_STEP : begin[number] + longest[number]].tobytes()
-        ordered[number] = _hash_on(int(ordered[number]), rest)
-    hashes[order] = ordered
+    active = np.flatnonzero(lengths > 0)
+    for place in range(_IN_STEP):
+        if not len(active):
+            return
+        if len(active) == len(hashes):
+            np.bitwise_xor(hashes, _SIGNED[data[starts + place]], out=hashes)
+            hashes *= _PRIME
+        else:
+            longer = hashes[active] ^ _SIGNED[data[starts[active] + place]]
+            hashes[active] = longer * _PRIME
+        active = active[lengths[active] > place + 1]
+    for number in active.tolist():
+        rest = data[starts[number] + _IN_STEP : starts[number] + lengths[number]].tobytes()
+        hashes[number] = _hash_on(int(hashes[number]), rest)
 
 
 def _hash_on(value: int, rest: bytes) -> int:

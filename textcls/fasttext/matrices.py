@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +16,8 @@ from textcls.model.look_up import look_up
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
 
-# Numbers of quantised rows that are restored at a time.
-_AT_ONCE = 1 << 22
+# Numbers of quantised rows that are restored once and kept: 16 MiB.
+_FEW_NUMBERS = 1 << 22
 CENTROIDS = 256
 
 
@@ -54,17 +55,13 @@ class Dense:
     def rows(self, ids: Int64) -> Float32:
         """Return rows, float32 ``[len(ids), width]``."""
         # By bytes, since floats at odd addresses are copied one by one.
-        as_bytes = np.ndarray(
-            (self.shape[0], self.shape[1] * 4),
-            np.uint8,
-            self.data,
-            strides=self.data.strides[:1] + (1,),
-        )
-        return as_bytes[ids].view(np.float32)
+        rows, width = self.shape
+        by_bytes = np.ndarray((rows, width * 4), np.uint8, self.data)
+        return by_bytes[ids].view(np.float32)
 
     def sums(self, ids: Int64, offsets: Int64) -> Float32:
         """Return sums of rows, float32 ``[len(offsets) - 1, width]``; of no row: zeros."""
-        return _sums(self.rows(ids), offsets)
+        return _sums(self.rows(ids), None, offsets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,14 +100,29 @@ class Quantised:
 
     def sums(self, ids: Int64, offsets: Int64) -> Float32:
         """Return sums of rows, float32 ``[len(offsets) - 1, width]``; of no row: zeros."""
-        return _sums(self.rows(ids), offsets)
+        if self._restored is not None:
+            return _sums(self._restored, ids, offsets)
+        return _sums(self.rows(ids), None, offsets)
+
+    @cached_property
+    def _restored(self) -> Float32 | None:
+        """All rows, where they are few."""
+        if self.shape[0] * self.shape[1] > _FEW_NUMBERS:
+            return None
+        return self.rows(np.arange(len(self.codes)))
 
 
-def _sums(rows: Float32, offsets: Int64) -> Float32:
-    """Return sums of runs of rows, float32 ``[len(offsets) - 1, width]``."""
+def _sums(rows: Float32, ids: Int64 | None, offsets: Int64) -> Float32:
+    """Return sums of runs of rows, float32 ``[len(offsets) - 1, width]``.
+
+    Args:
+        rows: float32 ``[num_rows, width]``.
+        ids: int64 ``[n]``, of the rows of the runs; None: these are all rows, one after another.
+        offsets: int64, of the runs.
+    """
     pooled, _, _ = look_up(
         torch.from_numpy(rows),
-        torch.arange(len(rows), dtype=torch.int64),
+        torch.arange(len(rows)) if ids is None else torch.from_numpy(ids),
         torch.from_numpy(offsets),
         "sum",
     )

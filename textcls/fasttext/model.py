@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +136,7 @@ class _KnownWords:
     def of(self, words: list[bytes]) -> _Found:
         """Return what is known of distinct words, after adding what is not."""
         with self.lock:
-            slots = np.fromiter(
-                (self.slot_of.get(word, -1) for word in words), np.int64, len(words)
-            )
+            slots = np.fromiter(map(self.slot_of.get, words, repeat(-1)), np.int64, len(words))
             (new,) = (slots < 0).nonzero()
             if len(new):
                 if len(self.slot_of) + len(new) > self.most:
