@@ -17,7 +17,13 @@ import pyarrow as pa
 
 from textcls.arrow import Int32, Int64, as_numpy, lengths_of, offsets_of, places_of_runs
 from textcls.fasttext.format import ModelFile
-from textcls.fasttext.hashing import UInt32, Words, char_ngrams_of, hashes_of
+from textcls.fasttext.hashing import (
+    UInt32,
+    Words,
+    char_ngram_texts,
+    char_ngrams_of,
+    hashes_of,
+)
 
 END, LABEL = b"</s>", b"__label__"
 _SPACES = np.zeros(256, np.bool_)
@@ -133,6 +139,14 @@ class Dictionary:
         ids[total[:-1][is_known]] = found[is_known]
         ids[places_of_runs(total[:-1] + own, lengths - own)] = parts
         return WordRows(ids, total, hashes_of(laid), is_word)
+
+    def subwords(self, word: bytes, errors: str) -> tuple[list[str], Int64]:
+        """Return a word, if it is known, and its character n-grams; and the rows of those kept."""
+        number = self.id_of(word)
+        names = [word] if 0 <= number < len(self.file.words) else []
+        if word != END:
+            names += char_ngram_texts(word, self.arguments.minn, self.arguments.maxn)
+        return [name.decode("utf-8", errors) for name in names], self.rows_of([word]).ids
 
     def _parts(self, words: Words) -> tuple[Int64, Int64]:
         """Return the rows of the character n-grams of words, and their offsets."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +24,10 @@ from textcls.fasttext.matrices import CENTROIDS, Dense, Float32, Matrix, Quantis
 MAGIC, VERSIONS = 793712314, (11, 12)
 SUPERVISED = 3
 LOSSES = {1: "hs", 2: "ns", 3: "softmax", 4: "ova"}
-_ARGUMENTS = struct.Struct("<12id")
-_COUNTS = struct.Struct("<3i2q")
-_ENTRY = struct.Struct("<qb")
-_WORD, _LABEL = 0, 1
+ARGUMENTS = struct.Struct("<12id")
+COUNTS = struct.Struct("<3i2q")
+ENTRY = struct.Struct("<qb")
+WORD, LABEL = 0, 1
 # What no sensible model has more of; it bounds what a damaged header can ask for.
 _MOST_CHARACTERS, _MOST_WORDS = 100, 100
 
@@ -163,7 +163,7 @@ class _Reader:
                 "are read"
             )
         (dim, ws, epoch, min_count, neg, ngrams, loss, model, bucket, minn, maxn, rate, t) = (
-            self._unpack(_ARGUMENTS)
+            self._unpack(ARGUMENTS)
         )
         if model != SUPERVISED:
             name = {1: "cbow", 2: "skipgram"}.get(model)
@@ -188,24 +188,24 @@ class _Reader:
     def _dictionary(
         self, arguments: Arguments
     ) -> tuple[list[bytes], Int64, list[bytes], Int64, int, tuple[Int32, Int32] | None]:
-        size, num_words, num_labels, num_tokens, num_kept = self._unpack(_COUNTS)
+        size, num_words, num_labels, num_tokens, num_kept = self._unpack(COUNTS)
         if min(num_words, num_labels) < 0 or size != num_words + num_labels:
             self._damaged(f"{size} entries, {num_words} words and {num_labels} labels")
         if not num_labels:
             self._damaged("it has no label")
-        if size * (_ENTRY.size + 1) > len(self.content):
+        if size * (ENTRY.size + 1) > len(self.content):
             self._damaged(f"it promises {size:,} entries")
         names, counts = [], np.empty(size, np.int64)
-        content, place = memoryview(self.content), self.place
+        content, place = memoryview(self.content.data), self.place
         for number in range(size):
             end = _find_zero(self.content, content, place)
-            if end < 0 or end + 1 + _ENTRY.size > len(content):
+            if end < 0 or end + 1 + ENTRY.size > len(content):
                 self._damaged("it ends within the dictionary")
             names.append(bytes(content[place:end]))
-            counts[number], kind = _ENTRY.unpack_from(content, end + 1)
-            if kind != (_WORD if number < num_words else _LABEL):
+            counts[number], kind = ENTRY.unpack_from(content, end + 1)
+            if kind != (WORD if number < num_words else LABEL):
                 self._damaged(f"entry {number:,} of the dictionary is of kind {kind}")
-            place = end + 1 + _ENTRY.size
+            place = end + 1 + ENTRY.size
         self.place = place
         kept = None
         if num_kept >= 0:
@@ -276,7 +276,7 @@ class _Reader:
             self._damaged(f"{what}: {value}")
         return bool(value)
 
-    def _array(self, dtype: np.dtype[np.generic], count: int, what: str) -> npt.NDArray[np.generic]:
+    def _array(self, dtype: np.dtype[Any], count: int, what: str) -> npt.NDArray[Any]:
         """Return numbers as a copy, which is aligned."""
         found = self._bytes(count * dtype.itemsize, what)
         return np.frombuffer(found.tobytes(), dtype)

@@ -106,6 +106,19 @@ def char_ngrams_of(words: Words, shortest: int, longest: int) -> tuple[UInt32, I
     return grid[there], by_word
 
 
+def char_ngram_texts(word: bytes, shortest: int, longest: int) -> list[bytes]:
+    """Return the character n-grams of a single word, as :func:`char_ngrams_of` hashes them."""
+    marked = b"<" + word + b">"
+    starts = [place for place, byte in enumerate(marked) if byte & 0xC0 != 0x80]
+    bounds, count = [*starts, len(marked)], len(starts)
+    return [
+        marked[bounds[first] : bounds[first + n]]
+        for first in range(count)
+        for n in range(max(shortest, 1), min(longest, count - first) + 1)
+        if not (n == 1 and first in (0, count - 1))
+    ]
+
+
 def _marked(words: Words) -> Words:
     """Return the words between marks."""
     lengths = lengths_of(words.offsets)

@@ -75,7 +75,7 @@ class Output:
         """Return what fastText calls probabilities, float64 ``[num_texts, num_labels]``."""
         if self.loss == "hs":
             return self._of_tree(torch.from_numpy(hidden @ self.weight.T), SHIFT)
-        return self.probabilities(hidden) + SHIFT
+        return self.probabilities(hidden).astype(np.float64) + SHIFT
 
     def _of_tree(self, scores: Tensor, shift: float) -> Float64:
         """Return the product of ``p + shift`` over the path to each label.
@@ -100,9 +100,9 @@ class Output:
 
 def sigmoid(scores: Float32) -> Float32:
     """Return fastText's sigmoid of each score: 0 below -8, 1 above 8, and 512 steps between."""
-    inside = scores.clip(-_MOST, _MOST)
+    inside = np.nan_to_num(scores).clip(-_MOST, _MOST)
     steps = ((inside + np.float32(_MOST)) * _STEPS / _MOST / 2).astype(np.int64)
-    found = _TABLE[steps]
+    found: Float32 = _TABLE[steps]
     found[scores < -_MOST] = 0
     found[scores > _MOST] = 1
     return found

@@ -22,13 +22,11 @@ CENTROIDS = 256
 
 
 class Matrix(Protocol):
-    """Rows of floats, however they are stored.
+    """Rows of floats, however they are stored."""
 
-    Attributes:
-        shape: rows and columns.
-    """
-
-    shape: tuple[int, int]
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
 
     def rows(self, ids: Int64) -> Float32:
         """Return rows, float32 ``[len(ids), width]``."""
@@ -57,7 +55,8 @@ class Dense:
         # By bytes, since floats at odd addresses are copied one by one.
         rows, width = self.shape
         by_bytes = np.ndarray((rows, width * 4), np.uint8, self.data)
-        return by_bytes[ids].view(np.float32)
+        found: Float32 = by_bytes[ids].view(np.float32)
+        return found
 
     def sums(self, ids: Int64, offsets: Int64) -> Float32:
         """Return sums of rows, float32 ``[len(offsets) - 1, width]``; of no row: zeros."""

@@ -84,7 +84,8 @@ class FastTextModel:
             rows, ends = self.dictionary.ngrams(hashes, offsets)
             sums += self.file.input.sums(rows, ends)
             counts = counts + lengths_of(ends)
-        return sums / np.maximum(counts, 1)[:, None].astype(np.float32), counts
+        sums /= np.maximum(counts, 1)[:, None]
+        return sums, counts
 
     def blocks(self, texts: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         """Cut texts into blocks of bounded size, or of one text."""
