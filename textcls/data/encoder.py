@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import safetensors.numpy
 import torch
 
 from textcls.arrow import Int32, as_numpy, lengths_of, offsets_of, release_memory
@@ -41,16 +38,6 @@ from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import PIECE, Tokens, alphabetical
 from textcls.data.vocabulary import Vocabulary
 from textcls.data.words import weights_of_chars
-
-Array = npt.NDArray[Any]
-
-VOCABULARY, TOKENIZER, TENSORS = "vocabulary.json", "tokenizer.json", "encoder.safetensors"
-# The tensors that a model folder has of it, beside the embedding's.
-TOKEN_WEIGHTS = "encoder.token_weights"
-MEAN_LENGTH = "encoder.mean_length"
-CHAR_KEYS = "encoder.char_keys"
-CHAR_WEIGHTS = "encoder.char_weights"
-ENCODER_TENSORS = (TOKEN_WEIGHTS, MEAN_LENGTH, CHAR_KEYS, CHAR_WEIGHTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,78 +308,3 @@ class TextEncoder:
         if unknown is None or known.all():
             return Encoded(ids, ends, weights)
         return flattened(features, weights, unknown, self.num_embeddings)
-
-    # --- keeping -----------------------------------------------------------------------------
-
-    def tensors(self) -> dict[str, Array]:
-        """Return what is learned beside the vocabulary, by the names that a model folder has."""
-        found: dict[str, Array] = {}
-        if self.token_weights is not None:
-            found[TOKEN_WEIGHTS] = self.token_weights
-        if self.mean_length is not None:
-            found[MEAN_LENGTH] = np.array([self.mean_length], np.float32)
-        if self.chars is not None:
-            found[CHAR_KEYS] = self.chars.keys.view(np.int64)
-        if self.char_weights is not None:
-            found[CHAR_WEIGHTS] = self.char_weights
-        return found
-
-    @classmethod
-    def assemble(
-        cls,
-        tokenizer: Tokenizer,
-        vocabulary: Vocabulary,
-        tensors: Mapping[str, Array],
-        kept_buckets: Int32 | None = None,
-    ) -> TextEncoder:
-        """Put one together of what :meth:`tensors` returned and the rest."""
-        config, keys = tokenizer.config, tensors.get(CHAR_KEYS)
-        mean_length = tensors.get(MEAN_LENGTH)
-        return cls(
-            tokenizer,
-            vocabulary,
-            kept_buckets,
-            tensors.get(TOKEN_WEIGHTS),
-            tensors.get(CHAR_WEIGHTS),
-            None if mean_length is None else float(mean_length[0]),
-            None
-            if keys is None or config.char_ngrams is None
-            else CharNgrams(config.char_ngrams, config.char_buckets, keys.view(np.uint64)),
-        )
-
-    def write_json(self, folder: Path) -> None:
-        """Write all but the tensors into a folder.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        (folder / VOCABULARY).write_text(self.vocabulary.to_json(), encoding="utf-8")
-        self._write_tokenizer(folder)
-
-    def _write_tokenizer(self, folder: Path) -> None:
-        if self.tokenizer.json is not None:
-            (folder / TOKENIZER).write_text(self.tokenizer.json, encoding="utf-8")
-
-    def save(self, folder: Path) -> None:
-        """Write what :meth:`load` reads into a folder.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        self._write_tokenizer(folder)
-        words = {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
-        safetensors.numpy.save_file(self.tensors() | words, folder / TENSORS)
-
-    @classmethod
-    def load(cls, folder: Path, config: TokenizerConfig) -> TextEncoder:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            OSError, ValueError, KeyError, TypeError, InputError: it is missing or something else.
-        """
-        path = folder / TOKENIZER
-        json = path.read_text(encoding="utf-8") if path.exists() else None
-        tensors = safetensors.numpy.load_file(folder / TENSORS)
-        words = {name: tensors[f"vocabulary.{name}"] for name in ("tokens", "ends", "counts")}
-        vocabulary = Vocabulary.from_arrays(words)
-        return cls.assemble(Tokenizer(config, json=json), vocabulary, tensors)

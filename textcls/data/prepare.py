@@ -24,6 +24,7 @@ from textcls.data.composition import Composition
 from textcls.data.encoder import TextEncoder
 from textcls.data.extending import Known
 from textcls.data.facts import FactCounter, moved
+from textcls.data.stored import load, save
 from textcls.data.targets import relative_weights
 from textcls.data.tokenized import TokenizedCorpus, tokenize
 from textcls.data.tokenizer import learns, versions
@@ -133,14 +134,14 @@ def prepare(
         key = _key(data, corpus.tokenizer.config, source.fingerprint, True, known, vectors)
         find_or_make(cache_dir, key, make, lambda entry, _: entry, cache_size)
 
-    def load(entry: Path, manifest: Manifest) -> Prepared:
+    def read(entry: Path, manifest: Manifest) -> Prepared:
         found = _read(entry, manifest, tokenizer)
         # The key is of the files' contents: their names may be others than when it was written.
         facts = moved(found.facts, manifest["paths"], source.paths)
         return dataclasses.replace(found, facts=facts)
 
     key = _key(data, tokenizer, source.fingerprint, joined, known, vectors)
-    prepared, was_there = find_or_make(cache_dir, key, make, load, cache_size)
+    prepared, was_there = find_or_make(cache_dir, key, make, read, cache_size)
     return dataclasses.replace(prepared, from_cache=was_there)
 
 
@@ -237,7 +238,7 @@ def write_bags(
         del encoded, tensors, there
         release_memory()
     assert encoder is not None
-    encoder.save(folder)
+    save(encoder, folder)
     composition = composition_of(encoder)
     if composition is not None:
         safetensors.torch.save_file(
@@ -288,7 +289,7 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
     """Open what :func:`write_bags` wrote."""
     about = CorpusFacts(**manifest["about"])
     config = resolve_group("tokenizer", config, about)
-    encoder = TextEncoder.load(entry, config)
+    encoder = load(entry, config)
     bags = {
         # Mapped into memory, not read.
         split: Bags(

@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from textcls.config import Reading, TokenizerConfig
-from textcls.data.encoder import ENCODER_TENSORS, TextEncoder
+from textcls.data.encoder import TextEncoder
+from textcls.data.stored import ENCODER_TENSORS, assembled, tensors_of, write_json
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, first_line
@@ -105,7 +106,7 @@ def save_model(parts: ModelParts, folder: Path) -> None:
     with filled_folder(folder, FILES, synced=True) as scratch:
         _dump(scratch / "config.json", config)
         _dump(scratch / "labels.json", parts.label_names)
-        parts.encoder.write_json(scratch)
+        write_json(parts.encoder, scratch)
         if parts.card is not None:
             (scratch / CARD).write_text(parts.card, encoding="utf-8")
         save_tensors(parts, scratch)  # synced with the whole folder
@@ -119,7 +120,7 @@ def save_tensors(parts: ModelParts, folder: Path) -> None:
         state.update(parts.quantized)
     if parts.encoder.kept_buckets is not None:
         state[BUCKETS] = torch.from_numpy(parts.encoder.kept_buckets)
-    state |= {name: torch.from_numpy(own) for name, own in parts.encoder.tensors().items()}
+    state |= {name: torch.from_numpy(own) for name, own in tensors_of(parts.encoder).items()}
     state |= parts.task.tensors()
     save_weights(state, folder / WEIGHTS, synced=False)
 
@@ -189,9 +190,7 @@ def load_model(folder: Path) -> ModelParts:
     model.load_state_dict(tensors, assign=True)
     return ModelParts(
         model.eval().requires_grad_(False),
-        TextEncoder.assemble(
-            tokenizer, vocabulary, learned, None if buckets is None else buckets.numpy()
-        ),
+        assembled(tokenizer, vocabulary, learned, None if buckets is None else buckets.numpy()),
         label_names,
         card=text,
         reading=config.reading or Reading(),

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from textcls.config import TokenizerConfig
-from textcls.data.encoder import CHAR_KEYS, CHAR_WEIGHTS, MEAN_LENGTH, TOKEN_WEIGHTS
+from textcls.data.stored import CHAR_KEYS, CHAR_WEIGHTS, MEAN_LENGTH, TOKEN_WEIGHTS
 from textcls.data.vocabulary import Vocabulary
 from textcls.model.table import (
     BUCKETS,
