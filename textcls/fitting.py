@@ -357,7 +357,7 @@ def build(
         bias = task_of(train).first_bias(train.targets, len(prepared.label_names))
         model.linear.bias.copy_(bias)
     if start is not None:
-        take_over(model, prepared.label_names, start.parts)
+        take_over(model, prepared.encoder, prepared.label_names, start.parts)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log.info(
         "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",

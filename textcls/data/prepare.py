@@ -36,7 +36,7 @@ from textcls.values import is_auto
 from textcls.vectors.found import PretrainedVectors
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 12
+FORMAT = 13
 COMPOSITION = "composition.safetensors"
 WORDS = "words.safetensors"
 
@@ -212,8 +212,7 @@ def write_bags(
             if vectors is not None:
                 found = read_vectors(vectors, tokenizer, tokens)
                 notes.append(coverage(found, tokens))
-            more = None if found is None else found.tokens
-            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, known, more)
+            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, known, found)
             vocabulary = encoder.vocabulary
             if not vocabulary.counts[len(vocabulary.specials) :].any():
                 raise InputError(

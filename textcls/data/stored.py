@@ -16,16 +16,19 @@ from textcls.data.char_ngrams import CharNgrams
 from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
+from textcls.vectors.pieces import WordPieces
 
 Array = npt.NDArray[Any]
 
 VOCABULARY, TOKENIZER, TENSORS = "vocabulary.json", "tokenizer.json", "encoder.safetensors"
+PIECES = "pieces.json"
 # The tensors that a model folder has of it, beside the embedding's.
 TOKEN_WEIGHTS = "encoder.token_weights"
 MEAN_LENGTH = "encoder.mean_length"
 CHAR_KEYS = "encoder.char_keys"
 CHAR_WEIGHTS = "encoder.char_weights"
-ENCODER_TENSORS = (TOKEN_WEIGHTS, MEAN_LENGTH, CHAR_KEYS, CHAR_WEIGHTS)
+PIECE_IDS = "encoder.piece_ids"
+ENCODER_TENSORS = (TOKEN_WEIGHTS, MEAN_LENGTH, CHAR_KEYS, CHAR_WEIGHTS, PIECE_IDS)
 
 
 def tensors_of(encoder: TextEncoder) -> dict[str, Array]:
@@ -39,6 +42,8 @@ def tensors_of(encoder: TextEncoder) -> dict[str, Array]:
         found[CHAR_KEYS] = encoder.chars.keys.view(np.int64)
     if encoder.char_weights is not None:
         found[CHAR_WEIGHTS] = encoder.char_weights
+    if encoder.pieces is not None:
+        found[PIECE_IDS] = encoder.pieces.ids
     return found
 
 
@@ -47,8 +52,17 @@ def assembled(
     vocabulary: Vocabulary,
     tensors: Mapping[str, Array],
     kept_buckets: Int32 | None = None,
+    pieces: str | None = None,
 ) -> TextEncoder:
-    """Put an encoder together of what :func:`tensors_of` returned and the rest."""
+    """Put an encoder together of what :func:`tensors_of` returned and the rest.
+
+    Args:
+        tokenizer: of texts.
+        vocabulary: of their words.
+        tensors: by name.
+        kept_buckets: see :class:`TextEncoder`.
+        pieces: the tokenizer.json by which words consist of pieces.
+    """
     config, keys = tokenizer.config, tensors.get(CHAR_KEYS)
     mean_length = tensors.get(MEAN_LENGTH)
     return TextEncoder(
@@ -61,6 +75,7 @@ def assembled(
         None
         if keys is None or config.char_ngrams is None
         else CharNgrams(config.char_ngrams, config.char_buckets, keys.view(np.uint64)),
+        None if pieces is None else WordPieces(pieces, tensors[PIECE_IDS]),
     )
 
 
@@ -71,12 +86,14 @@ def write_json(encoder: TextEncoder, folder: Path) -> None:
         OSError: it cannot be written.
     """
     (folder / VOCABULARY).write_text(encoder.vocabulary.to_json(), encoding="utf-8")
-    _write_tokenizer(encoder, folder)
+    _write_tokenizers(encoder, folder)
 
 
-def _write_tokenizer(encoder: TextEncoder, folder: Path) -> None:
+def _write_tokenizers(encoder: TextEncoder, folder: Path) -> None:
     if encoder.tokenizer.json is not None:
         (folder / TOKENIZER).write_text(encoder.tokenizer.json, encoding="utf-8")
+    if encoder.pieces is not None:
+        (folder / PIECES).write_text(encoder.pieces.json, encoding="utf-8")
 
 
 def save(encoder: TextEncoder, folder: Path) -> None:
@@ -85,7 +102,7 @@ def save(encoder: TextEncoder, folder: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    _write_tokenizer(encoder, folder)
+    _write_tokenizers(encoder, folder)
     words = {f"vocabulary.{name}": array for name, array in encoder.vocabulary.arrays().items()}
     safetensors.numpy.save_file(tensors_of(encoder) | words, folder / TENSORS)
 
@@ -96,9 +113,11 @@ def load(folder: Path, config: TokenizerConfig) -> TextEncoder:
     Raises:
         OSError, ValueError, KeyError, TypeError, InputError: it is missing or something else.
     """
-    path = folder / TOKENIZER
-    json = path.read_text(encoding="utf-8") if path.exists() else None
+    json, pieces = (
+        path.read_text(encoding="utf-8") if path.exists() else None
+        for path in (folder / TOKENIZER, folder / PIECES)
+    )
     tensors = safetensors.numpy.load_file(folder / TENSORS)
     words = {name: tensors[f"vocabulary.{name}"] for name in ("tokens", "ends", "counts")}
     vocabulary = Vocabulary.from_arrays(words)
-    return assembled(Tokenizer(config, json=json), vocabulary, tensors)
+    return assembled(Tokenizer(config, json=json), vocabulary, tensors, pieces=pieces)

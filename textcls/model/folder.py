@@ -20,11 +20,19 @@ from torch import Tensor
 
 from textcls.config import Reading, TokenizerConfig
 from textcls.data.encoder import TextEncoder
-from textcls.data.stored import ENCODER_TENSORS, assembled, tensors_of, write_json
+from textcls.data.stored import (
+    ENCODER_TENSORS,
+    PIECE_IDS,
+    PIECES,
+    assembled,
+    tensors_of,
+    write_json,
+)
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, first_line
 from textcls.files import filled_folder
+from textcls.hugging_face import tokenizer_of
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.table import BUCKETS, QUANTIZED, TABLE
 from textcls.model.tensors import EXACT, Shape, read_tensors
@@ -35,11 +43,13 @@ from textcls.task.selective import RISK_COVERAGE
 from textcls.task.single import SingleLabel
 from textcls.task.tasks import task_named
 
-FORMAT = 5
+FORMAT = 6
+# That of models without pieces of words, which releases before can read.
+_WITHOUT_PIECES = 5
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 # All that a model folder may hold.
-FILES = ("config.json", "labels.json", "vocabulary.json", "tokenizer.json", WEIGHTS, CARD)
+FILES = ("config.json", "labels.json", "vocabulary.json", "tokenizer.json", PIECES, WEIGHTS, CARD)
 
 # The tensors of a task: see :meth:`textcls.task.base.Task.tensors`.
 _DECISIONS = (THRESHOLDS, RISK_COVERAGE)
@@ -86,7 +96,7 @@ def save_model(parts: ModelParts, folder: Path) -> None:
     """
     model = parts.model
     config: dict[str, Any] = {
-        "format": FORMAT,
+        "format": _WITHOUT_PIECES if parts.encoder.pieces is None else FORMAT,
         "task": parts.task.name,
         "model": {
             "num_embeddings": model.embedding.num_embeddings,
@@ -176,13 +186,14 @@ def load_model(folder: Path) -> ModelParts:
         foreign = decisions.keys() - task.tensors().keys()
         if foreign:
             raise ValueError(f"{WEIGHTS}: holds {min(foreign)}, which no '{config.task}' model has")
+        pieces = _read_pieces(folder / PIECES) if PIECE_IDS in tensors else None
         card = folder / CARD
         text = _read_text(card) if card.exists() else None
     except (OSError, ValueError, RuntimeError, MemoryError, SafetensorError) as error:
         raise InputError(
             f"{folder}: damaged model folder ({_reason(error)}): copy it anew or train again"
         ) from None
-    buckets = tensors.pop(BUCKETS, None)
+    buckets = tensors.pop(BUCKETS).numpy() if BUCKETS in tensors else None
     learned = {name: tensors.pop(name).numpy() for name in ENCODER_TENSORS if name in tensors}
     quantized = {name: tensors.pop(name) for name in QUANTIZED if name in tensors}
     with torch.device("meta"):  # takes no memory, draws no numbers
@@ -190,7 +201,7 @@ def load_model(folder: Path) -> ModelParts:
     model.load_state_dict(tensors, assign=True)
     return ModelParts(
         model.eval().requires_grad_(False),
-        assembled(tokenizer, vocabulary, learned, None if buckets is None else buckets.numpy()),
+        assembled(tokenizer, vocabulary, learned, buckets, pieces),
         label_names,
         card=text,
         reading=config.reading or Reading(),
@@ -264,6 +275,15 @@ def _read_tokenizer(path: Path, config: TokenizerConfig) -> Tokenizer:
         return Tokenizer(config, json=text)
     except InputError as error:  # it names an option, not the file
         raise ValueError(f"{path.name}: {str(error).partition(': ')[2]}") from None
+
+
+def _read_pieces(path: Path) -> str:
+    json = _read_text(path)
+    try:
+        tokenizer_of(json)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: is no usable tokenizer.json ({error})") from None
+    return json
 
 
 def _read_text(path: Path) -> str:

@@ -312,7 +312,7 @@ def _learned(
         found = read_vectors(PretrainedVectors.find(name), tokenizer, tokens)
     except InputError as error:
         raise ValueError(in_terms_of_parameters(str(error))) from None
-    encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, more=found.tokens)
+    encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, vectors=found)
     return encoder, encoded, word_rows(encoder, found)
 
 
