@@ -63,7 +63,7 @@ class TextEncoder:
 
     A word that is not in the vocabulary has no row. Its place take those of its character n-grams
     that have one, each with the weight ``f(count) · char_weights[n-gram]``, and of its k pieces,
-    each with ``f(count) · token_weights[0] / k``. Without these it is left out where features are
+    each with ``f(count) / k``. Without these it is left out where features are
     counted, and has the id 0 elsewhere.
 
     Attributes:
@@ -185,12 +185,6 @@ class TextEncoder:
         """Whether the entries of bags have weights."""
         parts = (self.chars, self.pieces)
         return self.config.counts is not None or any(part is not None for part in parts)
-
-    @property
-    def unknown_weight(self) -> float:
-        """What an unknown word weighs, of which only its pieces make use."""
-        unknown_id = self.vocabulary.unknown_id
-        return 1.0 if self.token_weights is None else float(self.token_weights[unknown_id])
 
     @cached_property
     def ids(self) -> NgramIds:

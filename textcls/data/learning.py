@@ -76,7 +76,6 @@ def _weigh_new_words(made: TextEncoder, weights: Float32) -> None:
     counts, of_words = made.vocabulary.counts, weights[: len(made.vocabulary)]
     is_new = made.is_word & (counts == 0)
     known = of_words[made.is_word & ~is_new]
-    is_new[made.vocabulary.unknown_id] = made.pieces is not None
     of_words[is_new] = (known.mean() if len(known) else 0) or 1
 
 

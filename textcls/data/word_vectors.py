@@ -3,7 +3,9 @@
 They stand beside what is trained, and in the same bags. The word with id ``t`` weighs there
 ``f(count) · token_weights[t]``, and the bag is to have its vector ``f(count)`` times: the row that
 is kept is the vector over ``token_weights[t]``. So a bag of such rows is pooled as one of the
-table's, and what is learned of vectors can be added to the table.
+table's, and what is learned of vectors can be added to the table. Any other word consists of its
+pieces, where these have vectors: each is to be there ``f(count)`` over their number times, and
+weighs as much.
 """
 
 from __future__ import annotations
@@ -119,7 +121,7 @@ def word_rows(encoder: TextEncoder, found: TokenVectors) -> WordRows:
     if found.pieces is not None:
         own = np.arange(encoder.first_piece, encoder.num_embeddings, dtype=np.int32)
         ids, rows = np.append(ids, own), np.concatenate([rows, found.pieces.vectors])
-        weights = np.append(weights, np.full(len(own), encoder.unknown_weight))
+        weights = np.append(weights, np.ones(len(own)))
     rows = rows - mean.astype(np.float32)
     rows /= np.where(weights > 0, weights, 1)[:, None]
     rows[weights <= 0] = 0

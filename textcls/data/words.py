@@ -71,8 +71,7 @@ def parts_of_words(encoder: TextEncoder, words: pa.Array | list[str]) -> Unknown
     if encoder.pieces is not None:
         names = words if isinstance(words, list) else words.to_pylist()
         offsets, places, shares = encoder.pieces.of_words(names)
-        weights = shares * np.float32(encoder.unknown_weight)
-        pieces = Unknown(offsets, places + np.int32(encoder.first_piece), weights)
+        pieces = Unknown(offsets, places + np.int32(encoder.first_piece), shares)
         parts = pieces if parts is None else parts.with_those_of(pieces)
     assert parts is not None
     return parts

@@ -80,13 +80,12 @@ def _of_pieces(table: Tensor, encoder: TextEncoder, new: slice) -> Tensor:
     names = encoder.vocabulary.tokens.take(integers(new.start + places)).to_pylist()
     assert encoder.pieces is not None
     offsets, pieces, shares = encoder.pieces.of_words(names)
-    weights = shares * encoder.unknown_weight
+    word = places.repeat(lengths_of(offsets))
     if encoder.token_weights is not None:
-        weights /= encoder.token_weights[new][places].clip(LEAST_WEIGHT).repeat(lengths_of(offsets))
-    word = torch.from_numpy(places.repeat(lengths_of(offsets)))
+        shares = shares / encoder.token_weights[new][word].clip(LEAST_WEIGHT)
     rows = table[torch.from_numpy(pieces).long() + encoder.first_piece]
     none = table.new_zeros(new.stop - new.start, table.shape[1])
-    return none.index_add(0, word, rows * torch.from_numpy(weights).unsqueeze(1))
+    return none.index_add(0, torch.from_numpy(word), rows * torch.from_numpy(shares).unsqueeze(1))
 
 
 def _taken_apart(composed: Tensor, composition: Composition, new: slice) -> Tensor:

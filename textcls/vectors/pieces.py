@@ -60,7 +60,8 @@ class WordPieces:
         """
         none = cls(json, np.zeros(0, np.int32))
         ids = set(none.tokenizer.get_vocab().values()) - none._unknown
-        return cls(json, np.array(sorted(ids), np.int32))
+        # As it is written shortest, and without limits of length.
+        return cls(none.tokenizer.to_str(), np.array(sorted(ids), np.int32))
 
     @cached_property
     def tokenizer(self) -> tokenizers.Tokenizer:
