@@ -171,7 +171,8 @@ def renumber(bags: Bags, places: Bags) -> Bags:
 
     One thing is not, of a model of a format before 4: which character n-grams are of one word that
     the encoder did not know before. Where some of them are pruned, the others keep their weights,
-    where a text that is read again has larger ones.
+    where a text that is read again has larger ones. Nor is, where features are not counted, that an
+    unknown word of which no part is kept has the row of ``<unk>``.
 
     Args:
         bags: over the table before.
