@@ -267,7 +267,7 @@ def write_bags(
         "notes": [*notes, *encoder.notes],
     }
     if vectors is not None:
-        facts["vectors"] = {"name": vectors.path.name, "hash": vectors.fingerprint}
+        facts["vectors"] = {"name": vectors.title, "hash": vectors.fingerprint}
     return {
         "test_set": tokenized.test_set,
         "facts": facts,
