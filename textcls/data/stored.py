@@ -52,7 +52,7 @@ def assembled(
     vocabulary: Vocabulary,
     tensors: Mapping[str, Array],
     kept_buckets: Int32 | None = None,
-    pieces: str | None = None,
+    pieces: WordPieces | None = None,
 ) -> TextEncoder:
     """Put an encoder together of what :func:`tensors_of` returned and the rest.
 
@@ -61,7 +61,7 @@ def assembled(
         vocabulary: of their words.
         tensors: by name.
         kept_buckets: see :class:`TextEncoder`.
-        pieces: the tokenizer.json by which words consist of pieces.
+        pieces: see :class:`TextEncoder`.
     """
     config, keys = tokenizer.config, tensors.get(CHAR_KEYS)
     mean_length = tensors.get(MEAN_LENGTH)
@@ -75,7 +75,7 @@ def assembled(
         None
         if keys is None or config.char_ngrams is None
         else CharNgrams(config.char_ngrams, config.char_buckets, keys.view(np.uint64)),
-        None if pieces is None else WordPieces(pieces, tensors[PIECE_IDS]),
+        pieces,
     )
 
 
@@ -113,11 +113,12 @@ def load(folder: Path, config: TokenizerConfig) -> TextEncoder:
     Raises:
         OSError, ValueError, KeyError, TypeError, InputError: it is missing or something else.
     """
-    json, pieces = (
+    json, of_pieces = (
         path.read_text(encoding="utf-8") if path.exists() else None
         for path in (folder / TOKENIZER, folder / PIECES)
     )
     tensors = safetensors.numpy.load_file(folder / TENSORS)
     words = {name: tensors[f"vocabulary.{name}"] for name in ("tokens", "ends", "counts")}
     vocabulary = Vocabulary.from_arrays(words)
+    pieces = None if of_pieces is None else WordPieces(of_pieces, tensors[PIECE_IDS])
     return assembled(Tokenizer(config, json=json), vocabulary, tensors, pieces=pieces)

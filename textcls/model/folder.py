@@ -32,7 +32,6 @@ from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, first_line
 from textcls.files import filled_folder
-from textcls.hugging_face import tokenizer_of
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.table import BUCKETS, QUANTIZED, TABLE
 from textcls.model.tensors import EXACT, Shape, read_tensors
@@ -42,6 +41,7 @@ from textcls.task.multi import THRESHOLDS
 from textcls.task.selective import RISK_COVERAGE
 from textcls.task.single import SingleLabel
 from textcls.task.tasks import task_named
+from textcls.vectors.pieces import WordPieces
 
 FORMAT = 6
 # That of models without pieces of words, which releases before can read.
@@ -186,7 +186,8 @@ def load_model(folder: Path) -> ModelParts:
         foreign = decisions.keys() - task.tensors().keys()
         if foreign:
             raise ValueError(f"{WEIGHTS}: holds {min(foreign)}, which no '{config.task}' model has")
-        pieces = _read_pieces(folder / PIECES) if PIECE_IDS in tensors else None
+        ids = tensors.get(PIECE_IDS)
+        pieces = None if ids is None else _read_pieces(folder / PIECES, ids)
         card = folder / CARD
         text = _read_text(card) if card.exists() else None
     except (OSError, ValueError, RuntimeError, MemoryError, SafetensorError) as error:
@@ -277,13 +278,13 @@ def _read_tokenizer(path: Path, config: TokenizerConfig) -> Tokenizer:
         raise ValueError(f"{path.name}: {str(error).partition(': ')[2]}") from None
 
 
-def _read_pieces(path: Path) -> str:
-    json = _read_text(path)
+def _read_pieces(path: Path, ids: Tensor) -> WordPieces:
+    pieces = WordPieces(_read_text(path), ids.numpy())
     try:
-        tokenizer_of(json)
+        _ = pieces.tokenizer
     except ValueError as error:
         raise ValueError(f"{path.name}: is no usable tokenizer.json ({error})") from None
-    return json
+    return pieces
 
 
 def _read_text(path: Path) -> str:
