@@ -10,6 +10,7 @@ takes the model's own predictions as the labels of rows that were not drawn: :fu
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import logging
 import re
@@ -100,11 +101,17 @@ class Peers:
 
     def predict(self, rows: Texts) -> Predictions:
         """Yield the name of a model and what it predicts, once for each of its settings."""
-        features = linear.words_and_pairs(rows, self.splits)
+        present, labels = np.unique(rows.labels, return_inverse=True)
+        splits = dataclasses.replace(self.splits, classes=len(present))
+        for name, best in self._predict(Texts(rows.texts, labels), splits):
+            yield name, present[best]
+
+    def _predict(self, rows: Texts, splits: Splits) -> Predictions:
+        features = linear.words_and_pairs(rows, splits)
         vectors = features.transform(self.test.texts)
         for c in (1, 10):
             yield "TF-IDF + LR", self._best(linear.logistic(features, {"C": c}, 0), vectors)
-        features = linear.binary(rows, self.splits)
+        features = linear.binary(rows, splits)
         vectors = features.transform(self.test.texts)
         for settings in ({"C": 0.1, "beta": 0.25}, {"C": 1, "beta": 0.25}):
             model = linear.naive_bayes_svm(features, settings, 0)
@@ -112,7 +119,7 @@ class Peers:
         for name, embed in self.embed.items():
             raw, unit = embed.transform(rows.texts), Normalizer()
             for c, change in ((1, lambda one: one), (10, unit.transform)):
-                features = linear.Features(embed, change(raw), rows.labels, self.splits.classes)
+                features = linear.Features(embed, change(raw), rows.labels, splits.classes)
                 model = linear.logistic(features, {"C": c}, 0)
                 yield f"{name} + LR", self._best(model, change(self.embedded[name]))
 
