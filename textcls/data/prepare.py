@@ -145,6 +145,30 @@ def prepare(
     return dataclasses.replace(prepared, from_cache=was_there)
 
 
+def prepare_apart(
+    corpus: Corpus,
+    tokenizer: TokenizerConfig,
+    folder: Path,
+    joined: bool = False,
+    vectors: PretrainedVectors | None = None,
+) -> Prepared:
+    """Return the bags of a corpus that was read already, without a cache.
+
+    Args:
+        corpus: its texts are taken out of it.
+        tokenizer: its tokenizer and vocabulary.
+        folder: empty, and to be kept for as long as the bags.
+        joined: whether the train split is to have the rows of validation as well.
+        vectors: of words, that are to stand beside the table.
+
+    Raises:
+        InputError: tokenizer or vectors cannot be used.
+    """
+    tokenized = tokenize(corpus, tokenizer, joined)
+    manifest = write_bags(tokenized, folder, vectors=vectors)
+    return _read(folder, manifest | {"key": {}}, tokenizer)
+
+
 def _key(
     data: DataConfig,
     tokenizer: TokenizerConfig,
