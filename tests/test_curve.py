@@ -17,19 +17,20 @@ from tests.command import complaint, start
 from textcls.curve.design import drawn, num_draws, sizes_of
 from textcls.curve.display import LearningCurve
 from textcls.curve.forecast import Means, backtest, doubt, forecast
-from textcls.curve.forms import fitted
+from textcls.curve.forms import Float64, fitted
 from textcls.curve.measuring import Point
 from textcls.task.names import SINGLE
 
 
 @given(st.floats(0.1, 0.8), st.floats(0.1, 1.2), st.floats(0, 0.3))
 def test_a_power_law_is_recovered(scale: float, power: float, floor: float) -> None:
-    sizes = 10.0 * 2 ** np.arange(10)
+    sizes: Float64 = 10.0 * 2.0 ** np.arange(10)
 
-    def curve(n: np.ndarray) -> np.ndarray:
-        return 1 - floor - scale * (n / 10) ** -power * 0.8
+    def curve(n: Float64) -> Float64:
+        values: Float64 = 1 - floor - scale * (n / 10) ** -power * 0.8
+        return values
 
-    found = fitted("pow3", sizes, curve(sizes), sizes)
+    found = fitted("pow3", sizes, curve(sizes), np.ones_like(sizes))
     assert found(2 * sizes[-1:]) == pytest.approx(curve(2 * sizes[-1:]), abs=0.005)
 
 
@@ -62,7 +63,7 @@ def _points(scores: dict[int, float], held: int = 2_000, draws: int = 3) -> list
 
 def test_the_band_holds_the_curve_that_goes_on() -> None:
     def curve(n: int) -> float:
-        return 0.9 - 0.8 * n**-0.4
+        return 0.9 - 0.8 * float(n) ** -0.4
 
     means = Means.of(_points({n: curve(n) for n in sizes_of(5_120, 2)}))
     assert doubt(means) is None
