@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.command import complaint, start
+from tests.conftest import make_config
+from textcls.corpus.corpus import Source
 from textcls.curve.design import drawn, num_draws, sizes_of
 from textcls.curve.display import LearningCurve
 from textcls.curve.forecast import Means, backtest, doubt, forecast
@@ -164,3 +166,13 @@ def test_too_few_rows_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     train = _corpus(tmp_path / "train.csv", 20)
     found = complaint(capfd, "curve", f"data.train={train}", "--out", tmp_path / "out")
     assert "16 rows of train are too few for a learning curve: it takes 20" in found
+
+
+def test_a_source_without_test_has_the_same_other_splits(tmp_path: Path) -> None:
+    train, test = _corpus(tmp_path / "train.csv"), _corpus(tmp_path / "test.csv", 20)
+    for named in ([], [f"data.test={test}"]):
+        config = make_config("data=local", f"data.train={train}", *named).data
+        whole, less = (Source(config, tested=tested).read() for tested in (True, False))
+        for split in ("train", "validation"):
+            assert whole.splits[split].texts == less.splits[split].texts
+        assert len(less.test) == (0 if named else len(whole.test))
