@@ -108,6 +108,22 @@ def test_the_scores_of_the_old_classes_are_kept(kind: str, tmp_path: Path, cache
         assert torch.equal(before.weights, after.weights)
 
 
+def test_labels_are_dropped_by_starting_from_a_restricted_model(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    old = old_run(tmp_path / "old", cache_dir, "experiment=null")
+    files = write_new(tmp_path)
+    run.start(continued(cache_dir, files, old, "trainer.calibrate=false"), tmp_path / "three")
+    restricted = Classifier.load(tmp_path / "three").restricted(["meh", "bad"])
+    restricted.save_pretrained(tmp_path / "two")
+    place = Path(files[1].partition("=")[2])
+    place.write_text(re.sub(".*,good\n", "", place.read_text()))
+    model, prepared, _ = begin(continued(cache_dir, files, tmp_path / "two"))
+    assert prepared.label_names == ("bad", "meh")
+    expected = scores(restricted.parts.model, restricted.parts, OLD_TEXTS)
+    torch.testing.assert_close(scores(model, prepared, OLD_TEXTS), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["scores", "vectors"])
 def test_a_new_label_changes_no_bit_of_the_scores_of_others(
     kind: str, tmp_path: Path, cache_dir: Path

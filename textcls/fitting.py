@@ -26,7 +26,7 @@ from textcls.task.base import Task
 from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.loop import fit
-from textcls.training.tracking import Tracker
+from textcls.training.tracking import Listener
 
 log = logging.getLogger("textcls")
 
@@ -78,7 +78,7 @@ def train(
     keep: Callable[[EmbeddingBagClassifier], None],
     folder: Path,
     device: torch.device,
-    tracker: Tracker,
+    tracker: Listener,
     start: Start | None = None,
 ) -> Trained:
     """Train, measure on validation, and train on all rows where the configuration says so.
@@ -172,6 +172,26 @@ def train(
     )
 
 
+def train_on_all(
+    config: Config, prepared: Prepared, folder: Path, device: torch.device, tracker: Listener
+) -> EmbeddingBagClassifier:
+    """Return a model, or several folded into one, of all rows of train; nothing is measured.
+
+    Args:
+        config: of the run.
+        prepared: its corpus.
+        folder: for checkpoints.
+        device: to train on.
+        tracker: of the run.
+
+    Raises:
+        Whatever :func:`~textcls.training.loop.fit` raises.
+    """
+    trainings = _Trainings(config, folder, device, tracker, None)
+    members = range(config.trainer.ensemble)
+    return _folded([trainings.fit(i, prepared, None) for i in members], device)
+
+
 @dataclass(frozen=True)
 class _Training:
     """A training that is done.
@@ -212,7 +232,7 @@ class _Trainings:
         config: Config,
         folder: Path,
         device: torch.device,
-        tracker: Tracker,
+        tracker: Listener,
         start: Start | None,
     ) -> None:
         self.config, self.folder, self.device, self.tracker = config, folder, device, tracker
@@ -357,7 +377,7 @@ def build(
         bias = task_of(train).first_bias(train.targets, len(prepared.label_names))
         model.linear.bias.copy_(bias)
     if start is not None:
-        take_over(model, prepared.label_names, start.parts)
+        take_over(model, prepared.encoder, prepared.label_names, start.parts)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log.info(
         "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",

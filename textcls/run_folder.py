@@ -46,7 +46,7 @@ def _settings(config: Config) -> dict[str, Any]:
     if config.init_from is not None:
         values["init_from"] = absolute(config.init_from)
     vectors = config.model.vectors
-    if vectors is not None and Path(vectors).expanduser().exists():  # else a name of torchtext's
+    if vectors is not None and Path(vectors).expanduser().exists():  # else a name
         values["model"]["vectors"] = absolute(vectors)
     return values
 

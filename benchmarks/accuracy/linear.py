@@ -113,12 +113,8 @@ class StaticVectors:
         from safetensors.numpy import load_file
         from tokenizers import Tokenizer
 
-        spec = importlib.util.find_spec("wordllama")
-        assert spec is not None
-        assert spec.origin is not None
-        package = Path(spec.origin).parent
-        (self.table,) = load_file(package / "weights" / "l2_supercat_256.safetensors").values()
-        file = package / "tokenizers" / "l2_supercat_tokenizer_config.json"
+        model, file = static_files()
+        (self.table,) = load_file(model).values()
         self.tokenizer = Tokenizer.from_file(str(file))
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
@@ -136,6 +132,23 @@ class StaticVectors:
             if ids:
                 found[row] = table[ids].mean(0)
         return found
+
+
+def package_folder(name: str) -> Path:
+    """Return where a package lies, without importing it."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise SystemExit(f"pip install {name.replace('_', '-')}")
+    return Path(spec.origin).parent
+
+
+def static_files() -> tuple[Path, Path]:
+    """Return the table and the tokenizer of the package wordllama."""
+    package = package_folder("wordllama")
+    return (
+        package / "weights" / "l2_supercat_256.safetensors",
+        package / "tokenizers" / "l2_supercat_tokenizer_config.json",
+    )
 
 
 def _fitted(vectorizer: Any, texts: Texts, splits: Splits) -> Features:

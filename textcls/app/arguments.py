@@ -73,16 +73,36 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     if {"-sc", "--shell-completion"} & set(flags):
         return list(arguments)
     given = [_checked(word, Argument.read(word)) for word in words]
-    folders = [value for flag, value in pairwise(flags) if flag in ("-cd", "--config-dir")]
-    named = [(a.key, a.value) for a in given if a.value and not a.sign.startswith("~")]
-    files = list(chosen_files([(key, value) for key, value in named if key in groups()], folders))
-    sweeping = (
-        bool({"-m", "--multirun"} & set(flags))
-        or any(key == "hydra.mode" and value.upper() == "MULTIRUN" for key, value in named)
-        or any(_hydra_part(file, "mode") == "MULTIRUN" for file in files)
-    )
+    files = _files_of(given, flags)
+    sweeping = _are_swept(given, flags, files)
     implied = _implied(given, files)
     return [*flags, *implied, *(_for_hydra(argument, sweeping) for argument in given)]
+
+
+def is_sweep(arguments: Sequence[str]) -> bool:
+    """Say whether arguments ask for several runs.
+
+    Raises:
+        InputError: as of :func:`prepare`.
+    """
+    flags, words = _split_flags(arguments)
+    given = [Argument.read(word) for word in words]
+    return _are_swept(given, flags, _files_of(given, flags))
+
+
+def _files_of(given: Sequence[Argument], flags: Sequence[str]) -> list[Any]:
+    """Return what the files hold that arguments choose."""
+    folders = [value for flag, value in pairwise(flags) if flag in ("-cd", "--config-dir")]
+    named = [(a.key, a.value) for a in given if a.value and not a.sign.startswith("~")]
+    return list(chosen_files([(key, value) for key, value in named if key in groups()], folders))
+
+
+def _are_swept(given: Sequence[Argument], flags: Sequence[str], files: Sequence[Any]) -> bool:
+    return (
+        bool({"-m", "--multirun"} & set(flags))
+        or any(a.key == "hydra.mode" and (a.value or "").upper() == "MULTIRUN" for a in given)
+        or any(_hydra_part(file, "mode") == "MULTIRUN" for file in files)
+    )
 
 
 def _split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

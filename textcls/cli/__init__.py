@@ -27,6 +27,7 @@ from textcls.training.signals import raising
 # Each is a module of this package with a click command of the same name.
 VERBS = (
     "train",
+    "curve",
     "data",
     "predict",
     "evaluate",

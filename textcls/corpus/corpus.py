@@ -69,19 +69,27 @@ class Corpus:
 class Source:
     """The files of a corpus: found first, so that a cache can ask for ``fingerprint``, then read.
 
+    Args:
+        config: of the corpus.
+        tested: whether to read a test split that is given; else it has no rows. One that is not
+            given is cut from train in any case: the other splits are the same.
+
     Raises:
         InputError: a file or dataset that is missing or cannot be read; the message says which
             file, which line and what to do.
     """
 
-    def __init__(self, config: DataConfig) -> None:
-        self.config = config
+    def __init__(self, config: DataConfig, tested: bool = True) -> None:
+        self.config, self._tested = config, tested
         self._hub: dict[str, Any] = {}
         self._files: dict[str, list[Path]] = {}
+        self._given = given_splits(config)
+        if not tested:
+            self._given.pop("test", None)
         if config.source == "hub":
-            self._hub = _load_from_hub(config)
+            self._hub = _load_from_hub(config, self._given)
         elif config.source == "files":
-            for split, path in given_splits(config).items():
+            for split, path in self._given.items():
                 self._files[split] = find_files(path, split)
                 check_names(self._files[split])
 
@@ -107,7 +115,11 @@ class Source:
         Args:
             known_labels: of the classes of a model, which the corpus has as well, and first.
         """
-        return _make_corpus(self.config, self.open(), known_labels)
+        opened, left_out = self.open(), given_splits(self.config).keys() - self._given.keys()
+        if not self._tested and "test" in opened:  # of a folder; its rows are not read yet
+            del opened["test"]
+            left_out = {"test"}
+        return _make_corpus(self.config, opened, known_labels, left_out)
 
     def read_test(self, label_names: Sequence[str], several: bool = False) -> Split:
         """Read the test split alone, where it is not cut from train.
@@ -181,7 +193,7 @@ def given_splits(config: DataConfig) -> dict[str, str]:
     return {split: value for split, value in given.items() if value is not None}
 
 
-def _load_from_hub(config: DataConfig) -> dict[str, Any]:
+def _load_from_hub(config: DataConfig, given: dict[str, str]) -> dict[str, Any]:
     import datasets
 
     datasets.disable_progress_bars()
@@ -192,7 +204,7 @@ def _load_from_hub(config: DataConfig) -> dict[str, Any]:
             split: datasets.load_dataset(
                 config.repo, config.subset, split=name, revision=config.revision
             )
-            for split, name in given_splits(config).items()
+            for split, name in given.items()
         }
     except Exception as error:  # datasets, fsspec, httpx and the OS each raise their own
         reason = first_line(error).rstrip(".")
@@ -204,7 +216,10 @@ def _load_from_hub(config: DataConfig) -> dict[str, Any]:
 
 
 def _make_corpus(
-    config: DataConfig, opened: dict[str, list[TableFile]], known_labels: Sequence[str]
+    config: DataConfig,
+    opened: dict[str, list[TableFile]],
+    known_labels: Sequence[str],
+    left_out: Iterable[str],
 ) -> Corpus:
     soft, columns = _columns_of(config, opened)
     read = {
@@ -244,6 +259,8 @@ def _make_corpus(
             f"{train.where}: every row has the label '{names[0]:.60}': "
             "a classifier needs two classes"
         )
+    for split in left_out:
+        splits[split] = Split([], splits["train"].labels.slice(0, 0), train.where)
     _cut_missing(config, splits, notes)
     _check_weights(splits)
     return Corpus(
@@ -289,7 +306,8 @@ def _note_of_weights(column: str, split: str, rows: RowReader) -> str:
 
 def _check_weights(splits: dict[str, Split]) -> None:
     for split, found in splits.items():
-        if found.labels.weights is not None and not found.labels.weights.any():
+        weights = found.labels.weights
+        if weights is not None and len(weights) and not weights.any():
             raise InputError(f"{found.where}: every row of {split} weighs 0: give some a weight")
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import safetensors.numpy
 import torch
 
 from textcls.arrow import Int32, as_numpy, lengths_of, offsets_of, release_memory
@@ -40,17 +39,11 @@ from textcls.data.token_weights import Float32, saturated
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import PIECE, Tokens, alphabetical
 from textcls.data.vocabulary import Vocabulary
-from textcls.data.words import weights_of_chars
+from textcls.data.words import parts_of_words
+from textcls.vectors.pieces import WordPieces
 
-Array = npt.NDArray[Any]
-
-VOCABULARY, TOKENIZER, TENSORS = "vocabulary.json", "tokenizer.json", "encoder.safetensors"
-# The tensors that a model folder has of it, beside the embedding's.
-TOKEN_WEIGHTS = "encoder.token_weights"
-MEAN_LENGTH = "encoder.mean_length"
-CHAR_KEYS = "encoder.char_keys"
-CHAR_WEIGHTS = "encoder.char_weights"
-ENCODER_TENSORS = (TOKEN_WEIGHTS, MEAN_LENGTH, CHAR_KEYS, CHAR_WEIGHTS)
+if TYPE_CHECKING:
+    from textcls.data.word_vectors import TokenVectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +51,7 @@ class TextEncoder:
     """Turns texts into bags of ids, the same way in training and in serving.
 
     Embedding rows are numbered so: the vocabulary (words, and word n-grams that are exact), the
-    buckets of hashed word n-grams, the character n-grams.
+    buckets of hashed word n-grams, the character n-grams, the pieces of words.
 
     Where features are counted, a bag has each distinct one once, and its weight is::
 
@@ -69,8 +62,9 @@ class TextEncoder:
     weight and of theirs: see :mod:`textcls.data.words`.
 
     A word that is not in the vocabulary has no row. Its place take those of its character n-grams
-    that have one, each with the weight ``f(count) · char_weights[n-gram]``. Without these it is
-    left out where features are counted, and has the id 0 elsewhere.
+    that have one, each with the weight ``f(count) · char_weights[n-gram]``, and of its k pieces,
+    each with ``f(count) / k``. Without these it is left out where features are
+    counted, and has the id 0 elsewhere.
 
     Attributes:
         tokenizer: splits texts; ``max_tokens`` included.
@@ -82,6 +76,7 @@ class TextEncoder:
             weigh ``token_weights[0] · char_weight / √n`` each.
         mean_length: words per text of train, where ``bm25`` needs it.
         chars: the character n-grams that have a row; None: there are none.
+        pieces: of words that have a row, since they have pretrained vectors; None: there are none.
         notes: sentences for the user on what was learned; empty where it was read.
     """
 
@@ -92,6 +87,7 @@ class TextEncoder:
     char_weights: Float32 | None = None
     mean_length: float | None = None
     chars: CharNgrams | None = None
+    pieces: WordPieces | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -125,7 +121,7 @@ class TextEncoder:
         tokens: Tokens,
         labels: RowLabels | None = None,
         known: TextEncoder | None = None,
-        more: pa.Array | None = None,
+        vectors: TokenVectors | None = None,
     ) -> tuple[TextEncoder, Encoded]:
         """Learn from the tokens of the train split, and return its bags as well.
 
@@ -136,10 +132,10 @@ class TextEncoder:
             tokens: of the texts.
             labels: of the texts, for the weights that go by them.
             known: what it has stays as it is: see :mod:`textcls.data.extending`.
-            more: words that are to have an id as well, distinct Arrow strings without spaces; with
-                ``known`` there are none.
+            vectors: of tokens that are to have an id as well, without spaces, and of pieces that
+                unknown words are to consist of; with ``known`` there are none.
         """
-        made, features = cls._learn(tokenizer, tokens, labels, known, more)
+        made, features = cls._learn(tokenizer, tokens, labels, known, vectors)
         release_memory()  # of what was counted
         return made, made._encode(tokens, features)
 
@@ -150,15 +146,17 @@ class TextEncoder:
         tokens: Tokens,
         labels: RowLabels | None,
         known: TextEncoder | None = None,
-        more: pa.Array | None = None,
+        vectors: TokenVectors | None = None,
     ) -> tuple[TextEncoder, deque[Features] | None]:
         """Return an encoder, and the features of the texts where these were needed for it."""
         if known is not None:
             return extended(known, tokenizer, tokens, labels)
         vocabulary, notes = build_vocabulary(tokens, tokenizer.config)
-        if more is not None:
-            vocabulary = vocabulary.with_words(more)
         made = with_chars(cls(tokenizer, vocabulary, notes=tuple(notes)), tokens)
+        if vectors is not None:
+            longer = vocabulary.with_words(vectors.tokens)
+            pieces = None if vectors.pieces is None else vectors.pieces.pieces
+            made = dataclasses.replace(made, vocabulary=longer, pieces=pieces)
         return with_weights(made, tokens, labels)
 
     @property
@@ -174,13 +172,19 @@ class TextEncoder:
 
     @property
     def num_embeddings(self) -> int:
-        """How many rows the embedding has, those of character n-grams at the end."""
+        """How many rows the embedding has, those of pieces of words at the end."""
+        return self.first_piece + (0 if self.pieces is None else len(self.pieces))
+
+    @property
+    def first_piece(self) -> int:
+        """The row of the first piece, after those of character n-grams."""
         return self.num_features + (0 if self.chars is None else len(self.chars))
 
     @property
     def has_weights(self) -> bool:
         """Whether the entries of bags have weights."""
-        return self.config.counts is not None or self.chars is not None
+        parts = (self.chars, self.pieces)
+        return self.config.counts is not None or any(part is not None for part in parts)
 
     @cached_property
     def ids(self) -> NgramIds:
@@ -280,22 +284,20 @@ class TextEncoder:
     def numbered(self, dictionary: pa.Array) -> tuple[Int32, Unknown | None]:
         """Return an id for each word, int32: of unknown ones -1, 0, or a number past all rows.
 
-        Such a number stands for a word with character n-grams, which are returned too. They follow
-        the alphabet, so that a bag is the same whatever other texts there are.
+        Such a number stands for a word with character n-grams or pieces, which are returned too.
+        They follow the alphabet, so that a bag is the same whatever other texts there are.
         """
         words = self.vocabulary.ids(dictionary)
         (places,) = (words == self.vocabulary.unknown_id).nonzero()
         lost = -1 if self.config.counts is not None else self.vocabulary.unknown_id
         words[places] = lost
-        if self.chars is None or not len(places):
+        if (self.chars is None and self.pieces is None) or not len(places):
             return words, None
         names, places = alphabetical(dictionary, places)
-        offsets, chars = self.chars.of_words(names)
-        lengths = lengths_of(offsets)
+        parts = parts_of_words(self, names)
         numbers = np.arange(len(places)) + self.num_embeddings
-        words[places] = np.where(lengths > 0, numbers, lost)
-        weights = weights_of_chars(self, chars, lengths)
-        return words, Unknown(offsets, chars + np.int32(self.num_features), weights)
+        words[places] = np.where(lengths_of(parts.offsets) > 0, numbers, lost)
+        return words, parts
 
     def features(self, tokens: Tokens, words: Int32) -> Iterator[Features]:
         """Yield the features of pieces of the texts, by an id for each word of the dictionary."""
@@ -321,78 +323,3 @@ class TextEncoder:
         if unknown is None or known.all():
             return Encoded(ids, ends, weights)
         return flattened(features, weights, unknown, self.num_embeddings)
-
-    # --- keeping -----------------------------------------------------------------------------
-
-    def tensors(self) -> dict[str, Array]:
-        """Return what is learned beside the vocabulary, by the names that a model folder has."""
-        found: dict[str, Array] = {}
-        if self.token_weights is not None:
-            found[TOKEN_WEIGHTS] = self.token_weights
-        if self.mean_length is not None:
-            found[MEAN_LENGTH] = np.array([self.mean_length], np.float32)
-        if self.chars is not None:
-            found[CHAR_KEYS] = self.chars.keys.view(np.int64)
-        if self.char_weights is not None:
-            found[CHAR_WEIGHTS] = self.char_weights
-        return found
-
-    @classmethod
-    def assemble(
-        cls,
-        tokenizer: Tokenizer,
-        vocabulary: Vocabulary,
-        tensors: Mapping[str, Array],
-        kept_buckets: Int32 | None = None,
-    ) -> TextEncoder:
-        """Put one together of what :meth:`tensors` returned and the rest."""
-        config, keys = tokenizer.config, tensors.get(CHAR_KEYS)
-        mean_length = tensors.get(MEAN_LENGTH)
-        return cls(
-            tokenizer,
-            vocabulary,
-            kept_buckets,
-            tensors.get(TOKEN_WEIGHTS),
-            tensors.get(CHAR_WEIGHTS),
-            None if mean_length is None else float(mean_length[0]),
-            None
-            if keys is None or config.char_ngrams is None
-            else CharNgrams(config.char_ngrams, config.char_buckets, keys.view(np.uint64)),
-        )
-
-    def write_json(self, folder: Path) -> None:
-        """Write all but the tensors into a folder.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        (folder / VOCABULARY).write_text(self.vocabulary.to_json(), encoding="utf-8")
-        self._write_tokenizer(folder)
-
-    def _write_tokenizer(self, folder: Path) -> None:
-        if self.tokenizer.json is not None:
-            (folder / TOKENIZER).write_text(self.tokenizer.json, encoding="utf-8")
-
-    def save(self, folder: Path) -> None:
-        """Write what :meth:`load` reads into a folder.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        self._write_tokenizer(folder)
-        words = {f"vocabulary.{name}": array for name, array in self.vocabulary.arrays().items()}
-        safetensors.numpy.save_file(self.tensors() | words, folder / TENSORS)
-
-    @classmethod
-    def load(cls, folder: Path, config: TokenizerConfig) -> TextEncoder:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            OSError, ValueError, KeyError, TypeError, InputError: it is missing or something else.
-        """
-        path = folder / TOKENIZER
-        json = path.read_text(encoding="utf-8") if path.exists() else None
-        tensors = safetensors.numpy.load_file(folder / TENSORS)
-        words = {name: tensors[f"vocabulary.{name}"] for name in ("tokens", "ends", "counts")}
-        vocabulary = Vocabulary.from_arrays(words)
-        return cls.assemble(Tokenizer(config, json=json), vocabulary, tensors)

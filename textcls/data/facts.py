@@ -159,7 +159,7 @@ class FactCounter:
         num_ngrams = len(indices) - len(tokens.codes)
         if encoded.weights is not None:  # entries are no occurrences
             num_ngrams = encoder.count_ngrams(indices)
-        # Of a word that is not in the vocabulary, a bag has <unk>, character n-grams or nothing.
+        # Of a word that is not in the vocabulary, a bag has <unk>, its parts or nothing.
         known = encoder.are_known(indices)
         starts = offsets[:-1][np.diff(offsets) > 0]
         has_known = np.logical_or.reduceat(known, starts) if len(starts) else known

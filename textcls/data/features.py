@@ -49,7 +49,7 @@ class Features(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """The character n-grams of unknown words: ids ``indices[offsets[w]:offsets[w + 1]]``.
+    """What unknown words consist of: ids ``indices[offsets[w]:offsets[w + 1]]``.
 
     Attributes:
         offsets: int64 ``[num_words + 1]``.
@@ -60,6 +60,17 @@ class Unknown(NamedTuple):
     offsets: Int64
     indices: Int32
     weights: Float32
+
+    def with_those_of(self, other: Unknown) -> Unknown:
+        """Return what the same words consist of by both: by another after what is here."""
+        offsets = [one.offsets for one in (self, other)]
+        word = [np.arange(len(ends) - 1).repeat(lengths_of(ends)) for ends in offsets]
+        order = np.concatenate(word).argsort(kind="stable")
+        return Unknown(
+            self.offsets + other.offsets,
+            np.concatenate([self.indices, other.indices])[order],
+            np.concatenate([self.weights, other.weights])[order],
+        )
 
 
 def drained(features: deque[Features]) -> Iterator[Features]:
@@ -122,12 +133,12 @@ def _blocks(ends: Int64, most_texts: int) -> Int64:
 
 
 def flattened(features: Features, weights: Float32, unknown: Unknown, num_rows: int) -> Encoded:
-    """Put character n-grams in the place of unknown words.
+    """Put what they consist of in the place of unknown words.
 
     Args:
         features: of texts; ids of ``num_rows`` and on stand for unknown words.
         weights: of the features; of unknown words, what their count weighs.
-        unknown: the n-grams of the words.
+        unknown: what the words consist of.
         num_rows: of the embedding.
     """
     ids, _, ends, _ = features

@@ -24,6 +24,7 @@ from textcls.data.composition import Composition
 from textcls.data.encoder import TextEncoder
 from textcls.data.extending import Known
 from textcls.data.facts import FactCounter, moved
+from textcls.data.stored import load, save
 from textcls.data.targets import relative_weights
 from textcls.data.tokenized import TokenizedCorpus, tokenize
 from textcls.data.tokenizer import learns, versions
@@ -35,7 +36,7 @@ from textcls.values import is_auto
 from textcls.vectors.found import PretrainedVectors
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 12
+FORMAT = 13
 COMPOSITION = "composition.safetensors"
 WORDS = "words.safetensors"
 
@@ -133,15 +134,39 @@ def prepare(
         key = _key(data, corpus.tokenizer.config, source.fingerprint, True, known, vectors)
         find_or_make(cache_dir, key, make, lambda entry, _: entry, cache_size)
 
-    def load(entry: Path, manifest: Manifest) -> Prepared:
+    def read(entry: Path, manifest: Manifest) -> Prepared:
         found = _read(entry, manifest, tokenizer)
         # The key is of the files' contents: their names may be others than when it was written.
         facts = moved(found.facts, manifest["paths"], source.paths)
         return dataclasses.replace(found, facts=facts)
 
     key = _key(data, tokenizer, source.fingerprint, joined, known, vectors)
-    prepared, was_there = find_or_make(cache_dir, key, make, load, cache_size)
+    prepared, was_there = find_or_make(cache_dir, key, make, read, cache_size)
     return dataclasses.replace(prepared, from_cache=was_there)
+
+
+def prepare_apart(
+    corpus: Corpus,
+    tokenizer: TokenizerConfig,
+    folder: Path,
+    joined: bool = False,
+    vectors: PretrainedVectors | None = None,
+) -> Prepared:
+    """Return the bags of a corpus that was read already, without a cache.
+
+    Args:
+        corpus: its texts are taken out of it.
+        tokenizer: its tokenizer and vocabulary.
+        folder: empty, and to be kept for as long as the bags.
+        joined: whether the train split is to have the rows of validation as well.
+        vectors: of words, that are to stand beside the table.
+
+    Raises:
+        InputError: tokenizer or vectors cannot be used.
+    """
+    tokenized = tokenize(corpus, tokenizer, joined)
+    manifest = write_bags(tokenized, folder, vectors=vectors)
+    return _read(folder, manifest | {"key": {}}, tokenizer)
 
 
 def _key(
@@ -211,8 +236,7 @@ def write_bags(
             if vectors is not None:
                 found = read_vectors(vectors, tokenizer, tokens)
                 notes.append(coverage(found, tokens))
-            more = None if found is None else found.tokens
-            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, known, more)
+            encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, known, found)
             vocabulary = encoder.vocabulary
             if not vocabulary.counts[len(vocabulary.specials) :].any():
                 raise InputError(
@@ -237,7 +261,7 @@ def write_bags(
         del encoded, tensors, there
         release_memory()
     assert encoder is not None
-    encoder.save(folder)
+    save(encoder, folder)
     composition = composition_of(encoder)
     if composition is not None:
         safetensors.torch.save_file(
@@ -267,7 +291,7 @@ def write_bags(
         "notes": [*notes, *encoder.notes],
     }
     if vectors is not None:
-        facts["vectors"] = {"name": vectors.path.name, "hash": vectors.fingerprint}
+        facts["vectors"] = {"name": vectors.title, "hash": vectors.fingerprint}
     return {
         "test_set": tokenized.test_set,
         "facts": facts,
@@ -288,7 +312,7 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
     """Open what :func:`write_bags` wrote."""
     about = CorpusFacts(**manifest["about"])
     config = resolve_group("tokenizer", config, about)
-    encoder = TextEncoder.load(entry, config)
+    encoder = load(entry, config)
     bags = {
         # Mapped into memory, not read.
         split: Bags(

@@ -12,14 +12,15 @@ from textcls.arrow import Int32, Int64
 from textcls.data.encoder import TextEncoder
 from textcls.data.features import Encoded, num_entries
 from textcls.data.tokens import Tokens
-from textcls.data.words import shares_of_chars
+from textcls.data.words import names_of_parts, shares_of_chars
 
 
 class Sources(NamedTuple):
     """The occurrences of a text's features, and the entries of its bag.
 
     An occurrence is a word or a word n-gram where it stands. All those of a feature have the
-    entries of the feature in common: one, or for an unknown word one for each character n-gram.
+    entries of the feature in common: one, or for an unknown word one for each character n-gram and
+    each piece.
 
     Attributes:
         encoded: the bag.
@@ -44,7 +45,8 @@ class Entries(NamedTuple):
     """The entries of a bag.
 
     Attributes:
-        names: of words and n-grams; a character n-gram's is its text, ends of words marked.
+        names: of words and n-grams; a character n-gram's is its text, ends of words marked; a
+            piece's is that of its tokenizer.
         runs: int32 ``[num_entries, 2]``, of which words each is, or is a part.
     """
 
@@ -53,13 +55,13 @@ class Entries(NamedTuple):
 
 
 class CharParts(NamedTuple):
-    """The character n-grams that are part of the entries of a bag, entry by entry.
+    """The character n-grams and pieces that are part of the entries of a bag, entry by entry.
 
-    Of a known word, whose vector was composed after training, they are those that it was composed
-    of. An entry of an unknown word is an n-gram, and its only part.
+    Of a known word, whose vector was composed after training, they are the n-grams that it was
+    composed of. An entry of an unknown word is an n-gram or a piece, and its only part.
 
     Attributes:
-        names: their texts, ends of words marked.
+        names: as those of :class:`Entries`.
         entries: int64 ``[num_parts]``, ascending: the entry that each is part of.
         ids: int32 ``[num_parts]``, embedding rows.
         shares: float64 ``[num_parts]``: what its row is multiplied by in the vector of the entry.
@@ -74,7 +76,7 @@ class CharParts(NamedTuple):
 def char_parts_of(
     encoder: TextEncoder, sources: Sources, named: Entries, of_known: bool = True
 ) -> CharParts:
-    """Return the character n-grams of a single text's bag; none for models of formats before 4.
+    """Return the parts of a single text's bag; none for models of formats before 4.
 
     Args:
         encoder: that made the bag.
@@ -82,26 +84,26 @@ def char_parts_of(
         named: the entries of the bag.
         of_known: whether to divide known words as well.
     """
-    chars, indices = encoder.chars, sources.encoded.indices
+    chars, indices, first = encoder.chars, sources.encoded.indices, encoder.num_features
     names: list[str] = []
-    places: list[int] = []
+    rows: list[int] = []
     entries: list[int] = []
-    if chars is not None and encoder.char_weights is not None:
+    if chars is None or encoder.char_weights is not None:
         for entry, (i, name) in enumerate(zip(indices.tolist(), named.names, strict=True)):
             found: dict[int, str] = {}
-            if i >= encoder.num_features:
-                found = {i - encoder.num_features: name}
-            elif of_known and i < len(encoder.is_word) and encoder.is_word[i]:
-                found = chars.names(name)
-            places += found
+            if i >= first:
+                found = {i: name}
+            elif chars and of_known and i < len(encoder.is_word) and encoder.is_word[i]:
+                found = {first + place: part for place, part in chars.names(name).items()}
+            rows += found
             names += found.values()
             entries += [entry] * len(found)
-    at, ids = np.array(entries, np.int64), np.array(places, np.int32)
+    at, ids = np.array(entries, np.int64), np.array(rows, np.int32)
     shares = np.ones(len(ids))
-    known = indices[at] < encoder.num_features
+    known = indices[at] < first
     if known.any():
-        shares[known] = shares_of_chars(encoder, indices[at[known]], ids[known])
-    return CharParts(tuple(names), at, ids + np.int32(encoder.num_features), shares)
+        shares[known] = shares_of_chars(encoder, indices[at[known]], ids[known] - first)
+    return CharParts(tuple(names), at, ids, shares)
 
 
 def entries_of(encoder: TextEncoder, words: Sequence[str], sources: Sources) -> Entries:
@@ -114,13 +116,13 @@ def entries_of(encoder: TextEncoder, words: Sequence[str], sources: Sources) -> 
     """
     _, first = np.unique(sources.feature, return_index=True)
     runs = sources.runs[first[sources.feature_of_entry]]
-    names, chars = [], encoder.chars
+    names = []
     known: dict[int, dict[int, str]] = {}
     for i, (start, stop) in zip(sources.encoded.indices.tolist(), runs.tolist(), strict=True):
-        if chars is not None and i >= encoder.num_features:
+        if i >= encoder.num_features:
             if start not in known:
-                known[start] = chars.names(words[start])
-            names.append(known[start][i - encoder.num_features])
+                known[start] = names_of_parts(encoder, words[start])
+            names.append(known[start][i])
         else:
             names.append(" ".join(words[start:stop]))
     return Entries(tuple(names), runs)

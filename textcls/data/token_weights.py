@@ -21,6 +21,8 @@ Float64 = npt.NDArray[np.float64]
 # BM25's usual constants: how soon a feature's count says no more, how far long texts count less.
 K1 = 1.2
 B = 0.75
+# Of words that are divided by; log-count ratios have smaller ones by rounding alone.
+LEAST_WEIGHT = 1e-6
 # Rows that are worked on at one go, times classes.
 _CELLS = 1 << 18
 # So many pairs of feature and class are counted in one array.

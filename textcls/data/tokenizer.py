@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,12 +26,7 @@ from textcls.data.tokens import (
 )
 from textcls.environment import version_of
 from textcls.errors import InputError, first_line
-
-if TYPE_CHECKING:
-    import tokenizers
-
-# What a tokenizer.json may number.
-MOST_TOKENS = 1 << 24
+from textcls.hugging_face import tokenizer_of
 
 # Those that textcls/data/tokens.py has: in flat arrays, in threads, a few texts one by one.
 OWN = ("basic_english", "basic")
@@ -166,20 +161,11 @@ def _learn(config: TokenizerConfig, texts: pa.ChunkedArray | None) -> str:
 
 
 def _split_with_hugging_face(json: str, file: str | None) -> _Split:
-    import tokenizers
-
     try:
-        tokenizer: tokenizers.Tokenizer = tokenizers.Tokenizer.from_str(json)
-        # One that cannot name a character it never saw would fail on some text some day.
-        tokenizer.encode("\u2603 \U0010fffd")
-        size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
-        if size > MOST_TOKENS:  # room is made for all ids up to the highest
-            raise ValueError(f"a token has the id {size - 1:,}")
-    except Exception as error:  # the Rust side raises plain Exception
+        tokenizer = tokenizer_of(json)  # max_tokens is ours to apply
+    except ValueError as error:
         raise InputError(f"tokenizer.file={file}: is no usable tokenizer.json ({error})") from None
-    # One length limit and no padding, whatever the file says: max_tokens is ours to apply.
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
     dictionary = pa.array([tokenizer.id_to_token(i) or "" for i in range(size)], pa.string())
 
     def split(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:

@@ -3,7 +3,9 @@
 They stand beside what is trained, and in the same bags. The word with id ``t`` weighs there
 ``f(count) · token_weights[t]``, and the bag is to have its vector ``f(count)`` times: the row that
 is kept is the vector over ``token_weights[t]``. So a bag of such rows is pooled as one of the
-table's, and what is learned of vectors can be added to the table.
+table's, and what is learned of vectors can be added to the table. Any other word consists of its
+pieces, where these have vectors: each is to be there ``f(count)`` over their number times, and
+weighs as much.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from textcls.data.token_weights import Float32
 from textcls.data.tokens import Tokens
 from textcls.errors import InputError
 from textcls.vectors.found import PretrainedVectors
+from textcls.vectors.pieces import PieceVectors
 
 if TYPE_CHECKING:
     from textcls.data.encoder import TextEncoder
@@ -37,10 +40,12 @@ class TokenVectors:
     Attributes:
         tokens: distinct Arrow strings.
         vectors: float32 ``[len(tokens), width]``.
+        pieces: those of which words beside these consist; None: there are none.
     """
 
     tokens: pa.Array
     vectors: Float32
+    pieces: PieceVectors | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +84,7 @@ def read_vectors(
             "of other kinds: set tokenizer=basic"
         )
     of_train = frozenset(tokens.dictionary.filter(booleans(tokens.counts() > 0)).to_pylist())
-    words, vectors = pretrained.read(of_train, MORE_WORDS)
+    words, vectors, pieces = pretrained.read(of_train, MORE_WORDS)
     split = tokenizer.use_up([strings(words)])
     names = split.dictionary.to_pylist()
     place_of: dict[str, int] = {}
@@ -94,11 +99,11 @@ def read_vectors(
             f"model.vectors={pretrained.name}: none of the {len(of_train):,} distinct tokens of "
             "train has a vector: are they of another language?"
         )
-    return TokenVectors(strings(list(place_of)), vectors[list(place_of.values())])
+    return TokenVectors(strings(list(place_of)), vectors[list(place_of.values())], pieces)
 
 
 def word_rows(encoder: TextEncoder, found: TokenVectors) -> WordRows:
-    """Return the rows of an encoder's ids that have a vector.
+    """Return the rows of an encoder's ids that have a vector, those of pieces of words included.
 
     The vectors' mean over the words of train is taken off: all texts would have it.
 
@@ -111,12 +116,15 @@ def word_rows(encoder: TextEncoder, found: TokenVectors) -> WordRows:
     order = order[ids[order] != encoder.vocabulary.unknown_id]
     ids, rows = ids[order], found.vectors[order]
     counts = encoder.vocabulary.counts[ids].astype(np.float64)
-    if counts.any():
-        rows = rows - (counts @ rows / counts.sum()).astype(np.float32)
-    if encoder.token_weights is not None:
-        weights = encoder.token_weights[ids]
-        rows = rows / np.where(weights > 0, weights, 1)[:, None]
-        rows[weights <= 0] = 0
+    mean = counts @ rows / counts.sum() if counts.any() else np.zeros(rows.shape[1])
+    weights = np.ones(len(ids)) if encoder.token_weights is None else encoder.token_weights[ids]
+    if found.pieces is not None:
+        own = np.arange(encoder.first_piece, encoder.num_embeddings, dtype=np.int32)
+        ids, rows = np.append(ids, own), np.concatenate([rows, found.pieces.vectors])
+        weights = np.append(weights, np.ones(len(own)))
+    rows = rows - mean.astype(np.float32)
+    rows /= np.where(weights > 0, weights, 1)[:, None]
+    rows[weights <= 0] = 0
     return WordRows(ids, np.ascontiguousarray(rows, np.float32))
 
 

@@ -1,4 +1,4 @@
-"""The words of a vocabulary as bags of their character n-grams."""
+"""Words as bags: those of a vocabulary of their character n-grams, unknown ones of pieces too."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 
 from textcls.arrow import Int32, Int64, integers, lengths_of, offsets_of
 from textcls.data.composition import Composition
+from textcls.data.features import Unknown
 from textcls.data.token_weights import Float32
 
 if TYPE_CHECKING:
@@ -52,6 +54,39 @@ def shares_of_chars(encoder: TextEncoder, words: npt.NDArray[np.integer], chars:
     shares: Float32 = np.zeros_like(whole)
     np.divide(encoder.char_weights[chars], whole, shares, where=whole > 0)
     return shares
+
+
+def parts_of_words(encoder: TextEncoder, words: pa.Array | list[str]) -> Unknown:
+    """Return what words consist of where they are unknown: character n-grams, then pieces.
+
+    Args:
+        encoder: that has any of these.
+        words: Arrow strings, or a few of Python's, at least one.
+    """
+    parts = None
+    if encoder.chars is not None:
+        offsets, chars = encoder.chars.of_words(words)
+        weights = weights_of_chars(encoder, chars, lengths_of(offsets))
+        parts = Unknown(offsets, chars + np.int32(encoder.num_features), weights)
+    if encoder.pieces is not None:
+        names = words if isinstance(words, list) else words.to_pylist()
+        offsets, places, shares = encoder.pieces.of_words(names)
+        pieces = Unknown(offsets, places + np.int32(encoder.first_piece), shares)
+        parts = pieces if parts is None else parts.with_those_of(pieces)
+    assert parts is not None
+    return parts
+
+
+def names_of_parts(encoder: TextEncoder, word: str) -> dict[int, str]:
+    """Return the character n-grams and the pieces of a word by their rows."""
+    names: dict[int, str] = {}
+    for parts, first in (
+        (encoder.chars, encoder.num_features),
+        (encoder.pieces, encoder.first_piece),
+    ):
+        if parts is not None:
+            names |= {first + place: name for place, name in parts.names(word).items()}
+    return names
 
 
 def weights_of_chars(encoder: TextEncoder, chars: Int32, lengths: Int64) -> Float32:

@@ -4,7 +4,7 @@ Three steps, each on what the one before has left:
 
 1. :func:`exact` keeps of the table only what the linear layer can tell apart. Nothing is lost.
 2. :func:`prune` keeps the rows that matter most. A pruned word is unknown from then on; a pruned
-   n-gram, of words or of characters, is left out of the bag.
+   n-gram, of words or of characters, and a pruned piece are left out of the bag.
 3. :func:`quantize` writes a row in bytes: one for each number, or one for several.
 
 How far to go is decided on labelled bags, by :func:`shrink`: the budget is of the whole folder,

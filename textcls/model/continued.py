@@ -1,7 +1,7 @@
 """The weights of a trained model in one that knows more features and labels.
 
 Its class scores are those of the trained model, up to float rounding, for texts without a feature
-that is new: what is new says nothing yet.
+that is new: what is new says nothing yet, but for what a word's pieces said of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from textcls.arrow import integers, lengths_of
 from textcls.data.composition import Composition
+from textcls.data.encoder import TextEncoder
+from textcls.data.token_weights import LEAST_WEIGHT
 from textcls.model.composing import composed_table
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import ModelParts
@@ -19,7 +22,10 @@ from textcls.model.folder import ModelParts
 
 @torch.no_grad()
 def take_over(
-    model: EmbeddingBagClassifier, label_names: Sequence[str], parts: ModelParts
+    model: EmbeddingBagClassifier,
+    encoder: TextEncoder,
+    label_names: Sequence[str],
+    parts: ModelParts,
 ) -> EmbeddingBagClassifier:
     """Give a model that is not trained yet the weights of a trained one; return it.
 
@@ -29,7 +35,8 @@ def take_over(
 
     Args:
         model: on the CPU, of the trained model's pooling and dimension. Its vocabulary begins with
-            that of the trained model, and its character n-grams and buckets are the same.
+            that of the trained model, and its character n-grams, pieces and buckets are the same.
+        encoder: of the model.
         label_names: of class 0, 1, 2, … of the model, those of the trained one among them.
         parts: of the trained model.
     """
@@ -51,8 +58,11 @@ def take_over(
         table = columns
     num_new = model.embedding.num_embeddings - len(table)
     rows = _with_rows(table, num_new, before)
+    new = slice(before, before + num_new)
+    if encoder.pieces is not None:
+        rows[new] = _of_pieces(rows, encoder, new)
     if model.composition is not None:
-        rows = _taken_apart(rows, model.composition, slice(before, before + num_new))
+        rows = _taken_apart(rows, model.composition, new)
     model.embedding.weight.copy_(rows)
     if model.embedding.weighing is not None and old.embedding.weighing is not None:
         model.embedding.weighing.copy_(_with_rows(old.embedding.weighing, num_new, before))
@@ -64,13 +74,27 @@ def _with_rows(tensor: Tensor, count: int, place: int) -> Tensor:
     return torch.cat([tensor[:place], tensor.new_zeros(count, tensor.shape[1]), tensor[place:]])
 
 
+def _of_pieces(table: Tensor, encoder: TextEncoder, new: slice) -> Tensor:
+    """Return the rows of new words that say what their pieces say: ``[num_new, embedding_dim]``."""
+    (places,) = encoder.is_word[new].nonzero()
+    names = encoder.vocabulary.tokens.take(integers(new.start + places)).to_pylist()
+    assert encoder.pieces is not None
+    offsets, pieces, shares = encoder.pieces.of_words(names)
+    word = places.repeat(lengths_of(offsets))
+    if encoder.token_weights is not None:
+        shares = shares / encoder.token_weights[new][word].clip(LEAST_WEIGHT)
+    rows = table[torch.from_numpy(pieces).long() + encoder.first_piece]
+    none = table.new_zeros(new.stop - new.start, table.shape[1])
+    return none.index_add(0, torch.from_numpy(word), rows * torch.from_numpy(shares).unsqueeze(1))
+
+
 def _taken_apart(composed: Tensor, composition: Composition, new: slice) -> Tensor:
     """Return the raw table of which a composed one is made.
 
     Args:
         composed: ``[num_embeddings, embedding_dim]``.
         composition: of these rows.
-        new: rows that are nothing but what they are composed of beside themselves.
+        new: rows that have yet to get what they are composed of beside themselves.
     """
     bags = composition.bags
     assert bags.weights is not None
@@ -78,6 +102,6 @@ def _taken_apart(composed: Tensor, composition: Composition, new: slice) -> Tens
     has_parts, own = (lengths > 1).unsqueeze(1), bags.weights[starts].unsqueeze(1)
     raw = composed.masked_fill(has_parts, 0)
     of_parts = composed_table(raw, composition)
+    of_parts[new] = 0
     rest = ((composed - of_parts) / own).where(own > 0, 0)
-    rest[new] = 0
     return torch.where(has_parts, rest, raw)

@@ -19,7 +19,15 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from textcls.config import Reading, TokenizerConfig
-from textcls.data.encoder import ENCODER_TENSORS, TextEncoder
+from textcls.data.encoder import TextEncoder
+from textcls.data.stored import (
+    ENCODER_TENSORS,
+    PIECE_IDS,
+    PIECES,
+    assembled,
+    tensors_of,
+    write_json,
+)
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, first_line
@@ -33,12 +41,15 @@ from textcls.task.multi import THRESHOLDS
 from textcls.task.selective import RISK_COVERAGE
 from textcls.task.single import SingleLabel
 from textcls.task.tasks import task_named
+from textcls.vectors.pieces import WordPieces
 
-FORMAT = 5
+FORMAT = 6
+# That of models without pieces of words, which releases before can read.
+_WITHOUT_PIECES = 5
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 # All that a model folder may hold.
-FILES = ("config.json", "labels.json", "vocabulary.json", "tokenizer.json", WEIGHTS, CARD)
+FILES = ("config.json", "labels.json", "vocabulary.json", "tokenizer.json", PIECES, WEIGHTS, CARD)
 
 # The tensors of a task: see :meth:`textcls.task.base.Task.tensors`.
 _DECISIONS = (THRESHOLDS, RISK_COVERAGE)
@@ -85,7 +96,7 @@ def save_model(parts: ModelParts, folder: Path) -> None:
     """
     model = parts.model
     config: dict[str, Any] = {
-        "format": FORMAT,
+        "format": _WITHOUT_PIECES if parts.encoder.pieces is None else FORMAT,
         "task": parts.task.name,
         "model": {
             "num_embeddings": model.embedding.num_embeddings,
@@ -105,7 +116,7 @@ def save_model(parts: ModelParts, folder: Path) -> None:
     with filled_folder(folder, FILES, synced=True) as scratch:
         _dump(scratch / "config.json", config)
         _dump(scratch / "labels.json", parts.label_names)
-        parts.encoder.write_json(scratch)
+        write_json(parts.encoder, scratch)
         if parts.card is not None:
             (scratch / CARD).write_text(parts.card, encoding="utf-8")
         save_tensors(parts, scratch)  # synced with the whole folder
@@ -119,7 +130,7 @@ def save_tensors(parts: ModelParts, folder: Path) -> None:
         state.update(parts.quantized)
     if parts.encoder.kept_buckets is not None:
         state[BUCKETS] = torch.from_numpy(parts.encoder.kept_buckets)
-    state |= {name: torch.from_numpy(own) for name, own in parts.encoder.tensors().items()}
+    state |= {name: torch.from_numpy(own) for name, own in tensors_of(parts.encoder).items()}
     state |= parts.task.tensors()
     save_weights(state, folder / WEIGHTS, synced=False)
 
@@ -175,13 +186,15 @@ def load_model(folder: Path) -> ModelParts:
         foreign = decisions.keys() - task.tensors().keys()
         if foreign:
             raise ValueError(f"{WEIGHTS}: holds {min(foreign)}, which no '{config.task}' model has")
+        ids = tensors.get(PIECE_IDS)
+        pieces = None if ids is None else _read_pieces(folder / PIECES, ids)
         card = folder / CARD
         text = _read_text(card) if card.exists() else None
     except (OSError, ValueError, RuntimeError, MemoryError, SafetensorError) as error:
         raise InputError(
             f"{folder}: damaged model folder ({_reason(error)}): copy it anew or train again"
         ) from None
-    buckets = tensors.pop(BUCKETS, None)
+    buckets = tensors.pop(BUCKETS).numpy() if BUCKETS in tensors else None
     learned = {name: tensors.pop(name).numpy() for name in ENCODER_TENSORS if name in tensors}
     quantized = {name: tensors.pop(name) for name in QUANTIZED if name in tensors}
     with torch.device("meta"):  # takes no memory, draws no numbers
@@ -189,9 +202,7 @@ def load_model(folder: Path) -> ModelParts:
     model.load_state_dict(tensors, assign=True)
     return ModelParts(
         model.eval().requires_grad_(False),
-        TextEncoder.assemble(
-            tokenizer, vocabulary, learned, None if buckets is None else buckets.numpy()
-        ),
+        assembled(tokenizer, vocabulary, learned, buckets, pieces),
         label_names,
         card=text,
         reading=config.reading or Reading(),
@@ -265,6 +276,15 @@ def _read_tokenizer(path: Path, config: TokenizerConfig) -> Tokenizer:
         return Tokenizer(config, json=text)
     except InputError as error:  # it names an option, not the file
         raise ValueError(f"{path.name}: {str(error).partition(': ')[2]}") from None
+
+
+def _read_pieces(path: Path, ids: Tensor) -> WordPieces:
+    pieces = WordPieces(_read_text(path), ids.numpy())
+    try:
+        _ = pieces.tokenizer
+    except ValueError as error:
+        raise ValueError(f"{path.name}: is no usable tokenizer.json ({error})") from None
+    return pieces
 
 
 def _read_text(path: Path) -> str:

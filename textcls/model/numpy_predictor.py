@@ -8,7 +8,7 @@ most probable first, a tab between label, probability, label, …; none is an em
 
 FOLDER has the model: config.json, labels.json, vocabulary.json and model.safetensors. Without it,
 it is the folder of this file. All of it is data; nothing in it is run but this file. A tokenizer in
-tokenizer.json needs the package tokenizers besides, hashed n-grams need xxhash.
+tokenizer.json or pieces.json needs the package tokenizers besides, hashed n-grams need xxhash.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Split = Callable[[Sequence[str]], list[list[str]]]
 
-FORMAT = 5
+FORMAT = 6
 TOKENIZERS = ("basic_english", "basic", "split", "bpe", "wordpiece", "file")
 # Texts that are worked on at one go: they bound the memory that is needed beside the model.
 BLOCK_TEXTS = 1_000
@@ -131,7 +131,10 @@ class Predictor:
         self.char_keys = None if keys is None else keys.view("<u8")
         mean_length = tensors.get("encoder.mean_length")
         self.mean_length = None if mean_length is None else float(mean_length[0])
-        num_features = len(self.table) - (0 if keys is None else len(keys))
+        ids = tensors.get("encoder.piece_ids", np.zeros(0, np.int64)).tolist()
+        num_features = len(self.table) - len(ids) - (0 if keys is None else len(keys))
+        self.piece_rows = {i: row for row, i in enumerate(ids, len(self.table) - len(ids))}
+        self.pieces = hugging_face(folder / "pieces.json") if ids else None
         weights = tensors.get("encoder.token_weights", np.ones(num_features)).astype(np.float64)
         weights[len(names) :] *= options["ngram_weight"]
         if self.buckets is None and self.ngrams > 1:
@@ -218,7 +221,7 @@ class Predictor:
     def _numbered(self, words: list[str]) -> tuple[dict[str, int], list[tuple[Array, Array]]]:
         """Return the id of each word, and what ids past the table's stand for.
 
-        These are unknown words: the rows of their character n-grams, and how much each weighs.
+        These are unknown words: rows of character n-grams and pieces, and how much each weighs.
         """
         numbers: dict[str, int] = {}
         chars: list[tuple[Array, Array]] = []
@@ -226,10 +229,11 @@ class Predictor:
             if word not in numbers:
                 numbers[word] = self.ids.get(word, UNKNOWN_ID)
                 if numbers[word] == UNKNOWN_ID:
-                    rows = self._chars(word)
-                    if len(rows):
+                    rows, (pieces, shares) = self._chars(word), self._pieces(word)
+                    if len(rows) + len(pieces):
                         numbers[word] = len(self.table) + len(chars)
-                        chars.append((rows, self._weights_of_chars(rows)))
+                        weights = np.append(self._weights_of_chars(rows), shares)
+                        chars.append((np.append(rows, pieces).astype(np.int64), weights))
                     elif self.counts is not None:
                         numbers[word] = -1
         return numbers, chars
@@ -253,8 +257,20 @@ class Predictor:
         if self.char_weights is not None:
             weights: Array = self.char_weights[rows - len(self.token_weights)].astype(np.float64)
             return weights
-        share = self.token_weights[UNKNOWN_ID] * self.char_weight / len(rows) ** 0.5
+        share = self.token_weights[UNKNOWN_ID] * self.char_weight / max(len(rows), 1) ** 0.5
         return np.full(len(rows), share)
+
+    def _pieces(self, word: str) -> tuple[list[int], list[float]]:
+        """Return the rows of a word's pieces, in the case of the fewest, and their weights."""
+        if self.pieces is None:
+            return [], []
+        unknown = [self.pieces.token_to_id(name) for name in ("[UNK]", "<unk>")]
+        cases = [word, word.capitalize(), word.upper()]
+        split = self.pieces.encode_batch(cases, add_special_tokens=False)
+        found = [[i for i in one.ids if i not in unknown] for one in split]
+        ids: list[int] = min(filter(None, found), key=len, default=[])
+        rows = [self.piece_rows[i] for i in ids if i in self.piece_rows]
+        return rows, [1 / max(len(ids), 1)] * len(rows)
 
     def _counted(self, ids: Array, num_words: int) -> tuple[Array, Array]:
         """Return the distinct ids of a text, and what the count of each weighs."""
@@ -370,21 +386,25 @@ def splitter(name: str, file: Path) -> Split:
         return lambda texts: [text.split() for text in texts]
     if name not in TOKENIZERS:
         raise ValueError(f"tokenizer {name}: predict.py has {', '.join(TOKENIZERS)}")
-    try:
-        import tokenizers
-    except ImportError:
-        raise ImportError(
-            f"the tokenizer {name} needs tokenizers: pip install tokenizers"
-        ) from None
-    tokenizer = tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8"))
-    tokenizer.no_truncation()  # max_tokens is applied here
-    tokenizer.no_padding()
+    tokenizer = hugging_face(file)
     ids = tokenizer.get_vocab(with_added_tokens=True).values()
     tokens = {i: tokenizer.id_to_token(i) or "" for i in ids}
     return lambda texts: [
         [tokens[i] for i in encoding.ids]
         for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)
     ]
+
+
+def hugging_face(file: Path) -> Any:
+    """Return the tokenizer that a file has, without limits: max_tokens is applied here."""
+    try:
+        import tokenizers
+    except ImportError:
+        raise ImportError(f"{file.name} needs tokenizers: pip install tokenizers") from None
+    tokenizer = tokenizers.Tokenizer.from_str(file.read_text(encoding="utf-8"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def word_hash() -> Callable[[bytes], int]:

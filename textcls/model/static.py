@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # class scores, beside one of the table. Chosen as docs/accuracy.md says.
 LENGTH = 0.3
 # Of fewer documents there are few steps, which have to be longer.
-MANY = 100
+MANY = 200
 # Texts that it is measured on, evenly spaced.
 _MEASURED = 10_000
 

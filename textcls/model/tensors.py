@@ -17,7 +17,13 @@ from safetensors import safe_open
 from torch import Tensor
 
 from textcls.config import TokenizerConfig
-from textcls.data.encoder import CHAR_KEYS, CHAR_WEIGHTS, MEAN_LENGTH, TOKEN_WEIGHTS
+from textcls.data.stored import (
+    CHAR_KEYS,
+    CHAR_WEIGHTS,
+    MEAN_LENGTH,
+    PIECE_IDS,
+    TOKEN_WEIGHTS,
+)
 from textcls.data.vocabulary import Vocabulary
 from textcls.model.table import (
     BUCKETS,
@@ -100,6 +106,10 @@ def read_tensors(
         keys, most = tensors[CHAR_KEYS].numpy().view("u8"), tokenizer.char_buckets
         if (keys[1:] <= keys[:-1]).any() or (most is not None and (keys >= most).any()):
             raise ValueError(f"{path.name}: {CHAR_KEYS} must ascend, and lie below char_buckets")
+    if PIECE_IDS in tensors:
+        ids = tensors[PIECE_IDS]
+        if (ids < 0).any() or (ids[1:] <= ids[:-1]).any():
+            raise ValueError(f"{path.name}: {PIECE_IDS} must ascend, from 0 on")
     return tensors
 
 
@@ -138,12 +148,14 @@ def _kinds(
         }
     else:
         kinds[TABLE] = ("F32", [rows, dim])
-    features = rows
+    chars, pieces = (sum(found.get(name, ("", []))[1][:1]) for name in (CHAR_KEYS, PIECE_IDS))
     if tokenizer.char_ngrams is not None:
-        features -= found.get(CHAR_KEYS, ("", [0]))[1][0]
-        kinds[CHAR_KEYS] = ("I64", [rows - features])
+        kinds[CHAR_KEYS] = ("I64", [chars])
     if CHAR_WEIGHTS in found:  # not in formats before 4
-        kinds[CHAR_WEIGHTS] = ("F32", [rows - features])
+        kinds[CHAR_WEIGHTS] = ("F32", [chars])
+    if PIECE_IDS in found:
+        kinds[PIECE_IDS] = ("I32", [pieces])
+    features = rows - chars - pieces
     if tokenizer.token_weights is not None or CHAR_WEIGHTS in found:
         kinds[TOKEN_WEIGHTS] = ("F32", [features])
     if tokenizer.token_weights == "bm25":

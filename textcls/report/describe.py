@@ -68,7 +68,7 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
         if thresholds is not None:
             known["thresholds"] = dict(zip(parts.label_names, thresholds.tolist(), strict=True))
     if parts.encoder.config.buckets is not None:
-        rows = model.embedding.num_embeddings - len(vocabulary)
+        rows = parts.encoder.num_features - len(vocabulary)
         known["buckets"] = {"hashed_into": parts.encoder.config.buckets, "rows": rows}
     if (path / FINISHED).exists():
         try:

@@ -121,7 +121,8 @@ def _legend(figure: Figure, axes: Axes) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
-def _logarithmic(axes: Axes) -> None:
+def logarithmic(axes: Axes) -> None:
+    """Give a picture a logarithmic x axis with plain numbers."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
@@ -177,7 +178,7 @@ def _seconds(
             alpha=0.85, linewidth=0, label=_name(setting),
         )  # fmt: skip
     if max(every) > 20 * min(every):
-        _logarithmic(axes)
+        logarithmic(axes)
     else:
         axes.set_xlim(left=0)
     _legend(figure, axes)
@@ -250,6 +251,6 @@ def _lengths(
         values = np.stack([setting.hits[:, rows].mean(1) for rows in bins], 1)
         _band(axes, middles, values, looks[setting.name], _name(setting))
     if middles.min() > 0 and middles.max() > 5 * middles.min():
-        _logarithmic(axes)
+        logarithmic(axes)
     _legend(figure, axes)
     return figure, f"Test {name} of short and long documents: mean of the seeds, and their range."

@@ -95,6 +95,8 @@ class _Model:
             return f"the model {self.name} has character n-grams, which the page cannot compute"
         if self.tokenizer.counts is not None:
             return f"the model {self.name} weighs features, which the page cannot compute"
+        if self.classifier is not None and self.classifier.parts.encoder.pieces is not None:
+            return f"the model {self.name} has pieces of words, which the page cannot compute"
         return None
 
 

@@ -93,7 +93,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             pooled, and nothing but a bias is added.
         dropout: share of the pooled vector that is zeroed while training.
         vectors: pretrained vectors of words that stand beside class scores: a file, the folder of a
-            model of static embeddings, or a name such as ``glove.6B.100d``; None: none.
+            model of static embeddings or ``user/model`` of the Hugging Face hub, or a name such as
+            ``glove.6B.100d``; None: none.
         lr: Adagrad's learning rate at its start; it falls to zero in a straight line.
         initial_accumulator_value: Adagrad's: 0 makes the first step of every number as large as
             ``lr``; 1e-4 makes those of rare tokens as small as their gradients.
@@ -312,7 +313,7 @@ def _learned(
         found = read_vectors(PretrainedVectors.find(name), tokenizer, tokens)
     except InputError as error:
         raise ValueError(in_terms_of_parameters(str(error))) from None
-    encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, more=found.tokens)
+    encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, vectors=found)
     return encoder, encoded, word_rows(encoder, found)
 
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,16 @@ MAX_CHARTED_CLASSES = 20
 
 class Listener:
     """Is told of a training as it goes. This one does nothing about it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hear that nothing more will come."""
+
+    def beside(self, name: str) -> Listener:
+        """Return what is told of another training of the run."""
+        return self
 
     def begin(self, epochs: int, steps_per_epoch: int, progress: Progress) -> None:
         """Hear that training starts at, or goes on from, ``progress``."""
@@ -116,9 +126,6 @@ class Tracker(Listener):
             transient=True,
             disable=not console.is_terminal,
         )
-
-    def __enter__(self) -> Tracker:
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._profiler is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import io
 import logging
 import shutil
+import tarfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -43,14 +46,13 @@ def file_of(name: str) -> Path:
         if not packed.is_file():
             _download(address, packed)
         if packed != path:
-            with zipfile.ZipFile(packed) as archive, archive.open(member) as source:
-                _write(source, path)
+            _unpack(packed, member, path)
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
         raise InputError(
             f"model.vectors={name}: {address} cannot be downloaded ({first_line(error)}): put "
             f"{member} into {CACHE}, or name a file"
         ) from None
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, KeyError, EOFError) as error:
         raise InputError(
             f"{packed}: is damaged, or has no {member} ({first_line(error)}): delete it"
         ) from None
@@ -59,14 +61,16 @@ def file_of(name: str) -> Path:
 
 def _addresses() -> dict[str, tuple[str, str]]:
     """Return by name what to download, and the file in it."""
-    from torchtext.vocab import FastText, GloVe, pretrained_aliases
+    from torchtext.vocab import CharNGram, FastText, GloVe, pretrained_aliases
 
     found = {}
     for name, made in pretrained_aliases.items():
         options = made.keywords
         if made.func is GloVe:
             found[name] = GloVe.url[options["name"]], f"{name}.txt"
-        elif made.func is FastText:  # CharNGram has vectors of parts of words
+        elif made.func is CharNGram:
+            found[name] = CharNGram.url, CharNGram.name
+        elif made.func is FastText:
             address = FastText.url_base.format(options["language"])
             found[name] = address, address.rsplit("/", 1)[1]
     return found
@@ -76,6 +80,20 @@ def _download(address: str, path: Path) -> None:
     log.info("downloading %s", address)
     with urllib.request.urlopen(address, timeout=_TIMEOUT) as source:
         _write(source, path)
+
+
+def _unpack(packed: Path, member: str, path: Path) -> None:
+    if packed.suffix == ".zip":
+        with zipfile.ZipFile(packed) as archive, archive.open(member) as source:
+            _write(source, path)
+        return
+    with tarfile.open(packed) as tar:
+        for one in tar:
+            if one.isfile() and Path(one.name).name == member:
+                with tar.extractfile(one) or io.BytesIO() as content:
+                    _write(content, path)
+                return
+    raise KeyError(member)
 
 
 def _write(source: IO[bytes] | http.client.HTTPResponse, path: Path) -> None:

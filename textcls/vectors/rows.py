@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from textcls.errors import InputError
+from textcls.vectors.pieces import Float32, PieceVectors
 
 log = logging.getLogger("textcls")
 
-Float32 = npt.NDArray[np.float32]
 # Says of a word and its place in the file, from 0, whether its vector is wanted.
 Wanted = Callable[[str, int], bool]
 
@@ -29,10 +28,12 @@ class WordVectors(NamedTuple):
     Attributes:
         words: as the file has them, in its order.
         vectors: float32 ``[len(words), width]``.
+        pieces: those of which any other word consists; None: there are none.
     """
 
     words: list[str]
     vectors: Float32
+    pieces: PieceVectors | None = None
 
 
 class Reading:

@@ -13,14 +13,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from textcls.errors import InputError, first_line
-from textcls.vectors.rows import Float32, WordVectors
+from textcls.vectors.pieces import Float32, PieceVectors, WordPieces
+from textcls.vectors.rows import WordVectors
 
 MODEL, TOKENIZER = "model.safetensors", "tokenizer.json"
 # The folder that sentence-transformers puts it into.
 INNER = "0_StaticEmbedding"
 # What the first piece of a word begins with, and what those after it do.
 _FIRST, _LATER = ("▁", "Ġ"), "##"
-_WORDS = 10_000
 
 
 def files_of(folder: Path) -> tuple[Path, Path]:
@@ -39,6 +39,8 @@ def files_of(folder: Path) -> tuple[Path, Path]:
 def read_static(folder: Path, words: Sequence[str], more: int) -> WordVectors:
     """Return the vectors of words, and of words that are one piece each.
 
+    Those of the pieces themselves are returned as well.
+
     Args:
         folder: of the model.
         words: whose vectors are wanted.
@@ -47,36 +49,25 @@ def read_static(folder: Path, words: Sequence[str], more: int) -> WordVectors:
     Raises:
         InputError: the folder's files are none that can be used.
     """
-    import tokenizers
-
     model, path = files_of(folder)
     table = _table(model)
     try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the package has no narrower one
-        raise InputError(f"{path}: is no tokenizer.json ({first_line(error)})") from None
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    pieces = tokenizer.get_vocab()
-    if max(pieces.values(), default=-1) >= len(table):
-        raise InputError(f"{path}: has {len(pieces):,} tokens, {model} rows for {len(table):,}")
-    wanted = list(dict.fromkeys([*words, *_words_of_one_piece(pieces)[:more]]))
-    left_out = [piece for piece in ("[UNK]", "<unk>") if piece in pieces]
-    unknown = np.array([pieces[piece] for piece in left_out], np.int64)
-    vectors, has_one = np.zeros((len(wanted), table.shape[1]), np.float32), []
-    for start in range(0, len(wanted), _WORDS):
-        batch = wanted[start : start + _WORDS]
-        # Names are pieces in the case that they mostly have.
-        spellings = [batch, [word.capitalize() for word in batch], [word.upper() for word in batch]]
-        encoded = [tokenizer.encode_batch(words, add_special_tokens=False) for words in spellings]
-        for number, encodings in enumerate(zip(*encoded, strict=True), start):
-            ids_of = [np.array(encoding.ids, np.int64) for encoding in encodings]
-            found = [ids[~np.isin(ids, unknown)] for ids in ids_of]
-            ids = min(filter(len, found), key=len, default=None)
-            if ids is not None:
-                vectors[number] = table[ids].mean(0)
-                has_one.append(number)
-    return WordVectors([wanted[number] for number in has_one], vectors[has_one])
+        pieces = WordPieces.all_of(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: is no usable tokenizer.json ({first_line(error)})") from None
+    numbers = pieces.tokenizer.get_vocab()
+    if max(numbers.values()) >= len(table):
+        raise InputError(f"{path}: has {len(numbers):,} tokens, {model} rows for {len(table):,}")
+    wanted = list(dict.fromkeys([*words, *_words_of_one_piece(numbers)[:more]]))
+    offsets, places, _ = pieces.of_words(wanted)
+    of_pieces = table[pieces.ids]
+    (has_one,) = np.diff(offsets).nonzero()
+    vectors = np.empty((len(has_one), table.shape[1]), np.float32)
+    for row, number in enumerate(has_one.tolist()):
+        vectors[row] = of_pieces[places[offsets[number] : offsets[number + 1]]].mean(0)
+    return WordVectors(
+        [wanted[number] for number in has_one.tolist()], vectors, PieceVectors(pieces, of_pieces)
+    )
 
 
 def _words_of_one_piece(pieces: dict[str, int]) -> list[str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from textcls.errors import InputError
-from textcls.vectors.rows import Float32, Reading, Wanted, WordVectors, header_of
+from textcls.vectors.pieces import Float32
+from textcls.vectors.rows import Reading, Wanted, WordVectors, header_of
 
 # Bytes of a line: a binary file has none that end.
 LONGEST_LINE = 1 << 21
