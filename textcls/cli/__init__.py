@@ -28,6 +28,7 @@ from textcls.training.signals import raising
 VERBS = (
     "train",
     "curve",
+    "fasttext",
     "data",
     "predict",
     "evaluate",

@@ -8,7 +8,6 @@ empty list of texts has an empty answer; objects can be pickled, and used by sev
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -16,13 +15,11 @@ import numpy as np
 
 from textcls.errors import InputError
 from textcls.fasttext.encoding import split
-from textcls.fasttext.evaluating import Tally
+from textcls.fasttext.evaluating import Tally, tally
 from textcls.fasttext.format import ModelFile
 from textcls.fasttext.hashing import Words, hashes_of
-from textcls.fasttext.losses import SHIFT
 from textcls.fasttext.matrices import Float32
 from textcls.fasttext.model import FastTextModel
-from textcls.fasttext.ranking import best
 
 EOS, BOW, EOW = "</s>", "<", ">"
 
@@ -90,61 +87,30 @@ class _FastText:
         labels: list[list[str]] = []
         probabilities: list[Float32] = []
         names = self.get_labels(on_unicode_error=on_unicode_error)
-        for numbers, values in self._best([as_bytes(one) for one in texts], k, threshold):
+        for numbers, values in self._model.predict(map(as_bytes, texts), k, threshold):
             labels.append([names[number] for number in numbers])
             probabilities.append(values)
         if isinstance(text, str):
             return tuple(labels[0]), probabilities[0].astype(np.float64)
         return labels, probabilities
 
-    def _best(
-        self, texts: Sequence[bytes], k: int, threshold: float
-    ) -> Iterator[tuple[list[int], Float32]]:
-        """Yield the numbers of the labels of each text, and their probabilities."""
-        if k == -1:
-            k = len(self._model.file.labels)
-        elif k < 1:
-            raise ValueError("k needs to be 1 or higher!")
-        output = self._model.output
-        least = threshold + SHIFT
-        for block in self._model.blocks(texts):
-            hidden, counts = self._model.hidden(block)
-            values = output.shifted(hidden)
-            for row, (numbers, count) in enumerate(
-                zip(best(values, k, least), counts.tolist(), strict=True)
-            ):
-                numbers = numbers if count else numbers[:0]
-                yield numbers.tolist(), values[row, numbers].astype(np.float32)
-
     def test(
         self, path: str | Path, k: int = 1, threshold: float = 0.0
     ) -> tuple[int, float, float]:
         """Return the number of texts of a file of fastText's format, precision and recall at k."""
-        tally = self._tally(path, k, threshold)
-        return tally.num_texts, tally.precision(), tally.recall()
+        found = self._tally(path, k, threshold)
+        return found.num_texts, found.precision(), found.recall()
 
     def test_label(
         self, path: str | Path, k: int = 1, threshold: float = 0.0
     ) -> dict[str, dict[str, float]]:
         """Return ``precision``, ``recall`` and ``f1score`` of each label on a file."""
-        tally = self._tally(path, k, threshold)
-        return {name: tally.scores(number) for number, name in enumerate(self.labels)}
+        found = self._tally(path, k, threshold)
+        return {name: found.scores(number) for number, name in enumerate(self.labels)}
 
     def _tally(self, path: str | Path, k: int, threshold: float) -> Tally:
-        lines = Path(path).read_bytes().split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        tally = Tally(len(self._model.file.labels))
-        dictionary, first = self._model.dictionary, len(self._model.file.words)
-        predicted = self._best(lines, k, threshold)
-        for block in self._model.blocks(lines):
-            found = split(block)
-            ids = np.array([dictionary.id_of(word) for word in found.words], np.int64) - first
-            for start, stop in zip(found.offsets[:-1], found.offsets[1:], strict=True):
-                numbers, _ = next(predicted)
-                gold = ids[found.codes[start:stop]]
-                tally.add(gold[gold >= 0].tolist(), numbers)
-        return tally
+        with Path(path).open("rb") as file:
+            return tally(self._model, file, k, threshold)
 
     # --- what the model has ------------------------------------------------------------------
 

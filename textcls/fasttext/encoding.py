@@ -63,9 +63,9 @@ class WordRows(NamedTuple):
 
 def split(texts: Sequence[bytes]) -> Lines:
     """Split texts into words; what follows ``</s>`` in a text is no part of it."""
-    ended = b"\n".join([*texts, b""])
+    # Lines of a file end already.
+    ended = b"\n".join([*(text.removesuffix(b"\n") for text in texts), b""])
     data = np.frombuffer(ended, np.uint8)
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts)) + 1
     is_space = _SPACES[data]
     # A word begins after a space, or at the start, and each text ends with one.
     before = np.ones(len(data), np.bool_)
@@ -80,7 +80,7 @@ def split(texts: Sequence[bytes]) -> Lines:
     encoded = tokens.dictionary_encode()
     codes = as_numpy(encoded.indices).astype(np.int64)
     words = encoded.dictionary.to_pylist()
-    bounds = np.searchsorted(starts, offsets_of(lengths))
+    bounds = np.searchsorted(starts, np.append(0, np.flatnonzero(data == ord("\n")) + 1))
     if END in words:
         codes, bounds = _cut(codes, bounds, words.index(END))
     number = len(words)

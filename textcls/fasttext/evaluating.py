@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
+
+from textcls.fasttext.encoding import split
+from textcls.fasttext.model import FastTextModel, blocks_of
 
 
 class Tally:
@@ -49,6 +53,29 @@ class Tally:
             "recall": _share(right, gold),
             "f1score": _share(2 * right, predicted + gold),
         }
+
+
+def tally(model: FastTextModel, lines: Iterable[bytes], k: int, threshold: float) -> Tally:
+    """Compare predictions with the labels that lines have, in fastText's format.
+
+    Args:
+        model: that predicts.
+        lines: labels and words.
+        k: labels that are predicted of each at most; -1: all.
+        threshold: labels less probable are not predicted.
+    """
+    found = Tally(len(model.file.labels))
+    first = len(model.file.words)
+    for block in blocks_of(lines):
+        parts = split(block)
+        ids = np.array([model.dictionary.id_of(word) - first for word in parts.words], np.int64)
+        predicted = model.predict(block, k, threshold)
+        for (start, stop), (numbers, _) in zip(
+            pairwise(parts.offsets.tolist()), predicted, strict=True
+        ):
+            gold = ids[parts.codes[start:stop]]
+            found.add(gold[gold >= 0].tolist(), numbers)
+    return found
 
 
 def _share(part: np.integer, whole: np.integer) -> float:

@@ -7,7 +7,7 @@ the rows of each distinct word is taken once, and kept for later texts.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,17 @@ from textcls.arrow import Int64, lengths_of, offsets_of
 from textcls.fasttext.encoding import Dictionary, encode, split
 from textcls.fasttext.format import Arguments, ModelFile, read_model_file
 from textcls.fasttext.hashing import UInt32
-from textcls.fasttext.losses import Output
+from textcls.fasttext.losses import SHIFT, Output
 from textcls.fasttext.matrices import Float32
+from textcls.fasttext.ranking import best
 from textcls.model.look_up import look_up
 
 # Texts that are worked on at a time, and bytes of them (or one text).
 BLOCK_TEXTS, BLOCK_BYTES = 4_096, 1 << 20
+# Texts of more words are added up row by row: by then it shows in what order numbers are rounded.
+_LONG = 2_000
+# Numbers of rows that are added up at a time.
+_AT_ONCE = 1 << 20
 # Numbers of the sums of words that are kept: 64 MiB.
 _KEPT_NUMBERS = 1 << 24
 
@@ -84,19 +89,66 @@ class FastTextModel:
             rows, ends = self.dictionary.ngrams(hashes, offsets)
             sums += self.file.input.sums(rows, ends)
             counts = counts + lengths_of(ends)
+        for place in np.flatnonzero(lengths_of(lines.offsets) > _LONG).tolist():
+            sums[place] = self._added_in_order(texts[place])
         sums /= np.maximum(counts, 1)[:, None]
         return sums, counts
 
-    def blocks(self, texts: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-        """Cut texts into blocks of bounded size, or of one text."""
-        start = size = 0
-        for place, text in enumerate(texts):
-            if place > start and (place - start == BLOCK_TEXTS or size + len(text) > BLOCK_BYTES):
-                yield texts[start:place]
-                start, size = place, 0
-            size += len(text)
-        if start < len(texts):
-            yield texts[start:]
+    def _added_in_order(self, text: bytes) -> Float32:
+        """Return the sum of the rows of a text as fastText rounds it, float32 ``[dim]``."""
+        ids, _ = self.encode([text])
+        total = np.zeros((1, self.arguments.dim), np.float32)
+        step = max(_AT_ONCE // self.arguments.dim, 1)
+        for start in range(0, len(ids), step):
+            rows = torch.from_numpy(
+                np.concatenate([total, self.file.input.rows(ids[start : start + step])])
+            )
+            pooled, _, _ = look_up(
+                rows, torch.arange(len(rows)), torch.tensor([0, len(rows)]), "sum"
+            )
+            total = pooled.numpy()
+        found: Float32 = total[0]
+        return found
+
+    def predict(
+        self, texts: Iterable[bytes], k: int, threshold: float
+    ) -> Iterator[tuple[list[int], Float32]]:
+        """Yield the numbers of the best labels of each text, and fastText's probabilities of them.
+
+        A text without rows has none.
+
+        Args:
+            texts: in UTF-8; lines.
+            k: so many labels at most; -1: all.
+            threshold: labels less probable are left out.
+
+        Raises:
+            ValueError: ``k`` is 0, or below -1.
+        """
+        if k == 0 or k < -1:
+            raise ValueError("k needs to be 1 or higher!")
+        count = len(self.file.labels) if k == -1 else k
+        for block in blocks_of(texts):
+            hidden, num_rows = self.hidden(block)
+            values = self.output.shifted(hidden)
+            chosen = best(values, count, threshold + SHIFT)
+            for row, numbers in enumerate(chosen):
+                found = numbers if num_rows[row] else numbers[:0]
+                yield found.tolist(), values[row, found].astype(np.float32)
+
+
+def blocks_of(texts: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Cut texts into blocks of bounded size, or of one text."""
+    block: list[bytes] = []
+    size = 0
+    for text in texts:
+        if block and (len(block) == BLOCK_TEXTS or size + len(text) > BLOCK_BYTES):
+            yield block
+            block, size = [], 0
+        block.append(text)
+        size += len(text)
+    if block:
+        yield block
 
 
 class _Found:
