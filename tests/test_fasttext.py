@@ -25,6 +25,7 @@ from textcls.fasttext.hashing import Words, char_ngram_texts, char_ngrams_of, ha
 from textcls.fasttext.model import FastTextModel
 from textcls.fasttext.ranking import best
 from textcls.fasttext.writing import write_model_file
+from textcls.vectors.found import PretrainedVectors
 
 fasttext = pytest.importorskip("fasttext", reason="fasttext-community is not installed")
 fasttext.FastText.eprint = lambda *_: None  # a warning at each load
@@ -192,6 +193,27 @@ def test_vectors_are_the_means_of_rows(small: Path) -> None:
     for word in ("word1", "unheard-of", "你好7", "</s>"):
         rows = [theirs.get_input_vector(int(row)) for row in theirs.get_subwords(word)[1]]
         np.testing.assert_allclose(ours[word], np.mean(rows, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["skipgram", "supervised"])
+def test_vectors_of_words_are_read_of_models(kind: str, small: Path, tmp_path: Path) -> None:
+    path = small
+    if kind == "skipgram":
+        path = tmp_path / "model.bin"
+        fasttext.train_unsupervised(
+            str(small.parent / "train.txt"), model=kind, dim=6, minCount=3, bucket=500, epoch=1,
+            minn=3, maxn=4, thread=1, verbose=0,
+        ).save_model(str(path))  # fmt: skip
+    model = fasttext.load_model(str(path))
+    pretrained = PretrainedVectors.find(str(path))
+    words = ["word1", "unheard-of", "x"]
+    found = pretrained.read(words, 5)
+    assert found.words[:5] == [*model.words[:5]]
+    for word, vector in zip(found.words, found.vectors, strict=True):
+        rows = [model.get_input_vector(int(row)) for row in model.get_subwords(word)[1]]
+        np.testing.assert_allclose(vector, np.mean(rows, 0), atol=1e-6)
+    has_ngrams = {word for word in words if len(model.get_subwords(word)[1])}
+    assert has_ngrams <= set(found.words)
 
 
 def test_a_written_model_is_the_same_file(small: Path, tmp_path: Path) -> None:

@@ -93,8 +93,13 @@ def is_model_file(path: Path) -> bool:
         return False
 
 
-def read_model_file(path: Path) -> ModelFile:
-    """Read a supervised model.
+def read_model_file(path: Path, labelled: bool = True) -> ModelFile:
+    """Read a model.
+
+    Args:
+        path: of the file.
+        labelled: whether it has to be a supervised one. Without labels ``output`` has a row for
+            each word.
 
     Raises:
         InputError: the file is none, is damaged, or was not trained on labels.
@@ -107,14 +112,15 @@ def read_model_file(path: Path) -> ModelFile:
         raise InputError(f"{path}: is empty")
     content = np.memmap(path, np.uint8, "r")
     try:
-        return _Reader(path, content).read()
+        return _Reader(path, content, labelled).read()
     except (struct.error, MemoryError, OverflowError):
         raise InputError(f"{path}: is damaged: it ends too early") from None
 
 
 class _Reader:
-    def __init__(self, path: Path, content: npt.NDArray[np.uint8]) -> None:
+    def __init__(self, path: Path, content: npt.NDArray[np.uint8], labelled: bool) -> None:
         self.path, self.content, self.place = path, content, 0
+        self.labelled = self.is_supervised = labelled
 
     def read(self) -> ModelFile:
         arguments = self._header()
@@ -135,10 +141,11 @@ class _Reader:
             )
         is_quantised = self._flag("whether the output is quantised") and is_quantised
         output = self._quantised() if is_quantised else self._dense()
-        if output.shape != (len(labels), arguments.dim):
+        targets = len(labels) if self.is_supervised else len(words)
+        if output.shape != (targets, arguments.dim):
             self._damaged(
-                f"its output matrix is {output.shape[0]:,} x {output.shape[1]}, for "
-                f"{len(labels):,} labels and dim={arguments.dim}"
+                f"its output matrix is {output.shape[0]:,} x {output.shape[1]}, for {targets:,} "
+                f"{'labels' if self.is_supervised else 'words'} and dim={arguments.dim}"
             )
         return ModelFile(
             arguments,
@@ -154,7 +161,7 @@ class _Reader:
         )
 
     def _header(self) -> Arguments:
-        if len(self.content) < 8 or self._unpack(struct.Struct("<i"))[0] != MAGIC:
+        if len(self.content) < 4 or self._unpack(struct.Struct("<i"))[0] != MAGIC:
             raise InputError(f"{self.path}: is no model of fastText (.bin or .ftz)")
         (version,) = self._unpack(struct.Struct("<i"))
         if version not in VERSIONS:
@@ -169,11 +176,13 @@ class _Reader:
             name = {1: "cbow", 2: "skipgram"}.get(model)
             if name is None:
                 self._damaged(f"it has a model of kind {model}")
-            raise InputError(
-                f"{self.path}: has vectors of words ({name}), and no labels: name a model that "
-                "fastText trained with 'supervised'"
-            )
-        if version == 11:  # such models did not use character n-grams
+            if self.labelled:
+                raise InputError(
+                    f"{self.path}: has vectors of words ({name}), and no labels: name a model that "
+                    "fastText trained with 'supervised'"
+                )
+        self.is_supervised = model == SUPERVISED
+        if version == 11 and self.is_supervised:  # such models did not use character n-grams
             maxn = 0
         if loss not in LOSSES:
             self._damaged(f"it has a loss of kind {loss}")
@@ -191,7 +200,7 @@ class _Reader:
         size, num_words, num_labels, num_tokens, num_kept = self._unpack(COUNTS)
         if min(num_words, num_labels) < 0 or size != num_words + num_labels:
             self._damaged(f"{size} entries, {num_words} words and {num_labels} labels")
-        if not num_labels:
+        if self.is_supervised and not num_labels:
             self._damaged("it has no label")
         if size * (ENTRY.size + 1) > len(self.content):
             self._damaged(f"it promises {size:,} entries")

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 
 from textcls.arrow import Int64
-from textcls.model.look_up import look_up
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]
@@ -60,7 +60,7 @@ class Dense:
 
     def sums(self, ids: Int64, offsets: Int64) -> Float32:
         """Return sums of rows, float32 ``[len(offsets) - 1, width]``; of no row: zeros."""
-        return _sums(self.rows(ids), None, offsets)
+        return sums_of(self.rows(ids), None, offsets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +100,8 @@ class Quantised:
     def sums(self, ids: Int64, offsets: Int64) -> Float32:
         """Return sums of rows, float32 ``[len(offsets) - 1, width]``; of no row: zeros."""
         if self._restored is not None:
-            return _sums(self._restored, ids, offsets)
-        return _sums(self.rows(ids), None, offsets)
+            return sums_of(self._restored, ids, offsets)
+        return sums_of(self.rows(ids), None, offsets)
 
     @cached_property
     def _restored(self) -> Float32 | None:
@@ -111,19 +111,20 @@ class Quantised:
         return self.rows(np.arange(len(self.codes)))
 
 
-def _sums(rows: Float32, ids: Int64 | None, offsets: Int64) -> Float32:
-    """Return sums of runs of rows, float32 ``[len(offsets) - 1, width]``.
+def sums_of(rows: Float32, ids: Int64 | None, offsets: Int64) -> Float32:
+    """Return sums of runs of rows, float32 ``[len(offsets) - 1, width]``, added in their order.
 
     Args:
         rows: float32 ``[num_rows, width]``.
         ids: int64 ``[n]``, of the rows of the runs; None: these are all rows, one after another.
         offsets: int64, of the runs.
     """
-    pooled, _, _ = look_up(
-        torch.from_numpy(rows),
+    pooled = F.embedding_bag(
         torch.arange(len(rows)) if ids is None else torch.from_numpy(ids),
+        torch.from_numpy(rows),
         torch.from_numpy(offsets),
-        "sum",
+        mode="sum",
+        include_last_offset=True,
     )
     found: Float32 = pooled.numpy()
     return found

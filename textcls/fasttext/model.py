@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from textcls.arrow import Int64, lengths_of, offsets_of
 from textcls.fasttext.encoding import Dictionary, encode, split
 from textcls.fasttext.format import Arguments, ModelFile, read_model_file
 from textcls.fasttext.hashing import UInt32
 from textcls.fasttext.losses import SHIFT, Output
-from textcls.fasttext.matrices import Float32
+from textcls.fasttext.matrices import Float32, sums_of
 from textcls.fasttext.ranking import best
-from textcls.model.look_up import look_up
 
 # Texts that are worked on at a time, and bytes of them (or one text).
 BLOCK_TEXTS, BLOCK_BYTES = 4_096, 1 << 20
@@ -100,13 +98,8 @@ class FastTextModel:
         total = np.zeros((1, self.arguments.dim), np.float32)
         step = max(_AT_ONCE // self.arguments.dim, 1)
         for start in range(0, len(ids), step):
-            rows = torch.from_numpy(
-                np.concatenate([total, self.file.input.rows(ids[start : start + step])])
-            )
-            pooled, _, _ = look_up(
-                rows, torch.arange(len(rows)), torch.tensor([0, len(rows)]), "sum"
-            )
-            total = pooled.numpy()
+            rows = self.file.input.rows(ids[start : start + step])
+            total = sums_of(np.concatenate([total, rows]), None, np.array([0, len(rows) + 1]))
         found: Float32 = total[0]
         return found
 
@@ -160,14 +153,7 @@ class _Found:
 
     def sums_of(self, codes: Int64, offsets: Int64) -> Float32:
         """Return the sums over the words of texts, float32 ``[num_texts, dim]``."""
-        pooled, _, _ = look_up(
-            torch.from_numpy(self.table),
-            torch.from_numpy(self.slots[codes]),
-            torch.from_numpy(offsets),
-            "sum",
-        )
-        found: Float32 = pooled.numpy()
-        return found
+        return sums_of(self.table, self.slots[codes], offsets)
 
 
 class _KnownWords:

@@ -9,8 +9,6 @@ import numpy as np
 from textcls.errors import InputError
 from textcls.vectors.rows import Reading, Wanted, WordVectors, header_of
 
-# What fastText's models begin with, which are named .bin as well.
-FASTTEXT = (793_712_314).to_bytes(4, "little")
 BLOCK = 1 << 24
 LONGEST_WORD = 1 << 14
 
@@ -28,10 +26,6 @@ def read_binary(path: Path, wanted: Wanted) -> WordVectors:
     """
     with path.open("rb") as file:
         first = file.readline(LONGEST_WORD)
-        if first.startswith(FASTTEXT):
-            raise InputError(
-                f"{path}: is a model of fastText, not a file of vectors: name its .vec file"
-            )
         header = header_of(first)
         if header is None:
             raise InputError(

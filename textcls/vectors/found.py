@@ -8,6 +8,7 @@ from pathlib import Path
 
 from textcls.corpus.paths import hash_file
 from textcls.errors import InputError
+from textcls.fasttext.format import is_model_file
 from textcls.vectors.array import ARRAY, read_array, words_beside
 from textcls.vectors.binary import read_binary
 from textcls.vectors.hub import folder_of, may_be_on_hub
@@ -16,6 +17,7 @@ from textcls.vectors.ngrams import FILE, read_ngrams
 from textcls.vectors.rows import WordVectors
 from textcls.vectors.static import files_of, read_static
 from textcls.vectors.text import read_text
+from textcls.vectors.trained import read_model
 
 _PACKED = (".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".tar")
 
@@ -79,6 +81,8 @@ class PretrainedVectors:
             return read_static(self.path, sorted(words), more)
         if self.path.name == FILE:
             return read_ngrams(self.path, sorted(words))
+        if is_model_file(self.path):
+            return read_model(self.path, words, more)
         known = frozenset(words)
 
         def wanted(word: str, number: int) -> bool:
