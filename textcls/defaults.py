@@ -17,7 +17,7 @@ from textcls.data.scripts import SCRIPTS
 from textcls.values import AUTO, CLASSES, is_auto, is_of_scores
 
 # Part of the key of bags made with ``auto``: raise it whenever :func:`choose` changes.
-VERSION = 12
+VERSION = 13
 # About the middle of the learning rates below: a search looks around it.
 LEARNING_RATE = 0.2
 # Of the learning rate of a new training, where one starts from a model: what docs/training.md
@@ -25,6 +25,8 @@ LEARNING_RATE = 0.2
 CONTINUED = 0.3
 # Shortest and longest character n-gram.
 CHAR_NGRAMS = (2, 5)
+# Documents that take seconds however often they are trained on.
+FEW_DOCUMENTS = 1_000
 # Words are counted in so many texts, evenly spaced.
 COUNTED_TEXTS = 2_000
 # Words times labels of a corpus whose features may have a number for each label.
@@ -76,6 +78,9 @@ def choose(facts: CorpusFacts, given: Mapping[str, Any] = NOTHING) -> dict[str, 
     is_small = documents < 20_000
     # A class of a few texts is learned slowly.
     epochs = 10 if by_class < ENOUGH_DOCUMENTS else 6 if is_small else 3
+    continued = given.get("init_from") is not None
+    if documents <= FEW_DOCUMENTS and not (facts.several or unspaced or continued):
+        epochs = 20
     # Few documents of each class need long steps, many documents have enough of short ones.
     rate = 0.1 if by_class >= ENOUGH_DOCUMENTS and not is_small else 0.3 if classes > 50 else 0.2
     has_very_many = classes > 5_000
@@ -101,7 +106,7 @@ def choose(facts: CorpusFacts, given: Mapping[str, Any] = NOTHING) -> dict[str, 
     if of_scores and not facts.several:
         batch_size = max(batch_size, 64)
         rate = 1.5 if batch_size > 64 else 1.0
-    if given.get("init_from") is not None:
+    if continued:
         # Longer steps learn the new rows little better, and forget more of the old ones.
         rate = round(rate * CONTINUED, 4)
     # Large corpora have enough words without their parts, which would take several times as long.
