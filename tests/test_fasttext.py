@@ -268,6 +268,11 @@ def test_what_is_no_model_is_one_line(
     assert "model.bin" in line
 
 
+def test_other_verbs_name_those_for_it(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("predict", small, __file__) == 2
+    assert "it is a model of fastText, which textcls fasttext" in capsys.readouterr().err
+
+
 def test_damaged_models_are_refused_or_predict(small: Path, tmp_path: Path) -> None:
     """1,500 damages; a header that promises a huge matrix takes no memory."""
     content, chance = bytearray(small.read_bytes()), random.Random(5)

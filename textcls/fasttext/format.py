@@ -89,7 +89,7 @@ def is_model_file(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(4) == struct.pack("<i", MAGIC)
-    except OSError:
+    except (OSError, ValueError):  # of a path with a zero byte
         return False
 
 

@@ -31,6 +31,7 @@ from textcls.data.stored import (
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, first_line
+from textcls.fasttext.format import is_model_file
 from textcls.files import filled_folder
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.table import BUCKETS, QUANTIZED, TABLE
@@ -226,6 +227,8 @@ def model_folder(folder: Path) -> Path:
         reason = "it has no config.json" if folder.is_dir() else "it is no folder"
         if any(folder.glob("*/model/config.json")):
             reason = "it holds several: name one"
+        elif is_model_file(folder):
+            reason = "it is a model of fastText, which textcls fasttext and textcls.fasttext read"
         elif folder.is_file():
             reason = "it is a file: the model comes before the files"
     except OSError as error:
