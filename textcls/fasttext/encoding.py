@@ -26,8 +26,8 @@ from textcls.fasttext.hashing import (
 )
 
 END, LABEL = b"</s>", b"__label__"
-_SPACES = np.zeros(256, np.bool_)
-_SPACES[list(b" \n\r\t\v\f\0")] = True
+_SPACES = b" \n\r\t\v\f\0"
+_IS_SPACE = bytes(byte in _SPACES for byte in range(256))
 _MULTIPLIER = np.uint64(116049371)
 
 
@@ -64,15 +64,12 @@ class WordRows(NamedTuple):
 def split(texts: Sequence[bytes]) -> Lines:
     """Split texts into words; what follows ``</s>`` in a text is no part of it."""
     # Lines of a file end already.
-    ended = b"\n".join([*(text.removesuffix(b"\n") for text in texts), b""])
-    data = np.frombuffer(ended, np.uint8)
-    is_space = _SPACES[data]
-    # A word begins after a space, or at the start, and each text ends with one.
-    before = np.ones(len(data), np.bool_)
-    before[1:] = is_space[:-1]
-    (starts,) = (before & ~is_space).nonzero()
-    ends = np.flatnonzero(is_space & ~before) if len(data) else starts
-    letters = data[~is_space]
+    ended = b"\n".join([b"", *(text.removesuffix(b"\n") for text in texts), b""])
+    # A word begins and ends where white space does: it is at both ends.
+    is_space = np.frombuffer(ended.translate(_IS_SPACE), np.bool_)
+    turns = np.flatnonzero(is_space[1:] != is_space[:-1]) + 1
+    starts, ends = turns[::2], turns[1::2]
+    letters = ended.translate(None, _SPACES)
     offsets = offsets_of(ends - starts)
     tokens = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(letters)]
@@ -80,7 +77,10 @@ def split(texts: Sequence[bytes]) -> Lines:
     encoded = tokens.dictionary_encode()
     codes = as_numpy(encoded.indices).astype(np.int64)
     words = encoded.dictionary.to_pylist()
-    bounds = np.searchsorted(starts, np.append(0, np.flatnonzero(data == ord("\n")) + 1))
+    lengths = np.fromiter(
+        (len(text) - text.endswith(b"\n") for text in texts), np.int64, len(texts)
+    )
+    bounds = np.searchsorted(starts, offsets_of(lengths + 1) + 1)
     if END in words:
         codes, bounds = _cut(codes, bounds, words.index(END))
     number = len(words)

@@ -110,7 +110,8 @@ def read_model_file(path: Path, labelled: bool = True) -> ModelFile:
         size = file.tell()
     if not size:
         raise InputError(f"{path}: is empty")
-    content = np.memmap(path, np.uint8, "r")
+    # Private to the process where it is written to, which it is not: torch takes no other.
+    content = np.memmap(path, np.uint8, "c")
     try:
         return _Reader(path, content, labelled).read()
     except (struct.error, MemoryError, OverflowError):

@@ -60,7 +60,7 @@ class Dense:
 
     def sums(self, ids: Int64, offsets: Int64) -> Float32:
         """Return sums of rows, float32 ``[len(offsets) - 1, width]``; of no row: zeros."""
-        return sums_of(self.rows(ids), None, offsets)
+        return sums_of(self.data, ids, offsets)
 
 
 @dataclass(frozen=True, eq=False)
