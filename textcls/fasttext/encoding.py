@@ -28,6 +28,8 @@ from textcls.fasttext.hashing import (
 END, LABEL = b"</s>", b"__label__"
 _SPACES = b" \n\r\t\v\f\0"
 _IS_SPACE = bytes(byte in _SPACES for byte in range(256))
+# A table of more is larger than 64 MiB.
+_MANY_BUCKETS = 1 << 24
 _MULTIPLIER = np.uint64(116049371)
 
 
@@ -161,16 +163,21 @@ class Dictionary:
     ) -> tuple[Int64, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
         """Return the rows of buckets, and which of them have one, both ``[len(buckets)]``."""
         first = len(self.file.words)
-        if self._row_of_bucket is None:
+        kept, rows = self.file.kept_buckets, self.file.rows_of_buckets
+        if kept is None or rows is None:
             return buckets.astype(np.int64) + first, np.ones(len(buckets), np.bool_)
-        rows = self._row_of_bucket[buckets]
-        return rows.astype(np.int64) + first, rows >= 0
+        if self._row_of_bucket is not None:
+            found = self._row_of_bucket[buckets]
+        else:
+            place = np.searchsorted(kept, buckets)
+            found = np.where(np.append(kept, -1)[place] == buckets, np.append(rows, 0)[place], -1)
+        return found.astype(np.int64) + first, found >= 0
 
     @cached_property
     def _row_of_bucket(self) -> Int32 | None:
-        """The row of each bucket, -1: it has none; None: all have the row of their number."""
+        """The row of each bucket, -1: it has none; None: there are too many for such a table."""
         kept, rows = self.file.kept_buckets, self.file.rows_of_buckets
-        if kept is None or rows is None:
+        if kept is None or rows is None or self.arguments.bucket > _MANY_BUCKETS:
             return None
         found = np.full(max(self.arguments.bucket, 1), -1, np.int32)
         found[kept] = rows
