@@ -125,6 +125,7 @@ def test_the_command_measures_and_leaves_test_alone(tmp_path: Path, cache_dir: P
     assert (whole["forecast"] is None) == (whole["no_forecast"] is not None)
 
 
+@pytest.mark.slow
 def test_an_interrupted_curve_keeps_what_it_has(tmp_path: Path, cache_dir: Path) -> None:
     out = tmp_path / "out"
     train = _corpus(tmp_path / "train.csv", 2_000)
