@@ -41,6 +41,14 @@ class _FastText:
     def __init__(self, model_path: str | Path) -> None:
         self._model = FastTextModel(model_path)
 
+        self._decoded: dict[str, list[str]] = {}
+
+    def _names(self, errors: _Unicode) -> list[str]:
+        """Return the labels, decoded once."""
+        if errors not in self._decoded:
+            self._decoded[errors] = self.get_labels(on_unicode_error=errors)
+        return self._decoded[errors]
+
     def __getattr__(self, name: str) -> Any:
         # dim, epoch, loss, wordNgrams, …
         if not name.startswith("_") and hasattr(self._model.arguments, name):
@@ -86,7 +94,7 @@ class _FastText:
         texts = [text] if isinstance(text, str) else list(text)
         labels: list[list[str]] = []
         probabilities: list[Float32] = []
-        names = self.get_labels(on_unicode_error=on_unicode_error)
+        names = self._names(on_unicode_error)
         for numbers, values in self._model.predict(map(as_bytes, texts), k, threshold):
             labels.append([names[number] for number in numbers])
             probabilities.append(values)

@@ -25,6 +25,10 @@ SHIFT = 1e-5
 _STEPS, _MOST = 512, 8
 # Products of nodes that are worked on at a time: what fits into a processor's cache.
 _AT_ONCE = 1 << 17
+# Labels whose paths are a matrix: 2 MiB.
+_FEW_LABELS = 512
+# The logarithm of a smaller number may be minus infinity.
+_LEAST = np.float32(1e-30)
 _INPUTS = np.arange(_STEPS + 1) * (2 * _MOST / _STEPS) - _MOST
 _TABLE = (1 / (1 + np.exp(-_INPUTS))).astype(np.float32)
 
@@ -56,6 +60,7 @@ class Output:
         rows = np.arange(file.output.shape[0])
         self.weight: Float32 = np.ascontiguousarray(file.output.rows(rows), np.float32)
         self.levels = tree(file.label_counts) if self.loss == "hs" else []
+        self.paths = None if self.num_labels > _FEW_LABELS else self._paths()
 
     def probabilities(self, hidden: Float32) -> Float32:
         """Return the probability of each label, float32 ``[num_texts, num_labels]``.
@@ -84,6 +89,13 @@ class Output:
             scores: of the inner nodes, float32 ``[num_texts, num_labels]``.
             shift: what is added at each node.
         """
+        if self.paths is not None:
+            of_right = scores.sigmoid().numpy()
+            to_right, to_left = (
+                np.log(np.maximum(side + shift, _LEAST)) for side in (of_right, 1 - of_right)
+            )
+            sums = to_right @ self.paths[0] + to_left @ self.paths[1]
+            return np.exp(sums.astype(np.float64))
         products = np.empty((len(scores), self.num_labels))
         nodes = 2 * self.num_labels - 1
         step = max(_AT_ONCE // nodes, 1)
@@ -96,6 +108,20 @@ class Output:
                 found[other] = above * (of_right + shift)
             products[start : start + step] = found[: self.num_labels].T
         return products
+
+    def _paths(self) -> tuple[Float32, Float32]:
+        """Return which inner nodes the path to each label leaves to the right, and to the left.
+
+        Both are float32 ``[num_labels, num_labels]``, of nodes by labels.
+        """
+        to_right = np.zeros((2 * self.num_labels - 1, self.num_labels), np.float32)
+        to_left = np.zeros_like(to_right)
+        for parents, left, right in self.levels:
+            for children in (left, right):
+                to_right[children], to_left[children] = to_right[parents], to_left[parents]
+            to_left[left, parents - self.num_labels] = 1
+            to_right[right, parents - self.num_labels] = 1
+        return to_right[: self.num_labels].T.copy(), to_left[: self.num_labels].T.copy()
 
 
 def sigmoid(scores: Float32) -> Float32:
