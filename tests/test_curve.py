@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import random
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from tests.command import complaint, start
 from tests.conftest import make_config
@@ -92,6 +94,27 @@ def test_there_is_no_forecast_where_there_is_none(scores: dict[int, float], reas
     assert sentence.startswith("no forecast: ")
     assert reason in sentence
     assert json.loads(found.as_json())["forecast"] is None
+
+
+def test_one_held_out_row_supports_no_forecast() -> None:
+    points = [
+        Point(rows, draw, float(right), 0.5, 0.1, np.array([float(right)]))
+        for i, rows in enumerate(sizes_of(1_280, 2))
+        for draw, right in enumerate((i > 1, i > 3))
+    ]
+    found = LearningCurve(points, "corpus", "accuracy", SINGLE, 1_280, 1)
+    (sentence,) = found.sentences()
+    assert "one held-out row" in sentence
+    assert json.loads(found.as_json())["sizes"]
+
+
+@pytest.mark.parametrize("name", ["[/b]", "$\\foo$", "a [red]b"])
+def test_a_corpus_may_have_any_name(name: str, tmp_path: Path) -> None:
+    found = LearningCurve(_points({40: 0.5, 80: 0.6}), name, "accuracy", SINGLE, 80, 2_000)
+    console = Console(width=100, file=io.StringIO(), record=True)
+    console.print(found.table())
+    assert f"{name}, 2,000 validation rows" in console.export_text()
+    found.picture().savefig(tmp_path / "curve.png")
 
 
 def _corpus(path: Path, rows: int = 240) -> Path:

@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from textcls.curve.forecast import COVERAGE, Forecast, Means, backtest, doubt, forecast
 from textcls.curve.measuring import Point
+from textcls.report.confusion import drawable
 from textcls.report.plots import COLOURS, DPI, HEIGHT, STYLE, WIDTH, logarithmic
 from textcls.report.tables import as_csv
 
@@ -55,7 +57,7 @@ class LearningCurve:
 
     def table(self) -> Table:
         """Return the scores by size."""
-        title = f"{self.title}, {self.num_held:,} validation rows"
+        title = Text(f"{self.title}, {self.num_held:,} validation rows", style="table.title")
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for head in ("rows", "draws", f"{self.names[self.metric]} %", "macro F1 %", "seconds"):
             table.add_column(head, justify="right", no_wrap=True)
@@ -112,7 +114,7 @@ class LearningCurve:
         with matplotlib.rc_context(STYLE):
             figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained", dpi=DPI)
             axes = figure.add_subplot(
-                title=f"{self.title}: learning curve", xlabel="rows of train",
+                title=f"{drawable(self.title, 60)}: learning curve", xlabel="rows of train",
                 ylabel=f"validation {self.names[self.metric]}, %",
             )  # fmt: skip
             axes.plot(

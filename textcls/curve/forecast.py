@@ -36,7 +36,8 @@ class Means:
         scores: means over the draws, ``[n]``.
         stds: over the draws, ``[n]``; NaN of a single one.
         noise: variance over draws of one training times its rows, as all sizes have it together.
-        covariance: of the means, ``[n, n]``, over other held-out rows and other draws.
+        covariance: of the means, ``[n, n]``, over other held-out rows and other draws; NaN of a
+            single held-out row.
     """
 
     sizes: Float64
@@ -66,7 +67,10 @@ class Means:
             [np.mean([one.by_row for one in group], axis=0) for group in groups.values()]
         )
         # All sizes are measured on the same rows: what is easy for one is for the others.
-        of_rows = np.atleast_2d(np.cov(by_row)) / by_row.shape[1]
+        num_held = by_row.shape[1]
+        of_rows = np.full((len(sizes), len(sizes)), np.nan)
+        if num_held > 1:
+            of_rows = np.atleast_2d(np.cov(by_row)) / num_held
         return cls(sizes, scores, stds, noise, of_rows + np.diag(noise / sizes / draws))
 
     def error(self, one: int, other: int) -> float:
@@ -123,6 +127,8 @@ def doubt(means: Means) -> str | None:
     """Say why nothing can be said of more rows; None: it can."""
     if len(means.sizes) < FEWEST_SIZES + 1:
         return f"{len(means.sizes)} sizes are too few for a curve, it takes {FEWEST_SIZES + 1}"
+    if np.isnan(means.covariance).any():
+        return "one held-out row does not tell how noisy it is: give more for validation"
     scores, sizes = means.scores, means.sizes
     best = int(scores.argmax())
     if scores[best] - scores[-1] > 2 * means.error(best, -1):
