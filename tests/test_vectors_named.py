@@ -49,6 +49,19 @@ def test_of_an_array_only_the_wanted_vectors_are_kept(tmp_path: Path) -> None:
     assert not PretrainedVectors.find(str(path)).read(["missing"], 0).words
 
 
+def test_a_mark_of_utf8_is_no_part_of_the_first_word(tmp_path: Path) -> None:
+    path = write_array(tmp_path)
+    (tmp_path / "a.txt").write_text("\n".join(WORDS), encoding="utf-8-sig")
+    assert read_all(PretrainedVectors.find(str(path))).words == WORDS
+
+
+@pytest.mark.parametrize("name", ["vectors/mine.ftz", "vectors/mine.npy", "vectors/mine.vec"])
+def test_who_names_a_file_does_not_ask_the_hub(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(InputError, match="there is no such file or folder"):
+        PretrainedVectors.find(name)
+
+
 def test_the_fingerprint_of_an_array_is_of_its_words_as_well(tmp_path: Path) -> None:
     path = write_array(tmp_path)
     before = PretrainedVectors.find(str(path)).fingerprint
@@ -68,6 +81,7 @@ def save(values: object) -> Callable[[Path], None]:
         (lambda folder: (folder / "a.npy").write_bytes(b""), r"is no \.npy file of numbers"),
         (lambda folder: (folder / "a.npy").write_text("the 1 2"), r"is no \.npy file of numbers"),
         (save(["a"]), r"has <U1 \[1\], where vectors are floats"),
+        (save(np.full((5, 3), 1e300)), "vector 1: a number of it is not finite"),
         (save([{"a": 1}]), r"is no \.npy file of numbers"),
         (save(VECTORS[0]), r"has float32 \[3\], where vectors are floats"),
         (save(np.zeros((5, 0))), r"has float64 \[5, 0\], where"),

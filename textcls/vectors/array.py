@@ -47,14 +47,15 @@ def read_array(path: Path, wanted: Wanted) -> WordVectors:
         )
     places: dict[str, int] = {}
     count = 0
-    with beside.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+    with beside.open(encoding="utf-8-sig", errors="replace", newline="\n") as lines:
         for count, line in enumerate(lines, 1):
             word = line.rstrip("\r\n")
             if word not in places and wanted(word, count - 1):
                 places[word] = count - 1
     if count != len(table):
         raise InputError(f"{beside}: has {count:,} words, {path.name} {len(table):,} vectors")
-    vectors = np.asarray(table[list(places.values())], np.float32)
+    with np.errstate(over="ignore"):  # told below
+        vectors = np.asarray(table[list(places.values())], np.float32)
     for place, vector in zip(places.values(), vectors, strict=True):
         if not np.isfinite(vector).all():
             raise InputError(f"{path}: vector {place + 1:,}: a number of it is not finite")

@@ -10,7 +10,7 @@ from textcls.vectors.static import INNER, MODEL, TOKENIZER
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 # Whoever names one of these means a file.
-_FILES = (".txt", ".vec", ".bin", ".npy")
+_FILES = (".txt", ".vec", ".bin", ".ftz", ".npy")
 
 
 def may_be_on_hub(name: str) -> bool:
