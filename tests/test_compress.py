@@ -29,7 +29,8 @@ from textcls.errors import InputError
 from textcls.model.compress import Candidate, Shrunk, compress, shrink
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.exact import exact
-from textcls.model.folder import ModelParts, load_model, save_model
+from textcls.model.folder import load_model, save_model
+from textcls.model.parts import ModelParts
 from textcls.model.prune import prune, renumber
 from textcls.model.quantize import KINDS, Kind, fit_codebooks, quantize
 from textcls.model.table import CODEBOOKS, CODES, INT8, SCALE

@@ -19,7 +19,8 @@ from textcls.errors import InputError
 from textcls.model.compress import shrink
 from textcls.model.embedding_bag import logits_of
 from textcls.model.exact import exact
-from textcls.model.folder import ModelParts, load_model, save_model
+from textcls.model.folder import load_model, save_model
+from textcls.model.parts import ModelParts
 from textcls.report.shrinkage import curve_picture, curve_table
 from textcls.task.multi import MultiLabel
 from textcls.values import Mode

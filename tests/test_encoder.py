@@ -28,8 +28,9 @@ from textcls.data.words import composition_of
 from textcls.errors import InputError
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.export import export_numpy
-from textcls.model.folder import ModelParts, load_model, save_model
+from textcls.model.folder import load_model, save_model
 from textcls.model.numpy_predictor import Predictor
+from textcls.model.parts import ModelParts
 
 TRAIN = [
     "a film, a good film", "not a good film at all", "dull dull dull", "", "good and not dull",

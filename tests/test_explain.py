@@ -20,7 +20,7 @@ from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.folder import ModelParts
+from textcls.model.parts import ModelParts
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.report.contributions import contributions_of
 from textcls.report.explain import bag_of, explain, lead

@@ -24,7 +24,8 @@ from textcls.data.words import composition_of
 from textcls.model.embedding_bag import untrained
 from textcls.model.exact import exact
 from textcls.model.fold import fold
-from textcls.model.folder import ModelParts, save_model
+from textcls.model.folder import save_model
+from textcls.model.parts import ModelParts
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.model.prune import prune
 from textcls.report.contributions import Float64

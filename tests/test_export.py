@@ -33,9 +33,10 @@ from textcls.model import export as export_module
 from textcls.model import numpy_predictor
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.export import export_numpy, export_onnx, export_torch
-from textcls.model.folder import ModelParts, load_model
+from textcls.model.folder import load_model
 from textcls.model.numpy_predictor import Predictor, basic, basic_english
 from textcls.model.onnx_graph import IR_VERSION, OPSET
+from textcls.model.parts import ModelParts
 from textcls.model.table import dequantize
 from textcls.values import Mode
 

@@ -18,7 +18,7 @@ from tests.test_export import TEXTS as MANY
 from textcls import Classifier
 from textcls.model.embedding_bag import logits_of
 from textcls.model.export import export_numpy, export_onnx, export_torch
-from textcls.model.folder import ModelParts
+from textcls.model.parts import ModelParts
 from textcls.task.multi import MultiLabel
 from textcls.values import Mode
 

@@ -23,7 +23,8 @@ from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, TextclsError
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.folder import WEIGHTS, ModelParts, load_model, save_model
+from textcls.model.folder import WEIGHTS, load_model, save_model
+from textcls.model.parts import ModelParts
 from textcls.model.table import CODEBOOKS, CODES, INT8, SCALE, dequantize
 from textcls.model.weights import save_weights
 from textcls.values import Mode

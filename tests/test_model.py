@@ -20,7 +20,8 @@ from textcls.device import to_device
 from textcls.errors import InputError
 from textcls.model import embedding_bag
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, scores_of, untrained
-from textcls.model.folder import ModelParts, save_model
+from textcls.model.folder import save_model
+from textcls.model.parts import ModelParts
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.values import Mode
 

@@ -38,8 +38,9 @@ from textcls.model import compress
 from textcls.model.classifier import to_arrow
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
 from textcls.model.export import export_numpy
-from textcls.model.folder import ModelParts, load_model, save_model
+from textcls.model.folder import load_model, save_model
 from textcls.model.numpy_predictor import Predictor
+from textcls.model.parts import ModelParts
 from textcls.model.prune import most_important, prune, renumber
 from textcls.report.explain import explain
 from textcls.report.steps import render_steps

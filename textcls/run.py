@@ -32,7 +32,8 @@ from textcls.errors import (
 from textcls.files import DATA, FAILED, FINISHED, write_whole
 from textcls.fitting import build, refits, score, train
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.folder import WEIGHTS, ModelParts, save_model, save_tensors
+from textcls.model.folder import WEIGHTS, save_model, save_tensors
+from textcls.model.parts import ModelParts
 from textcls.pooling import Pooling
 from textcls.report.confusion import headline
 from textcls.report.data import as_markdown, log_lines

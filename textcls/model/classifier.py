@@ -24,7 +24,8 @@ from textcls.device import to_device
 from textcls.errors import InputError, first_line
 from textcls.model.card import model_card
 from textcls.model.embedding_bag import pooled_of, scores_of
-from textcls.model.folder import FILES, ModelParts, load_model, save_model
+from textcls.model.folder import FILES, load_model, save_model
+from textcls.model.parts import ModelParts
 from textcls.task.base import Task
 from textcls.task.multi import MultiLabel
 

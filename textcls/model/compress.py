@@ -30,7 +30,8 @@ from textcls.data.bags import Bags
 from textcls.errors import InputError
 from textcls.model.embedding_bag import scores_of
 from textcls.model.exact import exact
-from textcls.model.folder import ModelParts, save_model
+from textcls.model.folder import save_model
+from textcls.model.parts import ModelParts
 from textcls.model.prune import counts_of, most_important, prune, renumber, weights_of
 from textcls.model.quantize import KINDS, Kind, fit_codebooks, quantize
 from textcls.model.table import CENTROIDS, CODEBOOKS, CODES

@@ -17,7 +17,7 @@ from textcls.data.encoder import TextEncoder
 from textcls.data.token_weights import LEAST_WEIGHT
 from textcls.model.composing import composed_table
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.folder import ModelParts
+from textcls.model.parts import ModelParts
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.folder import ModelParts
+from textcls.model.parts import ModelParts
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.model.table import TABLE
 from textcls.pooling import Pooling

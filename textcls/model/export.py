@@ -23,9 +23,10 @@ from textcls.errors import InputError
 from textcls.files import filled_folder, whole_file
 from textcls.model import numpy_predictor
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.folder import FILES, ModelParts, save_model
+from textcls.model.folder import FILES, save_model
 from textcls.model.numpy_predictor import TOKENIZERS
 from textcls.model.onnx_graph import graph_of, padding_of, table_of
+from textcls.model.parts import ModelParts
 from textcls.task.base import Task
 from textcls.task.multi import EVEN, THRESHOLDS
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,7 +18,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from textcls.config import Reading, TokenizerConfig
-from textcls.data.encoder import TextEncoder
 from textcls.data.stored import (
     ENCODER_TENSORS,
     PIECE_IDS,
@@ -34,13 +32,12 @@ from textcls.errors import InputError, first_line
 from textcls.fasttext.format import is_model_file
 from textcls.files import filled_folder
 from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.parts import ModelParts
 from textcls.model.table import BUCKETS, QUANTIZED, TABLE
 from textcls.model.tensors import EXACT, Shape, read_tensors
 from textcls.model.weights import save_weights
-from textcls.task.base import Task
 from textcls.task.multi import THRESHOLDS
 from textcls.task.selective import RISK_COVERAGE
-from textcls.task.single import SingleLabel
 from textcls.task.tasks import task_named
 from textcls.vectors.pieces import WordPieces
 
@@ -56,35 +53,6 @@ FILES = ("config.json", "labels.json", "vocabulary.json", "tokenizer.json", PIEC
 _DECISIONS = (THRESHOLDS, RISK_COVERAGE)
 
 _T = TypeVar("_T")
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelParts:
-    """What a model folder holds.
-
-    Attributes:
-        model: the network, in evaluation mode; its table is float32 however it is stored.
-        encoder: as in training; its ids are the rows of the embedding.
-        label_names: of class 0, 1, 2, …
-        card: the model card, README.md, if there is one.
-        quantized: the tensors that are stored in place of the table, which is :func:`dequantize` of
-            them; None: the table itself is.
-        reading: how the files that the model was trained on were read.
-        temperature: that the class scores of training were divided by, if they were.
-        task: what the labels are.
-        vectors: ``name`` and ``hash`` of the pretrained vectors of words that the model was trained
-            with, which nothing needs any more; None: without.
-    """
-
-    model: EmbeddingBagClassifier
-    encoder: TextEncoder
-    label_names: tuple[str, ...]
-    card: str | None = None
-    quantized: Mapping[str, Tensor] | None = None
-    reading: Reading = Reading()  # noqa: RUF009  # it is frozen
-    temperature: float | None = None
-    task: Task = SingleLabel()  # noqa: RUF009  # it never changes
-    vectors: Mapping[str, str] | None = None
 
 
 def save_model(parts: ModelParts, folder: Path) -> None:

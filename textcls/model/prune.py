@@ -15,7 +15,7 @@ from textcls.data.token_weights import LEAST_WEIGHT
 from textcls.data.vocabulary import Vocabulary
 from textcls.data.words import parts_of_words
 from textcls.model.exact import with_network
-from textcls.model.folder import ModelParts
+from textcls.model.parts import ModelParts
 from textcls.vectors.pieces import WordPieces
 
 # A row matters by its norm times its count to this power. On the validation splits of IMDb, AG News

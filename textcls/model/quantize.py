@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from textcls.model.exact import with_network
-from textcls.model.folder import ModelParts
+from textcls.model.parts import ModelParts
 from textcls.model.table import CENTROIDS, CODEBOOKS, CODES, INT8, SCALE, dequantize
 
 # How a table is stored; the number of a product quantization is how many numbers share a byte.

@@ -16,7 +16,8 @@ from safetensors import safe_open
 
 from textcls.errors import InputError, first_line, visible
 from textcls.files import FINISHED
-from textcls.model.folder import FILES, WEIGHTS, ModelParts, model_folder
+from textcls.model.folder import FILES, WEIGHTS, model_folder
+from textcls.model.parts import ModelParts
 from textcls.report.confusion import scores_in_words
 from textcls.task.multi import EVEN, THRESHOLDS, MultiLabel
 from textcls.task.names import HEADLINE, names_of

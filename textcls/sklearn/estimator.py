@@ -30,7 +30,7 @@ from textcls.defaults import measure, resolve
 from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.classifier import Classifier, Float32, to_arrow
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
-from textcls.model.folder import ModelParts
+from textcls.model.parts import ModelParts
 from textcls.sklearn.inputs import labels_of, texts_of
 from textcls.sklearn.settings import (
     Settings,
