@@ -146,7 +146,7 @@ class TokenizerConfig:
 
     name: Literal[
         "basic_english", "basic", "jieba", "split", "spacy", "moses", "toktok", "revtok", "subword",
-        "bpe", "wordpiece", "file",
+        "bpe", "wordpiece", "file", "fasttext",
     ]  # fmt: skip
     min_freq: PositiveInt
     max_size: PositiveInt | None
@@ -174,6 +174,8 @@ class TokenizerConfig:
                 "tokenizer.char_ngrams is the shortest and the longest, as in "
                 "tokenizer.char_ngrams=[2,5]"
             )
+        if self.name == "fasttext":
+            self._check_of_fasttext()
         if self.char_buckets is not None and self.char_ngrams is None:
             raise ValueError(
                 "tokenizer.char_buckets is for character n-grams: set tokenizer.char_ngrams=[2,5], "
@@ -187,11 +189,33 @@ class TokenizerConfig:
                 )
         if (self.name == "file") != (self.file is not None):
             raise ValueError("tokenizer.file names a tokenizer.json for tokenizer=file, only there")
-        if self.buckets is not None and self.ngrams == 1:
+        if self.buckets is not None and self.ngrams == 1 and self.name != "fasttext":
             raise ValueError(
                 "tokenizer.buckets is for n-grams: set tokenizer.ngrams=2 or more, "
                 "or tokenizer.buckets=null"
             )
+
+    def _check_of_fasttext(self) -> None:
+        if self.has_ngrams and self.buckets is None:
+            raise ValueError(
+                "tokenizer.name=fasttext hashes all n-grams: set tokenizer.buckets=2000000"
+            )
+        for key in ("counts", "max_tokens", "char_buckets", "char_token_weights"):
+            if getattr(self, key) is not None:
+                raise ValueError(
+                    f"tokenizer.{key} is nothing that fastText has: set tokenizer.{key}=null, or "
+                    "take another tokenizer than fasttext"
+                )
+
+    @property
+    def has_ngrams(self) -> bool:
+        """Whether there are n-grams, of words or of characters."""
+        return self.ngrams != 1 or self.char_ngrams is not None
+
+    @property
+    def num_buckets(self) -> int:
+        """How many buckets there are for word n-grams; with fastText's features for all n-grams."""
+        return (self.buckets or 0) if self.has_ngrams else 0
 
 
 @dataclass(frozen=True, config=STRICT)

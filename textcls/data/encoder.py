@@ -22,6 +22,7 @@ from textcls.corpus.splits import RowLabels
 from textcls.data.bags import Bags
 from textcls.data.char_ngrams import CharNgrams
 from textcls.data.extending import extended
+from textcls.data.fasttext_features import FastTextFeatures
 from textcls.data.features import (
     Encoded,
     Features,
@@ -65,6 +66,8 @@ class TextEncoder:
     that have one, each with the weight ``f(count) · char_weights[n-gram]``, and of its k pieces,
     each with ``f(count) / k``. Without these it is left out where features are
     counted, and has the id 0 elsewhere.
+
+    With the tokenizer ``fasttext`` all this is as :mod:`textcls.data.fasttext_features` has it.
 
     Attributes:
         tokenizer: splits texts; ``max_tokens`` included.
@@ -168,7 +171,7 @@ class TextEncoder:
     def num_features(self) -> int:
         """How many rows words and word n-grams have: those of the vocabulary, then the buckets."""
         kept = self.kept_buckets
-        return len(self.vocabulary) + ((self.config.buckets or 0) if kept is None else len(kept))
+        return len(self.vocabulary) + (self.config.num_buckets if kept is None else len(kept))
 
     @property
     def num_embeddings(self) -> int:
@@ -192,12 +195,24 @@ class TextEncoder:
         return NgramIds(self.vocabulary, self.config, self.kept_buckets)
 
     @cached_property
+    def of_fasttext(self) -> FastTextFeatures | None:
+        """What numbers fastText's features, in the place of ``ids``; None: they are others."""
+        if self.config.name != "fasttext":
+            return None
+        return FastTextFeatures(self.vocabulary, self.config, self.kept_buckets)
+
+    @property
+    def drops_unknown(self) -> bool:
+        """Whether an unknown word without parts is left out of a bag; else it has the id 0."""
+        return self.config.counts is not None or self.config.name == "fasttext"
+
+    @cached_property
     def is_ngram(self) -> npt.NDArray[np.bool_]:
         """Which of the vocabulary are word n-grams, bool ``[len(vocabulary)]``.
 
         Where exact n-grams are counted, a word that holds a space is taken for one.
         """
-        if self.config.ngrams == 1 or self.config.buckets is not None:
+        if self.config.ngrams == 1 or self.config.num_buckets:
             return np.zeros(len(self.vocabulary), np.bool_)
         spaced: npt.NDArray[np.bool_] = as_numpy(pc.match_substring(self.vocabulary.tokens, " "))
         return spaced
@@ -221,6 +236,8 @@ class TextEncoder:
         """Say which rows are those of words or word n-grams of train, bool ``[len(ids)]``."""
         known: npt.NDArray[np.bool_] = ids != self.vocabulary.unknown_id
         known &= ids < self.num_features
+        if self.of_fasttext is not None:  # every text has an end
+            known &= ids != self.of_fasttext.end_id
         return known
 
     @cached_property
@@ -260,6 +277,8 @@ class TextEncoder:
 
     def _encode(self, tokens: Tokens, known: deque[Features] | None) -> Encoded:
         """Turn the tokens of texts into bags; features that are known are let go of on the way."""
+        if self.of_fasttext is not None:
+            return Encoded(*self.of_fasttext(tokens))
         if not self.has_weights:
             return Encoded(*self.ids(tokens))
         words, unknown = self.numbered(tokens.dictionary)
@@ -289,7 +308,7 @@ class TextEncoder:
         """
         words = self.vocabulary.ids(dictionary)
         (places,) = (words == self.vocabulary.unknown_id).nonzero()
-        lost = -1 if self.config.counts is not None else self.vocabulary.unknown_id
+        lost = -1 if self.drops_unknown else self.vocabulary.unknown_id
         words[places] = lost
         if (self.chars is None and self.pieces is None) or not len(places):
             return words, None

@@ -22,6 +22,7 @@ from textcls.arrow import Int64, as_numpy, integers
 from textcls.corpus.splits import RowLabels, bytes_of
 from textcls.data.encoder import TextEncoder
 from textcls.data.features import Encoded
+from textcls.data.ngrams import num_ngrams_of
 from textcls.data.tokens import Tokens
 
 Bools = npt.NDArray[np.bool_]
@@ -157,7 +158,9 @@ class FactCounter:
         unknown = encoder.vocabulary.ids(tokens.dictionary) == encoder.vocabulary.unknown_id
         indices, offsets = encoded.indices, encoded.offsets
         num_ngrams = len(indices) - len(tokens.codes)
-        if encoded.weights is not None:  # entries are no occurrences
+        if encoder.of_fasttext is not None:
+            num_ngrams = num_ngrams_of(tokens, 2, encoder.config.ngrams)
+        elif encoded.weights is not None:  # entries are no occurrences
             num_ngrams = encoder.count_ngrams(indices)
         # Of a word that is not in the vocabulary, a bag has <unk>, its parts or nothing.
         known = encoder.are_known(indices)

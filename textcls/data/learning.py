@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def with_chars(made: TextEncoder, tokens: Tokens) -> TextEncoder:
     """Return an encoder with the character n-grams that have a row, where it is to have any."""
     config = made.config
-    if config.char_ngrams is None:
+    if config.char_ngrams is None or config.name == "fasttext":  # whose buckets all have a row
         return made
     counts = tokens.counts()
     chars, distinct = CharNgrams.fit(

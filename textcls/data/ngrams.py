@@ -35,11 +35,11 @@ def build_vocabulary(tokens: Tokens, config: TokenizerConfig) -> tuple[Vocabular
     Returns:
         The vocabulary, and sentences for the user on the n-grams.
     """
-    if config.ngrams == 1 or config.buckets is not None:
+    if config.ngrams == 1 or config.num_buckets:
         vocabulary = Vocabulary.build(tokens, config.min_freq, config.max_size)
-        if config.buckets is None:
+        if config.ngrams == 1 or (config.name == "fasttext" and config.char_ngrams is not None):
             return vocabulary, []
-        return vocabulary, [describe_load(tokens, config.ngrams, config.buckets)]
+        return vocabulary, [describe_load(tokens, config.ngrams, config.num_buckets)]
     often = max(config.min_freq, config.ngram_min_freq)
     counted = count_ngrams(tokens, _follows(tokens.offsets), config.ngrams, often)
     vocabulary = Vocabulary.build(tokens, config.min_freq, config.max_size, more=counted)
@@ -91,7 +91,7 @@ class NgramIds:
 
     def most(self, tokens: Tokens) -> int:
         """Return how many indices the tokens come to at most."""
-        return _num_ngrams(tokens, 1, self.ngrams)
+        return num_ngrams_of(tokens, 1, self.ngrams)
 
     def pieces(self, tokens: Tokens, words: Int32) -> Iterator[tuple[Int32, Int64, Int64]]:
         """Yield the indices of pieces of the texts.
@@ -180,7 +180,7 @@ def _pieces(tokens: Tokens) -> Iterator[tuple[Int32, Bools, Int64]]:
         start = stop
 
 
-def _num_ngrams(tokens: Tokens, shortest: int, longest: int) -> int:
+def num_ngrams_of(tokens: Tokens, shortest: int, longest: int) -> int:
     """Return how many n-grams of ``shortest`` to ``longest`` words all texts hold together."""
     lengths = lengths_of(tokens.offsets)
     return sum(int(np.maximum(lengths - n + 1, 0).sum()) for n in range(shortest, longest + 1))
@@ -218,7 +218,7 @@ def _hashes(word_hashes: UInt64, follows: Bools, longest: int) -> Iterator[tuple
 
 def describe_load(tokens: Tokens, longest: int, buckets: int) -> str:
     """Say how full the buckets are with the n-grams of 2 to ``longest`` words."""
-    total = _num_ngrams(tokens, 2, longest)
+    total = num_ngrams_of(tokens, 2, longest)
     # Hashes fall into all buckets alike: the first of them stand for all.
     watched = buckets if total <= WATCHED_NGRAMS else -(-buckets * WATCHED_NGRAMS // total)
     word_hashes = _hash_words(tokens.dictionary)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from textcls.arrow import Int64
 from textcls.config import TokenizerConfig
+from textcls.data.fasttext_features import split_lines
 from textcls.data.threads import made_ahead, usable_cpus
 from textcls.data.tokens import (
     BLOCK_BYTES,
@@ -73,6 +74,8 @@ class Tokenizer:
                 )
             self._split = _split_with_hugging_face(json, config.file)
             self.json = json
+        elif config.name == "fasttext":
+            self._split = split_lines
         elif config.name == "jieba":
             self._split = _split_with(_jieba())
         else:

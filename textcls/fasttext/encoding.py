@@ -13,10 +13,11 @@ from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from textcls.arrow import Int32, Int64, as_numpy, lengths_of, offsets_of, places_of_runs
-from textcls.fasttext.format import ModelFile
+from textcls.fasttext.format import Arguments, ModelFile
 from textcls.fasttext.hashing import (
     UInt32,
     Words,
@@ -24,6 +25,8 @@ from textcls.fasttext.hashing import (
     char_ngrams_of,
     hashes_of,
 )
+
+Bools = npt.NDArray[np.bool_]
 
 END, LABEL = b"</s>", b"__label__"
 _SPACES = b" \n\r\t\v\f\0"
@@ -60,7 +63,17 @@ class WordRows(NamedTuple):
     ids: Int64
     offsets: Int64
     hashes: UInt32
-    is_word: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    is_word: Bools
+
+
+class Known(NamedTuple):
+    """What a model knows of words: see :class:`textcls.fasttext.format.ModelFile`."""
+
+    arguments: Arguments
+    words: list[bytes]
+    labels: list[bytes]
+    kept_buckets: Int32 | None
+    rows_of_buckets: Int32 | None
 
 
 def split(texts: Sequence[bytes]) -> Lines:
@@ -114,7 +127,7 @@ class Dictionary:
         file: the model.
     """
 
-    def __init__(self, file: ModelFile) -> None:
+    def __init__(self, file: Known | ModelFile) -> None:
         self.file, self.arguments = file, file.arguments
         names = [*file.words, *file.labels]
         self._ids = dict(zip(reversed(names), range(len(names) - 1, -1, -1), strict=True))
@@ -190,6 +203,19 @@ class Dictionary:
             hashes: of the words of the texts, uint32 ``[num_tokens]``.
             offsets: of the texts in these.
         """
+        grid, there = self.ngram_grid(hashes, offsets)
+        return grid[there], offsets_of(there.sum(1))[offsets]
+
+    def ngram_grid(self, hashes: UInt32, offsets: Int64) -> tuple[Int64, Bools]:
+        """Return the row of the n-gram of n words that begins at each word, and whether it has one.
+
+        Args:
+            hashes: of the words of texts, uint32 ``[num_tokens]``.
+            offsets: of the texts in these.
+
+        Returns:
+            int64 and bool ``[num_tokens, wordNgrams - 1]``, the column ``n - 2`` for n words.
+        """
         longest, count = self.arguments.wordNgrams, len(hashes)
         extended = hashes.view(np.int32).astype(np.int64).view(np.uint64)
         grid = np.zeros((count, max(longest - 1, 0)), np.int64)
@@ -204,21 +230,34 @@ class Dictionary:
             rows, kept = self.rows_of_buckets(rolling % np.uint64(self.arguments.bucket))
             grid[:size, n - 2] = rows
             there[:size, n - 2] = kept & (left[:size] >= n)
-        return grid[there], offsets_of(there.sum(1))[offsets]
+        return grid, there
 
 
 def encode(dictionary: Dictionary, texts: Sequence[bytes]) -> tuple[Int64, Int64]:
     """Return the rows of texts, in fastText's order, int64 ``[n]``, and their offsets by text."""
     lines = split(texts)
-    rows = dictionary.rows_of(lines.words)
-    lengths = lengths_of(rows.offsets)[lines.codes]
-    of_words = rows.ids[places_of_runs(rows.offsets[:-1][lines.codes], lengths)]
-    word_offsets = offsets_of(lengths)[lines.offsets]
+    return bags_of(dictionary, dictionary.rows_of(lines.words), lines.codes, lines.offsets)
+
+
+def bags_of(
+    dictionary: Dictionary, rows: WordRows, codes: Int64, offsets: Int64
+) -> tuple[Int64, Int64]:
+    """Return the rows of texts, in fastText's order, int64 ``[n]``, and their offsets by text.
+
+    Args:
+        dictionary: of a model.
+        rows: of distinct words.
+        codes: int64 ``[num_tokens]``, places of the words of the texts in these.
+        offsets: int64 ``[num_texts + 1]``, of the texts in the codes.
+    """
+    lengths = lengths_of(rows.offsets)[codes]
+    of_words = rows.ids[places_of_runs(rows.offsets[:-1][codes], lengths)]
+    word_offsets = offsets_of(lengths)[offsets]
     if dictionary.arguments.wordNgrams < 2:
         return of_words, word_offsets
-    counted = rows.is_word[lines.codes]
-    offsets = offsets_of(counted.view(np.uint8))[lines.offsets]
-    ngrams, ngram_offsets = dictionary.ngrams(rows.hashes[lines.codes[counted]], offsets)
+    counted = rows.is_word[codes]
+    offsets = offsets_of(counted.view(np.uint8))[offsets]
+    ngrams, ngram_offsets = dictionary.ngrams(rows.hashes[codes[counted]], offsets)
     of_ngrams, own = lengths_of(ngram_offsets), lengths_of(word_offsets)
     total = offsets_of(own + of_ngrams)
     ids = np.empty(total[-1], np.int64)

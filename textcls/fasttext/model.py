@@ -19,7 +19,7 @@ from textcls.fasttext.encoding import Dictionary, encode, split
 from textcls.fasttext.format import Arguments, ModelFile, read_model_file
 from textcls.fasttext.hashing import UInt32
 from textcls.fasttext.losses import SHIFT, Output
-from textcls.fasttext.matrices import Float32, sums_of
+from textcls.fasttext.matrices import Float32, Matrix, sums_of
 from textcls.fasttext.ranking import best
 
 # Texts that are worked on at a time, and bytes of them (or one text).
@@ -52,7 +52,7 @@ class FastTextModel:
         self.file: ModelFile = read_model_file(self.path)
         self.dictionary = Dictionary(self.file)
         self.output = Output(self.file)
-        self._known = _KnownWords(self.dictionary)
+        self._known = _KnownWords(self.dictionary, self.file.input)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FastTextModel, (self.path,)
@@ -159,8 +159,8 @@ class _Found:
 class _KnownWords:
     """The sums of the rows of words that were seen."""
 
-    def __init__(self, dictionary: Dictionary) -> None:
-        self.dictionary = dictionary
+    def __init__(self, dictionary: Dictionary, matrix: Matrix) -> None:
+        self.dictionary, self.matrix = dictionary, matrix
         self.most = max(_KEPT_NUMBERS // dictionary.arguments.dim, 1)
         self.lock = threading.Lock()
         self._clear()
@@ -189,7 +189,7 @@ class _KnownWords:
     def _add(self, words: list[bytes]) -> Int64:
         rows = self.dictionary.rows_of(words)
         first, size = len(self.slot_of), len(self.slot_of) + len(words)
-        sums = self.dictionary.file.input.sums(rows.ids, rows.offsets)
+        sums = self.matrix.sums(rows.ids, rows.offsets)
         if size > len(self.table):  # twice as much: few copies
             capacity = max(size, min(2 * len(self.table), self.most))
             for name in ("table", "counts", "hashes", "is_word"):

@@ -112,7 +112,7 @@ def _kept(encoder: TextEncoder, rows: Int64) -> TextEncoder:
     buckets = (of_features[len(tokens) :] - len(vocabulary)).astype(np.int32)
     if encoder.kept_buckets is not None:
         buckets = encoder.kept_buckets[buckets]
-    all_buckets = len(buckets) == (encoder.config.buckets or 0)
+    all_buckets = len(buckets) == encoder.config.num_buckets
     weights, chars, pieces = encoder.token_weights, encoder.chars, encoder.pieces
     if pieces is not None:  # without a row they say nothing, and their tokenizer takes much room
         pieces = WordPieces(pieces.json, pieces.ids[of_pieces]) if len(of_pieces) else None
@@ -150,7 +150,7 @@ def _places_of(encoder: TextEncoder, kept: TextEncoder, rows: Tensor) -> Bags:
         of_words = torch.from_numpy(encoder.token_weights[:size]).clamp(min=LEAST_WEIGHT)
         weights = weights / of_words.repeat_interleave(numbers)
         own[:size][is_lost] = of_words[unknown_id] / of_words[is_lost]
-    if encoder.config.counts is None:
+    if not encoder.drops_unknown:
         new_ids[:size][is_lost & (numbers == 0)] = unknown_id
     lengths = (new_ids >= 0).long()
     lengths[:size] += numbers

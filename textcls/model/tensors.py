@@ -91,7 +91,7 @@ def read_tensors(
     if wrong is not None:
         raise ValueError(f"{path.name}: {wrong} is not finite, or beyond all measure")
     if BUCKETS in tensors:
-        buckets, limit = tensors[BUCKETS], tokenizer.buckets or 0
+        buckets, limit = tensors[BUCKETS], tokenizer.num_buckets
         if ((buckets < 0) | (buckets >= limit)).any() or (buckets[1:] <= buckets[:-1]).any():
             raise ValueError(f"{path.name}: {BUCKETS} must ascend, from 0 to below {limit}")
     thresholds = tensors.get(THRESHOLDS, torch.ones(1))
@@ -149,7 +149,7 @@ def _kinds(
     else:
         kinds[TABLE] = ("F32", [rows, dim])
     chars, pieces = (sum(found.get(name, ("", []))[1][:1]) for name in (CHAR_KEYS, PIECE_IDS))
-    if tokenizer.char_ngrams is not None:
+    if tokenizer.char_ngrams is not None and tokenizer.name != "fasttext":
         kinds[CHAR_KEYS] = ("I64", [chars])
     if CHAR_WEIGHTS in found:  # not in formats before 4
         kinds[CHAR_WEIGHTS] = ("F32", [chars])
@@ -167,7 +167,7 @@ def _kinds(
         kinds[RISK_COVERAGE] = ("F32", [points, 3])
     if BUCKETS in found:
         kinds[BUCKETS] = ("I32", [features - len(vocabulary)])
-    elif features != (known := len(vocabulary) + (tokenizer.buckets or 0)):
+    elif features != (known := len(vocabulary) + tokenizer.num_buckets):
         raise ValueError(f"vocabulary.json: is of {known} rows, the table in config.json of {rows}")
     if shape.padding_id is not None and shape.padding_id >= rows:
         raise ValueError(f"config.json: no padding_id {shape.padding_id} among {rows} rows")
