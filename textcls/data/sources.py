@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from textcls.arrow import Int32, Int64
 from textcls.data.encoder import TextEncoder
+from textcls.data.fasttext_features import FastTextFeatures
 from textcls.data.features import Encoded, num_entries
 from textcls.data.tokens import Tokens
 from textcls.data.words import names_of_parts, shares_of_chars
@@ -88,6 +89,8 @@ def char_parts_of(
     names: list[str] = []
     rows: list[int] = []
     entries: list[int] = []
+    if encoder.of_fasttext is not None:
+        return _chars_of_fasttext(encoder, sources, named)
     if chars is None or encoder.char_weights is not None:
         for entry, (i, name) in enumerate(zip(indices.tolist(), named.names, strict=True)):
             found: dict[int, str] = {}
@@ -116,6 +119,8 @@ def entries_of(encoder: TextEncoder, words: Sequence[str], sources: Sources) -> 
     """
     _, first = np.unique(sources.feature, return_index=True)
     runs = sources.runs[first[sources.feature_of_entry]]
+    if encoder.of_fasttext is not None:
+        return Entries(_names_of_fasttext(encoder.of_fasttext, words, sources), runs)
     names = []
     known: dict[int, dict[int, str]] = {}
     for i, (start, stop) in zip(sources.encoded.indices.tolist(), runs.tolist(), strict=True):
@@ -130,6 +135,8 @@ def entries_of(encoder: TextEncoder, words: Sequence[str], sources: Sources) -> 
 
 def sources_of(encoder: TextEncoder, tokens: Tokens) -> Sources:
     """Return the sources of a single text's bag."""
+    if encoder.of_fasttext is not None:
+        return _sources_of_fasttext(encoder, encoder.of_fasttext, tokens)
     encoded, runs = encoder.encode_tokens(tokens), encoder.ids.runs(tokens)
     if not encoder.has_weights:
         each = np.arange(len(runs))
@@ -156,3 +163,41 @@ def sources_of(encoder: TextEncoder, tokens: Tokens) -> Sources:
         np.repeat(np.arange(len(features)), entries),
         len(features),
     )
+
+
+# --- fastText's ------------------------------------------------------------------------------
+
+
+def _sources_of_fasttext(
+    encoder: TextEncoder, features: FastTextFeatures, tokens: Tokens
+) -> Sources:
+    """Return the sources of a bag whose words have a row of their own and those of n-grams."""
+    found = features.occurrences(tokens)
+    each = np.arange(len(found.ids))
+    return Sources(
+        encoder.encode_tokens(tokens),
+        np.where(found.ids < 0, np.int32(encoder.vocabulary.unknown_id), found.ids),
+        found.runs,
+        each,
+        np.repeat(each, found.entries),
+        len(each),
+    )
+
+
+def _names_of_fasttext(
+    features: FastTextFeatures, words: Sequence[str], sources: Sources
+) -> tuple[str, ...]:
+    names: list[str] = []
+    for start, stop in sources.runs.tolist():
+        is_word = stop - start == 1
+        names += features.names_of(words[start]) if is_word else [" ".join(words[start:stop])]
+    return tuple(names)
+
+
+def _chars_of_fasttext(encoder: TextEncoder, sources: Sources, named: Entries) -> CharParts:
+    """Return the entries that are character n-grams of words: each is its own part."""
+    indices = sources.encoded.indices
+    is_char = (np.diff(named.runs, axis=1)[:, 0] == 1) & (indices >= len(encoder.vocabulary))
+    (entries,) = is_char.nonzero()
+    names = tuple(named.names[entry] for entry in entries.tolist())
+    return CharParts(names, entries, indices[entries], np.ones(len(entries)))

@@ -140,6 +140,24 @@ def tree(counts: Int64) -> list[Level]:
     Args:
         counts: of the labels, int64 ``[num_labels]``, descending.
     """
+    num_labels, children = len(counts), children_of(counts)
+    levels, parents = [], np.array([2 * num_labels - 2] if num_labels > 1 else [], np.int64)
+    while len(parents):
+        left, right = children[parents - num_labels].T
+        levels.append(Level(parents, left, right))
+        below = np.concatenate([left, right])
+        parents = below[below >= num_labels]
+    return levels
+
+
+def children_of(counts: Int64) -> Int64:
+    """Return the left and the right child of each inner node, int64 ``[num_labels - 1, 2]``.
+
+    Labels are the leaves, inner nodes are numbered after them, the root last.
+
+    Args:
+        counts: of the labels, int64 ``[num_labels]``, descending.
+    """
     num_labels = len(counts)
     size = 2 * num_labels - 1
     count = [*counts.tolist(), *[10**15] * (num_labels - 1)]
@@ -152,10 +170,4 @@ def tree(counts: Int64) -> list[Level]:
             else:
                 children[number, side], node = node, node + 1
         count[number] = count[children[number, 0]] + count[children[number, 1]]
-    levels, parents = [], np.array([size - 1] if num_labels > 1 else [], np.int64)
-    while len(parents):
-        left, right = children[parents].T
-        levels.append(Level(parents, left, right))
-        below = np.concatenate([left, right])
-        parents = below[below >= num_labels]
-    return levels
+    return children[num_labels:]

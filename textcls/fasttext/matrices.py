@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +61,23 @@ class Dense:
     def sums(self, ids: Int64, offsets: Int64) -> Float32:
         """Return sums of rows, float32 ``[len(offsets) - 1, width]``; of no row: zeros."""
         return sums_of(self.data, ids, offsets)
+
+    def with_zeros(self, count: int) -> Float32:
+        """Return rows of zeros and these rows, float32 ``[count + rows, width]``.
+
+        Where what precedes them in the file has room for the zeros, these are written over it, in a
+        copy of its pages that is this process's own: the rows stay mapped.
+        """
+        rows, width = self.shape
+        root: npt.NDArray[Any] = self.data
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+        start = self.data.ctypes.data - root.ctypes.data - count * width * 4
+        if not isinstance(root, np.memmap) or root.dtype != np.uint8 or start < 0:
+            return np.concatenate([np.zeros((count, width), np.float32), self.data])
+        found: Float32 = np.ndarray((count + rows, width), np.float32, root, start)
+        found[:count] = 0
+        return found
 
 
 @dataclass(frozen=True, eq=False)

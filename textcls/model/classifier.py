@@ -28,6 +28,7 @@ from textcls.model.folder import FILES, load_model, save_model
 from textcls.model.parts import ModelParts
 from textcls.task.base import Task
 from textcls.task.multi import MultiLabel
+from textcls.task.of_fasttext import TreeLabel
 
 Texts: TypeAlias = Iterable[str | None] | pa.Array | pa.ChunkedArray
 Float32 = npt.NDArray[np.float32]
@@ -200,7 +201,10 @@ class Classifier(ModelHubMixin):
         return Classifier(
             dataclasses.replace(
                 parts,
-                model=parts.model.restricted(classes),
+                # The scores of a tree are of its nodes: all are needed.
+                model=parts.model
+                if isinstance(self.task, TreeLabel)
+                else parts.model.restricted(classes),
                 label_names=tuple(self.label_names[i] for i in numbers),
                 task=parts.task.restricted(classes),
                 card=None,  # it is about all of them

@@ -28,7 +28,8 @@ def exact(parts: ModelParts) -> ModelParts:
     Softmax sees only how the scores of the classes differ: what they share, the mean of W's rows,
     may go. The rest, W less that mean, has rows that sum to zero, so its rank is one less. For two
     classes a row is one number: how much its token speaks for one of them. Where a text may have
-    several labels, each score is a probability by itself, and all of W counts.
+    several labels, each score is a probability by itself, and all of W counts; so it does where
+    scores are those of nodes of a tree.
 
     max and poolings side by side are not linear: their models come back as they are.
     """
@@ -37,11 +38,11 @@ def exact(parts: ModelParts) -> ModelParts:
     weight, bias = model.linear.weight.detach().cpu(), model.linear.bias.detach().cpu()
     if model.embedding.weighing is not None:
         table = table * (1 + WEIGHT_SCALE * model.embedding.weighing.detach().cpu())
-    several = parts.task.several
-    most = len(weight) if several else max(len(weight) - 1, 1)
+    by_softmax = parts.task.by_softmax
+    most = max(len(weight) - 1, 1) if by_softmax else len(weight)
     rank = min(model.embedding.embedding_dim, most)
     if len(pooling.parts) == 1 and pooling.is_linear and rank < model.embedding.embedding_dim:
-        if not several:
+        if by_softmax:
             weight, bias = weight - weight.mean(0), bias - bias.mean()
         u, s, v = torch.linalg.svd(weight.double(), full_matrices=False)
         table = (table.double() @ (v[:rank].T * s[:rank])).float()

@@ -32,25 +32,27 @@ from textcls.errors import InputError, first_line
 from textcls.fasttext.format import is_model_file
 from textcls.files import filled_folder
 from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.from_fasttext import read_fasttext
 from textcls.model.parts import ModelParts
 from textcls.model.table import BUCKETS, QUANTIZED, TABLE
 from textcls.model.tensors import EXACT, Shape, read_tensors
 from textcls.model.weights import save_weights
 from textcls.task.multi import THRESHOLDS
+from textcls.task.of_fasttext import TREE
 from textcls.task.selective import RISK_COVERAGE
 from textcls.task.tasks import task_named
 from textcls.vectors.pieces import WordPieces
 
-FORMAT = 6
-# That of models without pieces of words, which releases before can read.
-_WITHOUT_PIECES = 5
+FORMAT = 7
+# Those of models that releases before can read: with pieces of words, and without.
+_WITH_PIECES, _WITHOUT_PIECES = 6, 5
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
 # All that a model folder may hold.
 FILES = ("config.json", "labels.json", "vocabulary.json", "tokenizer.json", PIECES, WEIGHTS, CARD)
 
 # The tensors of a task: see :meth:`textcls.task.base.Task.tensors`.
-_DECISIONS = (THRESHOLDS, RISK_COVERAGE)
+_DECISIONS = (THRESHOLDS, RISK_COVERAGE, TREE)
 
 _T = TypeVar("_T")
 
@@ -65,7 +67,7 @@ def save_model(parts: ModelParts, folder: Path) -> None:
     """
     model = parts.model
     config: dict[str, Any] = {
-        "format": _WITHOUT_PIECES if parts.encoder.pieces is None else FORMAT,
+        "format": _format_of(parts),
         "task": parts.task.name,
         "model": {
             "num_embeddings": model.embedding.num_embeddings,
@@ -89,6 +91,13 @@ def save_model(parts: ModelParts, folder: Path) -> None:
         if parts.card is not None:
             (scratch / CARD).write_text(parts.card, encoding="utf-8")
         save_tensors(parts, scratch)  # synced with the whole folder
+
+
+def _format_of(parts: ModelParts) -> int:
+    """Return the lowest format that has all that a model has."""
+    if parts.encoder.of_fasttext is not None:
+        return FORMAT
+    return _WITHOUT_PIECES if parts.encoder.pieces is None else _WITH_PIECES
 
 
 def save_tensors(parts: ModelParts, folder: Path) -> None:
@@ -118,7 +127,7 @@ class _Config:
     tokenizer: TokenizerConfig
     reading: Reading | None = None
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    task: Literal["single", "multi", "ordered"] = "single"
+    task: Literal["single", "multi", "ordered", "sampled", "tree"] = "single"
     vectors: dict[str, str] | None = None
 
 
@@ -131,11 +140,14 @@ class _Words:
 def load_model(folder: Path) -> ModelParts:
     """Read a model folder, or the one inside a run folder; the model is on the CPU.
 
-    No random numbers are drawn, and nothing that a folder holds is run.
+    A file of fastText's, ``.bin`` or ``.ftz``, is read as well: see :mod:`.from_fasttext`. No
+    random numbers are drawn, and nothing that a folder holds is run.
 
     Raises:
         InputError: there is none, or it is damaged, or of a newer version.
     """
+    if is_model_file(folder):
+        return read_fasttext(folder)
     folder = model_folder(folder)
     try:
         config = _read_config(folder)
@@ -195,8 +207,6 @@ def model_folder(folder: Path) -> Path:
         reason = "it has no config.json" if folder.is_dir() else "it is no folder"
         if any(folder.glob("*/model/config.json")):
             reason = "it holds several: name one"
-        elif is_model_file(folder):
-            reason = "it is a model of fastText, which textcls fasttext and textcls.fasttext read"
         elif folder.is_file():
             reason = "it is a file: the model comes before the files"
     except OSError as error:

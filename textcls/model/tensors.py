@@ -39,6 +39,7 @@ from textcls.model.table import (
 )
 from textcls.pooling import Pooling
 from textcls.task.multi import THRESHOLDS
+from textcls.task.of_fasttext import TREE
 from textcls.task.selective import MOST_POINTS, RISK_COVERAGE
 from textcls.values import Fraction, Mode, PositiveInt
 
@@ -162,6 +163,8 @@ def _kinds(
         kinds[MEAN_LENGTH] = ("F32", [1])
     if THRESHOLDS in found:
         kinds[THRESHOLDS] = ("F32", [shape.num_classes])
+    if TREE in found:
+        kinds[TREE] = ("I64", [shape.num_classes - 1, 2])
     if RISK_COVERAGE in found:
         points = min(MOST_POINTS, *found[RISK_COVERAGE][1][:1])
         kinds[RISK_COVERAGE] = ("F32", [points, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
 
 from textcls.arrow import Int32, Int64
 from textcls.data.encoder import TextEncoder
@@ -217,6 +219,9 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
       (the first of equals, as torch chooses);
     - several side by side: the sum over the parts, each with its columns of W.
 
+    Of a tree of labels, as fastText has it, a class's score is the sum of those of the nodes on the
+    way to it, negative where the way goes left.
+
     Where features are counted and weighed, the sums above are over distinct features, with their
     weights; the tokens that are one feature share its part evenly. What an unknown word adds is the
     sum over its character n-grams. The vector of a known word with character n-grams is a weighted
@@ -241,9 +246,19 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
     decided = task.decided(task.probabilities(logits)).ids.tolist()
     logits = logits.double()
     probabilities = task.probabilities(logits)[0].numpy()
+    logits = task.class_scores(logits)
     best = sorted(decided, key=lambda k: -probabilities[k]) or [int(probabilities.argmax())]
     thresholds = task.limits(len(names)).double().numpy() if isinstance(task, MultiLabel) else None
     contributions, chars = _by_token(model, encoder, bag)
+    contributions, of_chars, bias = (
+        task.class_scores(scores).numpy()
+        for scores in (
+            torch.from_numpy(contributions),
+            torch.from_numpy(chars.contributions),
+            model.linear.bias.detach().double().cpu(),
+        )
+    )
+    chars = dataclasses.replace(chars, contributions=of_chars)
     words = align(bag.text, bag.words, encoder.tokenizer)
     return Explanation(
         text=text,
@@ -252,7 +267,7 @@ def explain(classifier: Classifier, text: str, label: str | None = None) -> Expl
         unknown=bag.ids == encoder.vocabulary.unknown_id,
         contributions=contributions,
         chars=chars,
-        bias=model.linear.bias.detach().double().cpu().numpy(),
+        bias=bias,
         logits=logits[0].numpy(),
         probabilities=probabilities,
         label_names=names,

@@ -28,6 +28,7 @@ class Task(ABC):
         name: as a model folder has it.
         several: whether a text has any number of labels; else it has one.
         ordered: whether classes have an order.
+        by_softmax: whether only differences of class scores count, by a softmax.
         monitors: the metrics by which trainings can be compared.
         headline: the metric of decisions that one number tells a model by: see :meth:`score`.
     """
@@ -35,6 +36,7 @@ class Task(ABC):
     name: ClassVar[str]
     several: ClassVar[bool]
     ordered: ClassVar[bool] = False
+    by_softmax: ClassVar[bool] = False
     monitors: ClassVar[tuple[str, ...]]
     headline: ClassVar[str]
 
@@ -145,6 +147,14 @@ class Task(ABC):
     @abstractmethod
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the probability of each class, of the shape of ``logits``."""
+
+    def class_scores(self, logits: Tensor) -> Tensor:
+        """Return scores of the classes, linear in ``logits``, which may be of something else.
+
+        Args:
+            logits: float ``[..., n]``, as the model has them, or parts of them.
+        """
+        return logits
 
     @abstractmethod
     def decided(self, probabilities: Tensor) -> Targets:

@@ -30,6 +30,7 @@ class SingleLabel(Task):
 
     name = "single"
     several = False
+    by_softmax = True
     monitors: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "loss")
     headline = "accuracy"
 
@@ -128,7 +129,8 @@ class SingleLabel(Task):
         if self.curve is None:
             raise InputError(
                 "how often the model is right at which probability is not known: an earlier "
-                "textcls wrote it, or it is restricted to some labels: train it anew, or use all"
+                "textcls or fastText wrote it, or it is restricted to some labels: train it anew, "
+                "or use all"
             )
         return self.curve.limit(accuracy)
 
@@ -150,8 +152,8 @@ class SingleLabel(Task):
         for logits, some in scores.parts(targets):
             here, exact = slice(start, start := start + len(logits)), logits.double()
             loss[here] = self.losses(exact, some)
-            confidence[here] = exact.softmax(1).amax(1)
-            predicted[here] = logits.argmax(1)
+            confidence[here] = self.probabilities(exact).amax(1)
+            predicted[here] = self._best(logits)
         weights = targets.weights
         found = reliability(confidence, self._right(predicted, targets), weights)
         curve = risk_coverage(confidence, predicted == targets.hard().ids, weights)
@@ -163,8 +165,12 @@ class SingleLabel(Task):
 
     def score(self, scores: Scores, targets: Targets) -> float:
         """See :meth:`Task.score`: accuracy."""
-        predicted = torch.cat([logits.argmax(1) for logits, _ in scores.parts(targets)])
+        predicted = torch.cat([self._best(logits) for logits, _ in scores.parts(targets)])
         return weighted_mean(predicted == targets.hard().ids, targets.weights)
+
+    def _best(self, logits: Tensor) -> Tensor:
+        """Return the most probable class of each bag, int64 ``[num_bags]``."""
+        return logits.argmax(1)
 
     def _of_decisions(
         self, targets: Targets, predicted: Tensor, names: Sequence[str]

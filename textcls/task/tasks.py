@@ -9,6 +9,7 @@ from torch import Tensor
 from textcls.data.bags import Bags
 from textcls.task.base import Task
 from textcls.task.multi import THRESHOLDS, MultiLabel
+from textcls.task.of_fasttext import TREE, SampledLabel, TreeLabel, check_tree
 from textcls.task.ordered import OrderedLabel
 from textcls.task.selective import RISK_COVERAGE, RiskCoverage
 from textcls.task.single import SingleLabel
@@ -40,11 +41,17 @@ def task_named(name: str, tensors: Mapping[str, Tensor]) -> Task:
         KeyError: there is no such task.
         ValueError: a tensor is not what it should be.
     """
+    if name == TreeLabel.name:
+        if TREE not in tensors:
+            raise ValueError("its labels have no tree")
+        check_tree(tensors[TREE])
+        return TreeLabel(tensors[TREE])
     points = tensors.get(RISK_COVERAGE)
     curve = None if points is None else RiskCoverage.of_tensor(points)
     tasks: dict[str, Task] = {
         "single": SingleLabel(curve),
         "ordered": OrderedLabel(curve),
         "multi": MultiLabel(tensors.get(THRESHOLDS)),
+        "sampled": SampledLabel(curve),
     }
     return tasks[name]
