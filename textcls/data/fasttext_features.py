@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from textcls.arrow import Int32, Int64, lengths_of, offsets_of
@@ -96,7 +97,7 @@ class FastTextFeatures:
             start = stop
         return np.concatenate(indices), offsets_of(np.concatenate(lengths))
 
-    def of_words(self, ids: Int32) -> tuple[Int64, Int64]:
+    def of_words(self, ids: npt.NDArray[np.integer]) -> tuple[Int64, Int64]:
         """Return the rows of words of the vocabulary, int64 ``[n]``, and their offsets."""
         words = self.dictionary.file.words
         rows = self.dictionary.rows_of([words[number] for number in ids.tolist()])

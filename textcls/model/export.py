@@ -66,7 +66,7 @@ def export_onnx(parts: ModelParts, path: Path) -> None:
     except ImportError:
         raise InputError("exporting to ONNX needs onnx: pip install 'textcls[onnx]'") from None
 
-    text, tensors = graph_of(parts.model, _is_weighted(parts), parts.task.several)
+    text, tensors = graph_of(parts.model, _is_weighted(parts), parts.task)
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > ONNX_BYTES:
         raise InputError(

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.pooling import WEIGHT_SCALE
+from textcls.task.base import Task
+from textcls.task.of_fasttext import TreeLabel
 
 Float32 = npt.NDArray[np.float32]
 
@@ -49,7 +51,7 @@ textcls (int64[num_tokens] indices, int64[num_offsets] offsets$more_inputs)
   $weights
   $poolings
   logits = Sum($scores, bias)
-  probabilities = $probabilities(logits)
+  $probabilities
 }""")
 
 # A running sum that begins with 0 and leaves out the last row, the one of the id that was added.
@@ -75,6 +77,16 @@ _WEIGHTS = """
   exact_weights = Cast<to = 11>(own_weights)
   weight_columns = Unsqueeze(exact_weights, at_last)
   least = Constant<value = double[1] {1e-300}>()"""
+
+# Of a tree, whose scores are of nodes: sums of logarithms over the way to each class.
+_OF_TREE = """minus_logits = Neg(logits)
+  cost_of_right = Softplus(minus_logits)
+  cost_of_left = Softplus(logits)
+  costs_of_right = MatMul(cost_of_right, ways_right)
+  costs_of_left = MatMul(cost_of_left, ways_left)
+  costs = Sum(costs_of_right, costs_of_left)
+  logs = Neg(costs)
+  probabilities = Exp(logs)"""
 
 _DIVISORS = {
     False: Template("""
@@ -171,14 +183,14 @@ _LINEAR = Template("""
 
 
 def graph_of(
-    model: EmbeddingBagClassifier, is_weighted: bool, several: bool
+    model: EmbeddingBagClassifier, is_weighted: bool, task: Task
 ) -> tuple[str, dict[str, Float32]]:
     """Return the graph in ONNX's text format, and the tensors that it names.
 
     Args:
         model: the network.
         is_weighted: whether the tokens of its texts have weights.
-        several: whether a text has any number of labels; else it has one.
+        task: that makes probabilities of scores.
     """
     table = table_of(model).numpy()
     num_embeddings, dim = table.shape
@@ -195,10 +207,12 @@ def graph_of(
         "group_less_1": GROUP - 1,
         "more_inputs": ", float[num_tokens] weights" if is_weighted else "",
         "weights": _WEIGHTS if is_weighted else "",
-        "probabilities": "Sigmoid" if several else "Softmax<axis = 1>",
+        "probabilities": _probabilities_by(task),
     }
     how = "Mul({}_exact, weight_columns)" if is_weighted else "Identity({}_exact)"
     tensors = {"bias": model.linear.bias.detach().cpu().numpy()}
+    if isinstance(task, TreeLabel):
+        tensors["ways_right"], tensors["ways_left"] = (way.numpy() for way in task.ways())
     poolings = []
     for part, linear in zip(parts, linears, strict=True):
         if part != "max" and num_classes < dim:
@@ -221,6 +235,13 @@ def graph_of(
         tensors["table"] = np.concatenate([table, tensors["lowest"]])
     scores = ", ".join(f"{part}_scores" for part in parts)
     return _GRAPH.substitute(values, poolings="".join(poolings), scores=scores), tensors
+
+
+def _probabilities_by(task: Task) -> str:
+    if isinstance(task, TreeLabel):
+        return _OF_TREE
+    operator = "Softmax<axis = 1>" if task.by_softmax else "Sigmoid"
+    return f"probabilities = {operator}(logits)"
 
 
 def table_of(model: EmbeddingBagClassifier) -> Tensor:

@@ -15,6 +15,8 @@ from rich.text import Text
 from safetensors import safe_open
 
 from textcls.errors import InputError, first_line, visible
+from textcls.fasttext.format import is_model_file, read_model_file
+from textcls.fasttext.matrices import Quantised
 from textcls.files import FINISHED
 from textcls.model.folder import FILES, WEIGHTS, model_folder
 from textcls.model.parts import ModelParts
@@ -34,20 +36,12 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
         path: a run folder or a model folder.
         parts: what was loaded from it.
     """
-    folder = model_folder(path)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    sizes = {name: (folder / name).stat().st_size for name in FILES if (folder / name).exists()}
-    with safe_open(folder / WEIGHTS, "numpy") as file:
-        tensors = {
-            name: {"dtype": part.get_dtype(), "shape": part.get_shape()}
-            for name in sorted(file.keys())
-            for part in [file.get_slice(name)]
-        }
+    folder, number, sizes, tensors = _stored(path)
     vocabulary, model = parts.encoder.vocabulary, parts.model
     first = len(vocabulary.specials)
     known: dict[str, Any] = {
         "folder": str(folder),
-        "format": config["format"],
+        "format": number,
         "bytes": sizes | {"total": sum(sizes.values())},
         "tensors": tensors,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -68,9 +62,9 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
         thresholds = parts.task.tensors().get(THRESHOLDS)
         if thresholds is not None:
             known["thresholds"] = dict(zip(parts.label_names, thresholds.tolist(), strict=True))
-    if parts.encoder.config.buckets is not None:
+    if parts.encoder.config.num_buckets:
         rows = parts.encoder.num_features - len(vocabulary)
-        known["buckets"] = {"hashed_into": parts.encoder.config.buckets, "rows": rows}
+        known["buckets"] = {"hashed_into": parts.encoder.config.num_buckets, "rows": rows}
     if (path / FINISHED).exists():
         try:
             metrics = json.loads((path / FINISHED).read_text(encoding="utf-8"))
@@ -84,6 +78,28 @@ def describe(path: Path, parts: ModelParts) -> dict[str, Any]:
                 f"{path / FINISHED}: is damaged ({first_line(error)}): inspect {path / 'model'}"
             ) from None
     return known
+
+
+def _stored(path: Path) -> tuple[Path, int | str, dict[str, int], dict[str, Any]]:
+    """Return where a model lies, in which format, the sizes of its files, and its tensors."""
+    if is_model_file(path):
+        file = read_model_file(path)
+        stored = {}
+        for name, matrix in (("input", file.input), ("output", file.output)):
+            dtype = "codes" if isinstance(matrix, Quantised) else "F32"
+            stored[name] = {"dtype": dtype, "shape": matrix.shape}
+        sizes = {path.name: path.stat().st_size}
+        return path, f"fastText's, loss {file.arguments.loss}", sizes, stored
+    folder = model_folder(path)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    sizes = {name: (folder / name).stat().st_size for name in FILES if (folder / name).exists()}
+    with safe_open(folder / WEIGHTS, "numpy") as weights:
+        tensors = {
+            name: {"dtype": part.get_dtype(), "shape": part.get_shape()}
+            for name in sorted(weights.keys())
+            for part in [weights.get_slice(name)]
+        }
+    return folder, config["format"], sizes, tensors
 
 
 def as_table(known: dict[str, Any]) -> RenderableType:
@@ -129,7 +145,7 @@ def as_table(known: dict[str, Any]) -> RenderableType:
                 f"{tensor} {part['dtype']} {'x'.join(map(str, part['shape']))}"
                 for tensor, part in known["tensors"].items()
             )
-            if name == WEIGHTS
+            if name == WEIGHTS or len(sizes) == 1
             else ""
         )
         files.add_row(name, f"{size:,}", Text(holds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,21 +12,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from textcls.data.bags import Bags
 from textcls.errors import InputError
 from textcls.model.classifier import Classifier
+from textcls.model.embedding_bag import pooled_of
 
 
 def query_vector(classifier: Classifier, query: str) -> tuple[Tensor, set[int]]:
     """Return what a token or text pools to, float32 ``[pooled_dim]``, and its token ids.
 
+    The end that fastText's texts have is left out.
+
     Raises:
         InputError: the model knows none of its tokens.
     """
-    vocabulary = classifier.parts.encoder.vocabulary
-    ids = set(classifier.bags([query]).indices.tolist())
-    if not ids - {vocabulary.unknown_id}:
+    encoder, bags = classifier.parts.encoder, classifier.bags([query])
+    if encoder.of_fasttext is not None:
+        kept = bags.indices[bags.indices != encoder.of_fasttext.end_id]
+        bags = dataclasses.replace(bags, indices=kept, offsets=torch.tensor([0, len(kept)]))
+    ids = set(bags.indices.tolist())
+    if not ids - {encoder.vocabulary.unknown_id}:
         raise InputError(f"'{query}': the model knows none of its tokens")
-    return torch.from_numpy(classifier.embed([query])[0]), ids
+    return pooled_of(classifier.parts.model, bags)[0], ids
 
 
 def measure_of(classifier: Classifier) -> str:
@@ -62,18 +70,20 @@ def nearest_tokens(
     Returns:
         Token, its count in the train split, measure; the nearest first.
     """
-    vocabulary, model = classifier.parts.encoder.vocabulary, classifier.parts.model
+    encoder, model = classifier.parts.encoder, classifier.parts.model
+    vocabulary = encoder.vocabulary
     ids = np.flatnonzero(vocabulary.counts >= min_count)
     left_out = [*range(len(vocabulary.specials)), *without]
     ids = np.setdiff1d(ids, left_out).astype(np.int32)
-    device, measure = model.linear.weight.device, measure_of(classifier)
-    with torch.inference_mode():
-        rows = model.embed(
-            torch.from_numpy(ids).to(device), torch.arange(len(ids) + 1, device=device)
-        )
-        measured = _measured(rows, vector.to(device), measure)
-        best = measured.topk(min(k, len(ids)), largest=measure == "cosine")
-    places = ids[best.indices.cpu().numpy()]
+    measure = measure_of(classifier)
+    rows, offsets = ids, np.arange(len(ids) + 1)
+    if encoder.of_fasttext is not None:
+        of_words, offsets = encoder.of_fasttext.of_words(ids)
+        rows = of_words.astype(np.int32)
+    words = Bags(torch.from_numpy(rows), torch.from_numpy(offsets), torch.zeros(len(ids)).long())
+    measured = _measured(pooled_of(model, words), vector, measure)
+    best = measured.topk(min(k, len(ids)), largest=measure == "cosine")
+    places = ids[best.indices.numpy()]
     return list(
         zip(
             vocabulary.tokens.take(pa.array(places)).to_pylist(),

@@ -74,6 +74,17 @@ class TreeLabel(SingleLabel):
         """
         return self._summed(logits, -logits)
 
+    def ways(self) -> tuple[Tensor, Tensor]:
+        """Return where the way to each class goes right, and where left.
+
+        Returns:
+            float32 ``[num_classes, num_classes]`` each, by inner node and class. The last row is of
+            no node: so a model has as many scores as classes.
+        """
+        each = torch.eye(len(self.children) + 1)
+        none = torch.zeros_like(each)
+        return self._summed(each, none), self._summed(none, each)
+
     def tensors(self) -> dict[str, Tensor]:
         """See :meth:`Task.tensors`: the tree."""
         return {TREE: self.children}
