@@ -29,11 +29,14 @@ from textcls.model.onnx_graph import graph_of, padding_of, table_of
 from textcls.model.parts import ModelParts
 from textcls.task.base import Task
 from textcls.task.multi import EVEN, THRESHOLDS
+from textcls.task.of_fasttext import TreeLabel
 
 Float32 = npt.NDArray[np.float32]
 
 # Protobuf's limit for a message, less what is no weight.
 ONNX_BYTES = 2**31 - 2**20
+# Labels of a tree, of which a graph has two matrices of labels by labels.
+MOST_OF_TREE = 4_096
 # What the NumPy export has besides the model.
 PREDICTOR = "predict.py"
 
@@ -57,7 +60,8 @@ def export_onnx(parts: ModelParts, path: Path) -> None:
     See https://onnx.ai/onnx/operators/ for what the operators do.
 
     Raises:
-        InputError: onnx is not installed, or the model is larger than an ONNX file may be.
+        InputError: onnx is not installed, or the model is larger than an ONNX file may be, or has
+            too large a tree of labels.
         OSError: the file cannot be written; what was there stays.
     """
     try:
@@ -66,6 +70,11 @@ def export_onnx(parts: ModelParts, path: Path) -> None:
     except ImportError:
         raise InputError("exporting to ONNX needs onnx: pip install 'textcls[onnx]'") from None
 
+    if isinstance(parts.task, TreeLabel) and len(parts.label_names) > MOST_OF_TREE:
+        raise InputError(
+            f"{path}: a tree of {len(parts.label_names):,} labels takes their square in ONNX: "
+            "export it with --to torch"
+        )
     text, tensors = graph_of(parts.model, _is_weighted(parts), parts.task)
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > ONNX_BYTES:
