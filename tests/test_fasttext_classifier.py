@@ -195,6 +195,29 @@ def test_what_is_trained_is_what_fasttext_predicts(
     np.testing.assert_allclose(Classifier.load(path).predict_proba(TEXTS), probabilities, atol=1e-6)
 
 
+def test_a_training_starts_from_a_model_of_fasttext(
+    paths: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    new = tmp_path / "new.csv"
+    rows = [f"{word} thing,{label}" for label in ("good", "novel") for word in ("word1", "fresh")]
+    new.write_text("text,label\n" + "\n".join(rows * 20), encoding="utf-8")
+    given = [f"data.train={new}", f"cache_dir={tmp_path}"]
+    still = ("optimizer.lr=1e-9", "trainer.calibrate=false")
+    start, out = paths["softmax, characters"], tmp_path / "run"
+    run(capfd, "train", *given, f"init_from={start}", f"run_dir={out}", *still)
+    old, continued = Classifier.load(start), Classifier.load(out)
+    assert continued.label_names[:5] == old.label_names
+    assert "novel" in continued.label_names
+    assert continued.parts.encoder.vocabulary.tokens.to_pylist()[-1] in ("fresh", "thing")
+    # Hardly a step was made: texts without new words have the scores that they had.
+    known = list(texts(50, 4))
+    np.testing.assert_allclose(
+        continued.predict_proba(known, old.label_names), old.predict_proba(known), atol=1e-4
+    )
+    message = complaint(capfd, "train", *given, f"init_from={paths['hs']}")
+    assert "a tree of labels or negative sampling" in message
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

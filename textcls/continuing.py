@@ -16,11 +16,15 @@ from textcls.data.extending import Known
 from textcls.data.targets import Targets
 from textcls.defaults import word_of
 from textcls.errors import InputError
+from textcls.fasttext.format import is_model_file
 from textcls.model.folder import CARD, FILES, WEIGHTS, load_model, model_folder
 from textcls.model.parts import ModelParts
 from textcls.values import CLASSES, is_auto
 
 log = logging.getLogger("textcls")
+
+# The tasks that there are trainings for.
+TRAINED = ("single", "ordered", "multi")
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,8 +173,9 @@ def with_absent_kept(config: Config, targets: Targets, label_names: Sequence[str
 
 
 def _read(folder: Path) -> Start:
+    is_file = is_model_file(folder)
     try:
-        place = model_folder(folder)
+        place = folder if is_file else model_folder(folder)
         parts = load_model(place)
     except InputError as error:
         raise InputError(f"init_from={error}") from None
@@ -184,10 +189,17 @@ def _read(folder: Path) -> Start:
         reason = "is of a release that weighed character n-grams otherwise: train it anew"
     elif parts.model.embedding.padding_idx is not None:
         reason = "is of a release that had padding: train it anew"
+    elif parts.task.name not in TRAINED:
+        reason = (
+            "was trained with a tree of labels or negative sampling, as textcls does not train: "
+            "name a model of fastText with the loss softmax or ova"
+        )
     if reason is not None:
         raise InputError(f"init_from={folder}: {reason}")
-    files = [place / name for name in FILES if name != CARD and (place / name).exists()]
+    files = [place]
+    if not is_file:
+        files = [place / name for name in FILES if name != CARD and (place / name).exists()]
     hashes = str([(path.name, hash_file(path)) for path in files])
-    with (place / WEIGHTS).open("rb") as file:
+    with (place if is_file else place / WEIGHTS).open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Start(place.absolute(), parts, hashlib.sha256(hashes.encode()).hexdigest(), sha256)
