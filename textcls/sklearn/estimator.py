@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -39,15 +37,12 @@ from textcls.sklearn.settings import (
     settings_of,
 )
 from textcls.task.tasks import task_of
+from textcls.training.apart import apart
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
 from textcls.training.tracking import Listener
 from textcls.values import CharTokenWeights, Counts, Mode, TokenWeights
 from textcls.vectors.found import PretrainedVectors
-
-# torch's random state and number of threads are the process's: of fits in several threads, one
-# trains at a time.
-_TRAINING = threading.Lock()
 
 
 class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -218,7 +213,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         targets = Targets.of(labels.rows, relative_weights(labels.weights))
         bags = encoder.bags(encoded, targets)
 
-        with _apart(settings.seed):
+        with apart(settings.seed):
             model = untrained(encoder, len(names), settings.model, composition_of(encoder), words)
             if model.vectors is not None:
                 model.vectors.scale(bags)
@@ -315,16 +310,3 @@ def _learned(
         raise ValueError(in_terms_of_parameters(str(error))) from None
     encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, vectors=found)
     return encoder, encoded, word_rows(encoder, found)
-
-
-@contextmanager
-def _apart(seed: int) -> Iterator[None]:
-    """Give the block its own random state and one thread (see "Threads" in docs/training.md)."""
-    with _TRAINING, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
