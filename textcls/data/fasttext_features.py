@@ -34,7 +34,7 @@ def split_lines(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
         The tokens, dictionary-encoded, and int64 ``[len(texts)]`` tokens per text.
     """
     lines = split([text or b"" for text in texts.cast(pa.large_binary()).to_pylist()])
-    is_label = np.fromiter((word.startswith(LABEL) for word in lines.words), np.bool_)
+    is_label = Words.of(lines.words).begin_with(LABEL)
     codes, lengths = lines.codes, lengths_of(lines.offsets)
     if is_label.any():
         kept = ~is_label[codes]

@@ -76,7 +76,7 @@ def operands(
     """Return the operands of each batch of ``order``; see :func:`textcls.data.batches.batches`.
 
     Args:
-        bags: the whole split, with weights, on the CPU.
+        bags: the whole split, on the CPU.
         order: int64 ``[n]`` bag numbers.
         batch_size: bags a batch; the last one may be smaller.
         pooling: sum, mean or sqrtn.
@@ -93,9 +93,9 @@ def operands(
 def _of_group(
     bags: Bags, batch_size: int, pooling: str, composition: Composition | None
 ) -> list[Operands]:
-    assert bags.weights is not None
     lengths = bags.lengths.numpy()
-    weights = _normalised(bags.weights.numpy(), lengths, pooling)
+    weights = np.ones(bags.num_tokens, np.float32) if bags.weights is None else bags.weights.numpy()
+    weights = _normalised(weights, lengths, pooling)
     cuts = np.append(np.arange(0, len(bags), batch_size), len(bags))
     rows, row_cuts, outer = _factors(bags.indices.numpy(), lengths, weights, cuts)
     factors = [[factor] for factor in outer]

@@ -1,4 +1,4 @@
-"""Steps on a CPU without autograd: for weighted bags, pooled by one sum, of touched rows.
+"""Steps on a CPU without autograd: for bags that are pooled by one sum, of touched rows.
 
 A step of a small batch takes less time for its numbers than for calling: autograd, a gradient as a
 sparse tensor, a norm of each bag. Here the gradient is written down, over the rows that the batch
@@ -28,8 +28,7 @@ def is_direct(model: EmbeddingBagClassifier, train: Bags, objective: Objective) 
     """Say whether a training can go without autograd."""
     embedding, pooling = model.embedding, model.embedding.pooling
     return (
-        train.weights is not None
-        and embedding.weight.device.type == "cpu"
+        embedding.weight.device.type == "cpu"
         and all(parameter.dtype == torch.float32 for parameter in model.parameters())
         and embedding.sparse
         and embedding.padding_idx is None
@@ -64,19 +63,24 @@ class DirectSteps(Steps):
         of_scores = not linear.weight.requires_grad  # then it is the identity
         if of_scores:
             learned.remove(_WEIGHT)
+        has_bias = linear.bias.requires_grad
+        if not has_bias:
+            learned.remove(_BIAS)
         vectors = self._pooled_vectors(bags)
         if vectors is not None:
             learned.append(OF_VECTORS)
         rows = {_TABLE: batch.rows}
         if classes is not None:
-            rows |= {_WEIGHT: classes, _BIAS: classes}
+            rows |= {name: classes for name in (_WEIGHT, _BIAS) if name in learned}
         tensors = {
             name: self.optimizer.rows_of(name, rows[name])
             if name in rows
             else self.optimizer.all_of(name)
             for name in learned
         }
-        pooled, bias = tensors[_TABLE][0], tensors[_BIAS][0]
+        pooled = tensors[_TABLE][0]
+        fixed = linear.bias if classes is None else linear.bias[classes]
+        bias = tensors[_BIAS][0] if has_bias else fixed
         weight = linear.weight if of_scores else tensors[_WEIGHT][0]
         for factor in batch.factors:
             pooled = _times(factor.forward, pooled)
@@ -93,7 +97,8 @@ class DirectSteps(Steps):
         grads = {_TABLE: credit}
         if not of_scores:
             grads[_WEIGHT] = grad.t().mm(pooled)
-        grads[_BIAS] = grad.sum(0)
+        if has_bias:
+            grads[_BIAS] = grad.sum(0)
         if vectors is not None:
             grads[OF_VECTORS] = grad.t().mm(vectors)
         self.optimizer.update(tensors, grads, self.learning_rate(step))
