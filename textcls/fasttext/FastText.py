@@ -2,24 +2,29 @@
 """fastText's Python interface (https://fasttext.cc/docs/en/python-module.html), for loaded models.
 
 What differs from fastText: a text with line breaks is taken as one line, where fastText raises; an
-empty list of texts has an empty answer; objects can be pickled, and used by several threads.
+empty list of texts has an empty answer; objects can be pickled, and used by several threads; a
+meter knows no label that the model lacks, where fastText takes it for all labels.
 """
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 
-from textcls.errors import InputError
 from textcls.fasttext.encoding import split
+from textcls.fasttext.errors import FastTextError
 from textcls.fasttext.evaluating import Tally, tally
 from textcls.fasttext.format import ModelFile
 from textcls.fasttext.hashing import Words, hashes_of
 from textcls.fasttext.matrices import Float32
+from textcls.fasttext.meter import Meter
 from textcls.fasttext.model import FastTextModel
+from textcls.fasttext.quantising import pruned, quantised
+from textcls.fasttext.refused import cbow, skipgram, supervised, train_unsupervised
+from textcls.fasttext.similar import SimilarWords
+from textcls.fasttext.writing import write_model_file
 
 EOS, BOW, EOW = "</s>", "<", ">"
 
@@ -31,16 +36,19 @@ class _FastText:
     """A supervised model of fastText.
 
     Args:
-        model_path: of a ``.bin`` or ``.ftz`` file.
+        model_path: of a ``.bin`` or ``.ftz`` file, or what one would hold.
 
     Raises:
-        InputError: the file is no supervised model, or damaged; it is a ``ValueError``.
+        FastTextError: the file is no supervised model, or damaged; it is a ``ValueError``.
         OSError: it cannot be read.
     """
 
-    def __init__(self, model_path: str | Path) -> None:
-        self._model = FastTextModel(model_path)
+    def __init__(self, model_path: str | Path | ModelFile) -> None:
+        self._use(model_path)
 
+    def _use(self, source: str | Path | ModelFile) -> None:
+        self._model = FastTextModel(source)
+        self._similar = SimilarWords(self._model)
         self._decoded: dict[str, list[str]] = {}
 
     def _names(self, errors: _Unicode) -> list[str]:
@@ -115,6 +123,16 @@ class _FastText:
         """Return ``precision``, ``recall`` and ``f1score`` of each label on a file."""
         found = self._tally(path, k, threshold)
         return {name: found.scores(number) for number, name in enumerate(self.labels)}
+
+    def get_meter(self, path: str | Path, k: int = -1) -> Meter:
+        """Return precision and recall on a file, of each label and at each threshold.
+
+        Args:
+            path: of a file in fastText's format.
+            k: labels that are predicted of each text at most; -1: all.
+        """
+        with Path(path).open("rb") as file:
+            return Meter(self._model, file, k)
 
     def _tally(self, path: str | Path, k: int, threshold: float) -> Tally:
         with Path(path).open("rb") as file:
@@ -196,17 +214,47 @@ class _FastText:
         found: Float32 = self._model.hidden([as_bytes(text)])[0][0]
         return found
 
-    def get_line(self, text: str, on_unicode_error: _Unicode = "strict") -> tuple[Any, Any]:
-        """Return the words and the labels of a text."""
+    def get_nearest_neighbors(
+        self, word: str, k: int = 10, on_unicode_error: _Unicode = "strict"
+    ) -> list[tuple[float, str]]:
+        """Return the known words nearest to any word by the cosine of their vectors, and that.
+
+        Raises:
+            ValueError: ``k`` is 0, or below -1 (which is all of them).
+        """
+        found = self._similar.neighbors(as_bytes(word), k)
+        return [(value, name.decode("utf-8", on_unicode_error)) for value, name in found]
+
+    def get_analogies(
+        self,
+        wordA: str,  # noqa: N803
+        wordB: str,  # noqa: N803
+        wordC: str,  # noqa: N803
+        k: int = 10,
+        on_unicode_error: _Unicode = "strict",
+    ) -> list[tuple[float, str]]:
+        """Return the words nearest to A - B + C; see :meth:`get_nearest_neighbors`."""
+        found = self._similar.analogies(as_bytes(wordA), as_bytes(wordB), as_bytes(wordC), k)
+        return [(value, name.decode("utf-8", on_unicode_error)) for value, name in found]
+
+    def get_line(
+        self, text: str | list[str], on_unicode_error: _Unicode = "strict"
+    ) -> tuple[list[Any], list[Any]]:
+        """Return the words and the labels of a text, or a list of each of several."""
+        if isinstance(text, str):
+            return self._line(text, on_unicode_error)
+        found = [self._line(one, on_unicode_error) for one in text]
+        return [words for words, _ in found], [labels for _, labels in found]
+
+    def _line(self, text: str, errors: _Unicode) -> tuple[list[str], list[str]]:
         lines = split([as_bytes(text)])
-        names = [lines.words[code] for code in lines.codes.tolist()]
-        rows = self._model.dictionary.rows_of(names)
-        is_label = [
-            self.get_label_id(name.decode("utf-8", "surrogateescape")) >= 0 for name in names
-        ]
-        decoded = [name.decode("utf-8", on_unicode_error) for name in names]
-        words = [name for name, is_word in zip(decoded, rows.is_word, strict=True) if is_word]
-        return words, [name for name, label in zip(decoded, is_label, strict=True) if label]
+        is_word = self._model.dictionary.rows_of(lines.words).is_word
+        first = len(self._model.file.words)
+        is_label = [self._model.dictionary.id_of(name) >= first for name in lines.words]
+        names = [name.decode("utf-8", errors) for name in lines.words]
+        codes = lines.codes.tolist()
+        words = [names[code] for code in codes if is_word[code]]
+        return words, [names[code] for code in codes if is_label[code]]
 
     def get_input_matrix(self) -> Float32:
         """Return the input matrix, float32 ``[rows, dim]``.
@@ -229,9 +277,68 @@ class _FastText:
             raise ValueError("Can't get quantized Matrix")
         return self._model.file
 
+    # --- what changes it ---------------------------------------------------------------------
+
+    def set_matrices(
+        self, input_matrix: np.ndarray[Any, Any], output_matrix: np.ndarray[Any, Any]
+    ) -> None:
+        """Replace the matrices; the model is not quantised any more.
+
+        Args:
+            input_matrix: ``[rows, dim]``, of any ``dim``, with as many rows as there are.
+            output_matrix: ``[labels, dim]``.
+
+        Raises:
+            ValueError: the shapes do not fit.
+        """
+        file = self._model.file
+        self._use(file.with_matrices(np.asarray(input_matrix), np.asarray(output_matrix)))
+
+    def quantize(
+        self,
+        input: str | Path | None = None,
+        qout: bool = False,
+        cutoff: int = 0,
+        retrain: bool = False,
+        epoch: int | None = None,
+        lr: float | None = None,
+        thread: int | None = None,
+        verbose: int | None = None,
+        dsub: int = 2,
+        qnorm: bool = False,
+    ) -> None:
+        """Make the model smaller: few rows, and a byte for each ``dsub`` numbers of these.
+
+        Args:
+            input: training texts, for ``retrain``.
+            qout: quantise the output matrix as well.
+            cutoff: keep so many rows, of the largest norms; 0: all.
+            retrain: train the rows that were kept.
+            epoch: for ``retrain``.
+            lr: for ``retrain``.
+            thread: for ``retrain``.
+            verbose: for ``retrain``.
+            dsub: numbers that share a byte.
+            qnorm: quantise the norms of rows apart.
+
+        Raises:
+            ValueError: the model is quantised; a matrix has fewer than 256 rows; ``retrain``.
+        """
+        kept = pruned(self._model.file, cutoff)
+        if retrain:
+            if not input:
+                raise FastTextError("retrain: Need input file path if retraining")
+            raise FastTextError("retrain=True: models are not trained here yet: leave it out")
+        self._use(quantised(kept, dsub, qnorm, qout))
+
     def save_model(self, path: str | Path) -> None:
-        """Write the model: a copy of the file that it was read from."""
-        shutil.copyfile(self._model.path, path)
+        """Write the model, whole or not at all: ``.bin``, or of a quantised one ``.ftz``."""
+        write_model_file(self._model.file, Path(path))
+
+    def set_args(self, args: object = None) -> None:
+        """Take over settings of a training as attributes, of an object that has them."""
+        for name in vars(args) if args else ():
+            setattr(self, name, getattr(args, name))
 
 
 def load_model(path: str | Path) -> _FastText:
@@ -258,4 +365,7 @@ def as_bytes(text: str) -> bytes:
         return line.encode("utf-8", "replace")
 
 
-__all__ = ["BOW", "EOS", "EOW", "InputError", "load_model", "tokenize"]
+__all__ = [
+    "BOW", "EOS", "EOW", "FastTextError", "cbow", "load_model", "skipgram", "supervised",
+    "tokenize", "train_unsupervised",
+]  # fmt: skip

@@ -7,6 +7,18 @@ model.predict("un texte")
 """
 
 from textcls.fasttext import FastText
-from textcls.fasttext.FastText import load_model, tokenize
+from textcls.fasttext.FastText import BOW, EOS, EOW, load_model, tokenize
+from textcls.fasttext.refused import cbow, skipgram, supervised, train_unsupervised
 
-__all__ = ["FastText", "load_model", "tokenize"]
+__all__ = [
+    "BOW",
+    "EOS",
+    "EOW",
+    "FastText",
+    "cbow",
+    "load_model",
+    "skipgram",
+    "supervised",
+    "tokenize",
+    "train_unsupervised",
+]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from textcls.fasttext.encoding import split
+from textcls.fasttext.matrices import Float32
 from textcls.fasttext.model import FastTextModel, blocks_of
 
 
@@ -19,7 +20,7 @@ class Tally:
         num_labels: how many there are.
 
     Attributes:
-        num_texts: those that have a label.
+        num_texts: that were counted.
     """
 
     def __init__(self, num_labels: int) -> None:
@@ -29,9 +30,7 @@ class Tally:
         self.right = np.zeros(num_labels, np.int64)
 
     def add(self, gold: Sequence[int], predicted: Sequence[int]) -> None:
-        """Count a text; one without a label is left out."""
-        if not gold:
-            return
+        """Count a text."""
         self.num_texts += 1
         np.add.at(self.gold, list(gold), 1)
         np.add.at(self.predicted, list(predicted), 1)
@@ -56,7 +55,19 @@ class Tally:
 
 
 def tally(model: FastTextModel, lines: Iterable[bytes], k: int, threshold: float) -> Tally:
-    """Compare predictions with the labels that lines have, in fastText's format.
+    """Count how often predictions are the labels that lines have; see :func:`compared`."""
+    found = Tally(len(model.file.labels))
+    for gold, predicted, _ in compared(model, lines, k, threshold):
+        found.add(gold, predicted)
+    return found
+
+
+def compared(
+    model: FastTextModel, lines: Iterable[bytes], k: int, threshold: float
+) -> Iterator[tuple[list[int], list[int], Float32]]:
+    """Yield the labels of lines in fastText's format, those predicted, and their probabilities.
+
+    A line without a label, or without a row of the input matrix, is left out.
 
     Args:
         model: that predicts.
@@ -64,18 +75,18 @@ def tally(model: FastTextModel, lines: Iterable[bytes], k: int, threshold: float
         k: labels that are predicted of each at most; -1: all.
         threshold: labels less probable are not predicted.
     """
-    found = Tally(len(model.file.labels))
     first = len(model.file.words)
     for block in blocks_of(lines):
         parts = split(block)
         ids = np.array([model.dictionary.id_of(word) - first for word in parts.words], np.int64)
         predicted = model.predict(block, k, threshold)
-        for (start, stop), (numbers, _) in zip(
-            pairwise(parts.offsets.tolist()), predicted, strict=True
+        for text, (start, stop), (numbers, values) in zip(
+            block, pairwise(parts.offsets.tolist()), predicted, strict=True
         ):
             gold = ids[parts.codes[start:stop]]
-            found.add(gold[gold >= 0].tolist(), numbers)
-    return found
+            gold = gold[gold >= 0]
+            if len(gold) and (numbers or model.hidden([text])[1][0]):
+                yield gold.tolist(), numbers, values
 
 
 def _share(part: np.integer, whole: np.integer) -> float:

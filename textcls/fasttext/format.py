@@ -9,6 +9,7 @@ https://github.com/facebookresearch/fastText/blob/main/src/fasttext.cc (``saveMo
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from textcls.arrow import Int32, Int64
-from textcls.errors import InputError
-from textcls.fasttext.matrices import CENTROIDS, Dense, Float32, Matrix, Quantised
+from textcls.fasttext.errors import FastTextError
+from textcls.fasttext.matrices import CENTROIDS, Dense, Float32, Matrix, Norms, Quantised
 
 MAGIC, VERSIONS = 793712314, (11, 12)
 SUPERVISED = 3
@@ -83,6 +84,30 @@ class ModelFile:
         """Whether the input matrix is."""
         return isinstance(self.input, Quantised)
 
+    def with_matrices(self, source: npt.NDArray[Any], output: npt.NDArray[Any]) -> ModelFile:
+        """Return the model with other, dense matrices.
+
+        Args:
+            source: instead of ``input``, ``[rows, dim]`` of any ``dim``, with as many rows.
+            output: ``[labels, dim]``.
+
+        Raises:
+            FastTextError: the shapes do not fit.
+        """
+        rows, targets = self.input.shape[0], self.output.shape[0]
+        dim = source.shape[-1] if source.ndim else 0
+        if source.shape != (rows, dim) or output.shape != (targets, dim) or not dim:
+            raise FastTextError(
+                f"matrices of shapes {source.shape} and {output.shape}: the model needs "
+                f"({rows}, dim) and ({targets}, dim)"
+            )
+        return dataclasses.replace(
+            self,
+            arguments=dataclasses.replace(self.arguments, dim=dim),
+            input=Dense(np.array(source, np.float32, order="C")),
+            output=Dense(np.array(output, np.float32, order="C")),
+        )
+
 
 def is_model_file(path: Path) -> bool:
     """Say whether a file begins as fastText's model files do."""
@@ -102,20 +127,20 @@ def read_model_file(path: Path, labelled: bool = True) -> ModelFile:
             each word.
 
     Raises:
-        InputError: the file is none, is damaged, or was not trained on labels.
+        FastTextError: the file is none, is damaged, or was not trained on labels.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
         file.seek(0, 2)
         size = file.tell()
     if not size:
-        raise InputError(f"{path}: is empty")
+        raise FastTextError(f"{path}: is empty")
     # Private to the process where it is written to, which it is not: torch takes no other.
     content = np.memmap(path, np.uint8, "c")
     try:
         return _Reader(path, content, labelled).read()
     except (struct.error, MemoryError, OverflowError):
-        raise InputError(f"{path}: is damaged: it ends too early") from None
+        raise FastTextError(f"{path}: is damaged: it ends too early") from None
 
 
 class _Reader:
@@ -163,10 +188,10 @@ class _Reader:
 
     def _header(self) -> Arguments:
         if len(self.content) < 4 or self._unpack(struct.Struct("<i"))[0] != MAGIC:
-            raise InputError(f"{self.path}: is no model of fastText (.bin or .ftz)")
+            raise FastTextError(f"{self.path}: is no model of fastText (.bin or .ftz)")
         (version,) = self._unpack(struct.Struct("<i"))
         if version not in VERSIONS:
-            raise InputError(
+            raise FastTextError(
                 f"{self.path}: is of version {version} of fastText's format: versions 11 and 12 "
                 "are read"
             )
@@ -178,7 +203,7 @@ class _Reader:
             if name is None:
                 self._damaged(f"it has a model of kind {model}")
             if self.labelled:
-                raise InputError(
+                raise FastTextError(
                     f"{self.path}: has vectors of words ({name}), and no labels: name a model that "
                     "fastText trained with 'supervised'"
                 )
@@ -258,7 +283,7 @@ class _Reader:
         if has_norms:
             of_rows = self._array(np.dtype(np.uint8), rows, "codes of norms")
             _, values = self._quantiser(1, 1)
-            norms = values[of_rows, 0]
+            norms = Norms(of_rows, values[:, 0])
         return Quantised(codes, centroids, last, norms)
 
     def _quantiser(self, width: int, parts: int) -> tuple[Float32, Float32]:
@@ -302,7 +327,7 @@ class _Reader:
         return form.unpack(self._bytes(form.size, "a header").tobytes())
 
     def _damaged(self, reason: str) -> NoReturn:
-        raise InputError(f"{self.path}: is damaged ({reason}): copy it anew")
+        raise FastTextError(f"{self.path}: is damaged ({reason}): copy it anew")
 
 
 def _find_zero(content: npt.NDArray[np.uint8], view: memoryview, start: int) -> int:

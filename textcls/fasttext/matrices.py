@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,18 @@ class Dense:
         return found
 
 
+class Norms(NamedTuple):
+    """What rows are multiplied by.
+
+    Attributes:
+        codes: uint8 ``[rows]``.
+        values: float32 ``[256]``.
+    """
+
+    codes: UInt8
+    values: Float32
+
+
 @dataclass(frozen=True, eq=False)
 class Quantised:
     """Rows as codes of a product quantiser.
@@ -88,13 +100,13 @@ class Quantised:
         codes: uint8 ``[rows, parts]``.
         centroids: float32 ``[parts - 1, 256, part]``, of all parts of a row but the last.
         last: float32 ``[256, rest]``, of the last.
-        norms: float32 ``[rows]``, that rows are multiplied by; None: they are not.
+        norms: that rows are multiplied by; None: they are not.
     """
 
     codes: UInt8
     centroids: Float32
     last: Float32
-    norms: Float32 | None
+    norms: Norms | None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -111,7 +123,7 @@ class Quantised:
         whole[:] = self.centroids[np.arange(parts), codes[:, :-1]]
         found[:, parts * part :] = self.last[codes[:, -1]]
         if self.norms is not None:
-            found *= self.norms[ids, None]
+            found *= self.norms.values[self.norms.codes[ids], None]
         return found
 
     def sums(self, ids: Int64, offsets: Int64) -> Float32:

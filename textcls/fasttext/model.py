@@ -36,26 +36,30 @@ class FastTextModel:
     """A supervised model.
 
     Args:
-        path: of a ``.bin`` or ``.ftz`` file.
+        source: a ``.bin`` or ``.ftz`` file, or what one would hold.
 
     Attributes:
+        path: of the file; None: there is none.
         file: what it holds.
-        labels: by number, without their prefix where all have it.
 
     Raises:
-        InputError: the file is no such model, or damaged.
+        FastTextError: the file is no such model, or damaged.
         OSError: it cannot be read.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.file: ModelFile = read_model_file(self.path)
+    def __init__(self, source: str | Path | ModelFile) -> None:
+        self.path: Path | None = None
+        if isinstance(source, ModelFile):
+            self.file = source
+        else:
+            self.path = Path(source)
+            self.file = read_model_file(self.path)
         self.dictionary = Dictionary(self.file)
         self.output = Output(self.file)
         self._known = _KnownWords(self.dictionary, self.file.input)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FastTextModel, (self.path,)
+        return FastTextModel, (self.path or self.file,)
 
     @property
     def arguments(self) -> Arguments:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from textcls.centroids import fit_centroids, nearest
 from textcls.model.exact import with_network
 from textcls.model.parts import ModelParts
 from textcls.model.table import CENTROIDS, CODEBOOKS, CODES, INT8, SCALE, dequantize
@@ -83,8 +83,6 @@ def fit_codebooks(table: Tensor, width: int, counts: Tensor) -> Tensor:
     Raises:
         ValueError: parts of this width do not make a row, or there are too few rows.
     """
-    from scipy.cluster.vq import kmeans2
-
     rows, dim = table.shape
     if dim % width or rows < CENTROIDS:
         raise ValueError(f"no pq{width} of a table of {rows} rows of {dim} numbers")
@@ -94,21 +92,17 @@ def fit_codebooks(table: Tensor, width: int, counts: Tensor) -> Tensor:
     codebooks = []
     for part in torch.split(table[drawn], width, 1):
         points = part.contiguous().numpy()
-        with warnings.catch_warnings():  # of centroids without points: they stay where they are
-            warnings.simplefilter("ignore")
-            centroids, _ = kmeans2(points, points[: CENTROIDS - 1], ROUNDS, minit="matrix")
-        codebooks.append(torch.from_numpy(centroids).float())
+        centroids = fit_centroids(points, points[: CENTROIDS - 1], ROUNDS)
+        codebooks.append(torch.from_numpy(centroids))
     return torch.stack(codebooks)
 
 
 def _to_codes(table: Tensor, codebooks: Tensor, unknown_id: int) -> dict[str, Tensor]:
-    from scipy.cluster.vq import vq
-
     parts = table.view(len(table), len(codebooks), -1)
     # The row that stands for every unknown token is kept as it is.
     codebooks = torch.cat([codebooks, parts[unknown_id].unsqueeze(1)], 1)
     codes = [
-        vq(parts[:, m].contiguous().numpy(), centroids.numpy())[0]
+        nearest(parts[:, m].contiguous().numpy(), centroids.numpy())
         for m, centroids in enumerate(codebooks)
     ]
-    return {CODES: torch.from_numpy(np.stack(codes, 1).astype(np.uint8)), CODEBOOKS: codebooks}
+    return {CODES: torch.from_numpy(np.stack(codes, 1)), CODEBOOKS: codebooks}
