@@ -45,7 +45,9 @@ def test_every_public_name_is_there(small: Path) -> None:
     theirs = {name for name in dir(fasttext) if not name.startswith("_")} - {"train_supervised"}
     futures = {"absolute_import", "division", "print_function", "unicode_literals"}
     assert theirs - futures <= set(dir(textcls.fasttext))
-    pairs: list[tuple[Any, Any]] = [(fasttext.load_model(str(small)), textcls.fasttext.load_model(small))]
+    pairs: list[tuple[Any, Any]] = [
+        (fasttext.load_model(str(small)), textcls.fasttext.load_model(small))
+    ]
     source = str(small.parent / "train.txt")
     pairs += [(pairs[0][0].get_meter(source), pairs[0][1].get_meter(source))]
     for one, other in pairs:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from textcls.fasttext.FastText import _FastText
     from textcls.fasttext.model import FastTextModel
 
 
@@ -35,6 +35,16 @@ def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
         ):
             function = click.argument(declaration, **options)(function)
         return fasttext.command(name)(function)
+
+    return decorate
+
+
+def _model_command(name: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Return a decorator: a command whose first argument is MODEL."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        decorated = click.argument("model", type=click.Path(path_type=Path))(function)
+        return fasttext.command(name)(decorated)
 
     return decorate
 
@@ -68,7 +78,7 @@ def test(model: Path, texts: str, k: int, threshold: float) -> None:
 
 @_command("test-label")
 def test_label(model: Path, texts: str, k: int, threshold: float) -> None:
-    """Print F1, precision and recall of each label."""
+    """Print F1, precision and recall of each label, then what test prints."""
     from textcls.fasttext.evaluating import tally
 
     loaded = _loaded(model, k)
@@ -85,29 +95,142 @@ def test_label(model: Path, texts: str, k: int, threshold: float) -> None:
             )
         ]
         click.echo(f"{''.join(shown)} {name}")
+    click.echo(f"N\t{found.num_texts}")
+    click.echo(f"P@{k}\t{found.precision():.3f}")
+    click.echo(f"R@{k}\t{found.recall():.3f}")
 
 
-@fasttext.command("print-word-vectors")
-@click.argument("model", type=click.Path(path_type=Path))
+@fasttext.command("quantize")
+@click.option("-output", required=True, metavar="NAME", help="NAME.bin is read, NAME.ftz written")
+@click.option("-input", type=click.Path(), help="training texts, for -retrain")
+@click.option("-qnorm", is_flag=True, help="quantize the norms of rows apart")
+@click.option("-qout", is_flag=True, help="quantize the output matrix as well")
+@click.option("-cutoff", type=int, default=0, help="keep so many words and n-grams; 0: all")
+@click.option("-dsub", type=int, default=2, help="numbers that share a byte")
+@click.option("-retrain", is_flag=True, help="train what the cutoff kept; not available")
+@click.option("-epoch", type=int, help="for -retrain")
+@click.option("-lr", type=float, help="for -retrain")
+@click.option("-thread", type=int, help="for -retrain")
+@click.option("-verbose", type=int, help="for -retrain")
+def quantize(output: str, **settings: Any) -> None:
+    """Make a model smaller."""
+    from textcls.fasttext import load_model
+    from textcls.fasttext.errors import FastTextError
+
+    source = Path(f"{output}.bin")
+    model = load_model(source)
+    try:
+        model.quantize(**settings)
+    except FastTextError as error:
+        raise FastTextError(f"{source}: {error}") from None
+    model.save_model(f"{output}.ftz")
+
+
+@_model_command("nn")
+@click.argument("k", type=int, default=10)
+def nn(model: Path, k: int) -> None:
+    """Print the K words nearest to each word of the standard input; -1: all."""
+    found = _vectors_of(model, k)
+    click.echo(prompt := "Query word? ", nl=False)
+    for word in _words():
+        _print_similar(found.get_nearest_neighbors(word, k, "replace"))
+        click.echo(prompt, nl=False)
+
+
+@_model_command("analogies")
+@click.argument("k", type=int, default=10)
+def analogies(model: Path, k: int) -> None:
+    """Print the K words nearest to A - B + C, for each three words of the standard input."""
+    click.echo(f"Loading model {model}")
+    found = _vectors_of(model, k)
+    click.echo(prompt := "Query triplet (A - B + C)? ", nl=False)
+    words = _words()
+    for a, b, c in zip(words, words, words, strict=False):
+        _print_similar(found.get_analogies(a, b, c, k, "replace"))
+        click.echo(prompt, nl=False)
+
+
+@_model_command("dump")
+@click.argument("what", type=click.Choice(["args", "dict", "input", "output"]))
+def dump(model: Path, what: str) -> None:
+    """Print how a model was trained, its words and labels, or a matrix."""
+    import numpy as np
+
+    from textcls.fasttext.errors import FastTextError
+    from textcls.fasttext.format import read_model_file
+
+    file = read_model_file(model)
+    if what == "args":
+        for name, value in file.arguments.shown():
+            click.echo(f"{name} {value}")
+    elif what == "dict":
+        click.echo(len(file.words) + len(file.labels))
+        for names, counts, kind in (
+            (file.words, file.word_counts, "word"),
+            (file.labels, file.label_counts, "label"),
+        ):
+            for entry, count in zip(names, counts.tolist(), strict=True):
+                click.echo(f"{entry.decode('utf-8', 'replace')} {count} {kind}")
+    else:
+        if file.is_quantised:
+            raise FastTextError(f"{model}: is quantized, and {what} is shown of .bin models alone")
+        matrix = file.input if what == "input" else file.output
+        click.echo(f"{matrix.shape[0]} {matrix.shape[1]}")
+        for number in range(matrix.shape[0]):
+            click.echo(" ".join(f"{one:.6g}" for one in matrix.rows(np.array([number]))[0]))
+
+
+@_model_command("print-word-vectors")
 def print_word_vectors(model: Path) -> None:
     """Print each word of the standard input, and its vector."""
     from textcls.fasttext import load_model
 
     loaded = load_model(model)
-    for line in sys.stdin:
-        for word in line.split():
-            click.echo(f"{word} {_in_words(loaded.get_word_vector(word))}")
+    for word in _words():
+        click.echo(f"{word} {_in_words(loaded.get_word_vector(word))}")
 
 
-@fasttext.command("print-sentence-vectors")
-@click.argument("model", type=click.Path(path_type=Path))
+@_model_command("print-ngrams")
+@click.argument("word")
+def print_ngrams(model: Path, word: str) -> None:
+    """Print the vectors of a word, if it is known, and of its character n-grams."""
+    from textcls.fasttext.model import FastTextModel
+    from textcls.fasttext.similar import ngram_vectors
+
+    for name, vector in ngram_vectors(FastTextModel(model), word.encode("utf-8", "replace")):
+        click.echo(f"{name.decode('utf-8', 'replace')} {_in_words(vector)}")
+
+
+@_model_command("print-sentence-vectors")
 def print_sentence_vectors(model: Path) -> None:
     """Print the vector of each line of the standard input."""
     from textcls.fasttext import load_model
 
     loaded = load_model(model)
-    for line in sys.stdin:
-        click.echo(_in_words(loaded.get_sentence_vector(line)))
+    with _lines("-") as lines:
+        for line in lines:
+            text = line.decode("utf-8", "surrogateescape")
+            click.echo(_in_words(loaded.get_sentence_vector(text)))
+
+
+def _vectors_of(path: Path, k: int) -> _FastText:
+    from textcls.fasttext import load_model
+
+    _check_k(k, "word")
+    return load_model(path)
+
+
+def _words() -> Iterator[str]:
+    """Yield the words of the standard input, as they come."""
+    with _lines("-") as lines:
+        for line in lines:
+            for word in line.split():
+                yield word.decode("utf-8", "surrogateescape")
+
+
+def _print_similar(found: Iterable[tuple[float, str]]) -> None:
+    for value, word in found:
+        click.echo(f"{word} {value:.6g}")
 
 
 def _in_words(vector: Iterable[float]) -> str:
@@ -131,9 +254,13 @@ def _names(model: FastTextModel) -> list[str]:
 def _loaded(path: Path, k: int) -> FastTextModel:
     from textcls.fasttext.model import FastTextModel
 
-    if k == 0 or k < -1:
-        raise click.UsageError(f"K is {k}: ask for one label or more, or for -1, all")
+    _check_k(k, "label")
     return FastTextModel(path)
+
+
+def _check_k(k: int, what: str) -> None:
+    if k == 0 or k < -1:
+        raise click.UsageError(f"K is {k}: ask for one {what} or more, or for -1, all")
 
 
 @contextmanager

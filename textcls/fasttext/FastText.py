@@ -328,7 +328,7 @@ class _FastText:
         if retrain:
             if not input:
                 raise FastTextError("retrain: Need input file path if retraining")
-            raise FastTextError("retrain=True: models are not trained here yet: leave it out")
+            raise FastTextError("retrain: models are not trained here: leave it out")
         self._use(quantised(kept, dsub, qnorm, qout))
 
     def save_model(self, path: str | Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -49,6 +50,15 @@ class Arguments:
     maxn: int
     lrUpdateRate: int  # noqa: N815
     t: float
+
+    def shown(self) -> Iterator[tuple[str, str]]:
+        """Yield names and values as fastText prints them."""
+        for name, value in dataclasses.asdict(self).items():
+            if name == "loss":
+                yield name, "one-vs-all" if value == "ova" else value
+                yield "model", "sup"
+            else:
+                yield name, f"{value:.6g}" if name == "t" else str(value)
 
 
 @dataclass(frozen=True, eq=False)

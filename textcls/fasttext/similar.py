@@ -1,4 +1,4 @@
-"""Words whose vectors point the same way, and words that are to one as others are to another."""
+"""Vectors of words: which point the same way, and what they consist of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
+from textcls.fasttext.encoding import END
 from textcls.fasttext.errors import FastTextError
+from textcls.fasttext.hashing import Words, char_ngram_texts, hashes_of
 from textcls.fasttext.matrices import Float32
 from textcls.fasttext.model import FastTextModel
 
@@ -73,6 +75,21 @@ class SimilarWords:
         rows = self._model.dictionary.rows_of(words)
         found: Float32 = self._model.file.input.sums(rows.ids, rows.offsets)
         return found
+
+
+def ngram_vectors(model: FastTextModel, word: bytes) -> list[tuple[bytes, Float32]]:
+    """Return a word, if it is known, and its character n-grams that have a row, with these rows."""
+    number, arguments = model.dictionary.id_of(word), model.arguments
+    names, ids = [], []
+    if 0 <= number < len(model.file.words):
+        names, ids = [word], [number]
+    if word != END and arguments.maxn > 0:
+        ngrams = char_ngram_texts(word, arguments.minn, arguments.maxn)
+        buckets = hashes_of(Words.of(ngrams)) % np.uint32(arguments.bucket)
+        rows, there = model.dictionary.rows_of_buckets(buckets)
+        names += [ngrams[place] for place in np.flatnonzero(there).tolist()]
+        ids += rows[there].tolist()
+    return list(zip(names, model.file.input.rows(np.array(ids, np.int64)), strict=True))
 
 
 def _unit(vectors: Float32) -> Float32:
