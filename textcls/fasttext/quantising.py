@@ -95,9 +95,10 @@ def _check_dense(file: ModelFile) -> None:
 def _quantised(matrix: Matrix, part: int, with_norms: bool, name: str) -> Quantised:
     num_rows, width = matrix.shape
     if num_rows < CENTROIDS:
+        remedy = "leave out qout" if name == "output" else "raise the cutoff, or leave it as it is"
         raise FastTextError(
             f"the {name} matrix has {num_rows} rows, and to quantize one it must have at least "
-            f"{CENTROIDS} rows: " + ("leave out qout" if name == "output" else "raise the cutoff")
+            f"{CENTROIDS} rows: {remedy}"
         )
     part = min(part, width)
     num_parts = math.ceil(width / part)
