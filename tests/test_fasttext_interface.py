@@ -274,6 +274,29 @@ def test_matrices_are_replaced(module: Any, small: Path, tmp_path: Path) -> None
         assert again.predict("word1 x2") == model.predict("word1 x2")
 
 
+def test_matrices_of_a_pruned_model_are_replaced(
+    trained: Callable[[str], Path], tmp_path: Path
+) -> None:
+    model = textcls.fasttext.load_model(trained("hs, pruned"))
+    lines = [*texts(50, 8)]
+    names, values = model.predict(lines)
+    rows = [model.get_input_vector(row) for row in range(600)]
+    own = model._model.file.output
+    model.set_matrices(np.array(rows), own.rows(np.arange(own.shape[0])))
+    assert not model.is_quantized()
+    assert model.predict(lines)[0] == names
+    np.testing.assert_allclose(model.predict(lines)[1], values, atol=1e-6)
+    with pytest.raises(ValueError, match="already pruned"):
+        model.quantize(cutoff=300)
+    with pytest.raises(ValueError, match="pruned buckets"):
+        model.save_model(tmp_path / "model.bin")
+    model.quantize()
+    model.save_model(tmp_path / "model.ftz")
+    names, values = fasttext.load_model(str(tmp_path / "model.ftz")).predict(lines)
+    assert model.predict(lines)[0] == names
+    np.testing.assert_allclose(model.predict(lines)[1], values, atol=1e-5)
+
+
 def test_matrices_of_other_shapes_are_refused(small: Path) -> None:
     model = textcls.fasttext.load_model(small)
     source, output = model.get_input_matrix(), model.get_output_matrix()

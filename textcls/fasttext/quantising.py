@@ -39,13 +39,15 @@ def pruned(file: ModelFile, cutoff: int) -> ModelFile:
         cutoff: so many rows; 0 or less, or as many as there are: all.
 
     Raises:
-        FastTextError: the model is quantised, or a number is not finite.
+        FastTextError: the model is quantised or pruned, or a number is not finite.
     """
     _check_dense(file)
-    num_words = len(file.words)
-    num_rows = min(file.input.shape[0], num_words + file.arguments.bucket)
     if cutoff <= 0 or cutoff >= file.input.shape[0]:
         return file
+    if file.kept_buckets is not None:
+        raise FastTextError(f"cutoff={cutoff}: the model is already pruned: leave it out")
+    num_words = len(file.words)
+    num_rows = min(file.input.shape[0], num_words + file.arguments.bucket)
     norms = _norms_of(file.input)[:num_rows]
     if END in file.words:
         norms[file.words.index(END)] = np.inf
