@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,14 @@ def test_what_fasttext_refuses_is_refused(module: Any, name: str) -> None:
 def test_vectors_of_words_are_not_trained() -> None:
     with pytest.raises(ValueError, match="train_unsupervised: vectors of words"):
         textcls.fasttext.train_unsupervised("train.txt", model="cbow")
+
+
+def test_settings_of_a_training_are_attributes(small: Path) -> None:
+    model = textcls.fasttext.load_model(small)
+    model.set_args()
+    assert (model.wordNgrams, model.bucket, hasattr(model, "lr")) == (3, 2_000, False)
+    model.set_args(SimpleNamespace(lr=0.5, thread=2))
+    assert (model.lr, model.thread) == (0.5, 2)
 
 
 # --- quantisation ------------------------------------------------------------------------------
