@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 import textcls.fasttext
 from tests.command import main
 from textcls.errors import InputError
-from textcls.fasttext.format import read_model_file
-from textcls.fasttext.hashing import Words, char_ngram_texts, char_ngrams_of, hashes_of
-from textcls.fasttext.model import FastTextModel
-from textcls.fasttext.ranking import best
-from textcls.fasttext.writing import write_model_file
+from textcls.fasttext_models.format import read_model_file
+from textcls.fasttext_models.hashing import Words, char_ngram_texts, char_ngrams_of, hashes_of
+from textcls.fasttext_models.model import FastTextModel
+from textcls.fasttext_models.ranking import best
+from textcls.fasttext_models.writing import write_model_file
 from textcls.vectors.found import PretrainedVectors
 
 fasttext = pytest.importorskip("fasttext", reason="fasttext-community is not installed")

@@ -16,9 +16,9 @@ from tests.command import textcls as run
 from tests.test_fasttext import LINES, MODELS, fasttext, texts, train
 from textcls.config import TokenizerConfig
 from textcls.errors import InputError
-from textcls.fasttext.format import read_model_file
-from textcls.fasttext.matrices import Dense
-from textcls.fasttext.model import FastTextModel
+from textcls.fasttext_models.format import read_model_file
+from textcls.fasttext_models.matrices import Dense
+from textcls.fasttext_models.model import FastTextModel
 from textcls.model.classifier import Classifier
 from textcls.model.export import export_onnx, export_torch
 from textcls.model.folder import save_model

@@ -147,9 +147,9 @@ def test_vectors_are_printed(model: Path, say: Any, capfd: Any) -> None:
 
 
 def test_ngrams_of_a_pruned_model_are_those_that_it_kept(model: Path, tmp_path: Path) -> None:
-    from textcls.fasttext.model import FastTextModel
-    from textcls.fasttext.quantising import pruned
     from textcls.fasttext.similar import ngram_vectors
+    from textcls.fasttext_models.model import FastTextModel
+    from textcls.fasttext_models.quantising import pruned
 
     whole = FastTextModel(model)
     kept = ngram_vectors(FastTextModel(pruned(whole.file, 800)), b"word17")

@@ -14,9 +14,9 @@ import pytest
 import textcls.fasttext
 from tests.test_fasttext import LABELS, LINES, MODELS, fasttext, texts, train
 from textcls.errors import InputError
-from textcls.fasttext.format import read_model_file
-from textcls.fasttext.quantising import pruned
-from textcls.fasttext.writing import write_model_file
+from textcls.fasttext_models.format import read_model_file
+from textcls.fasttext_models.quantising import pruned
+from textcls.fasttext_models.writing import write_model_file
 
 both = pytest.mark.parametrize("module", [fasttext, textcls.fasttext], ids=["fasttext", "textcls"])
 DENSE = [kind for kind, (*_, quantised) in MODELS.items() if quantised is None]

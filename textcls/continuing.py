@@ -16,7 +16,7 @@ from textcls.data.extending import Known
 from textcls.data.targets import Targets
 from textcls.defaults import word_of
 from textcls.errors import InputError
-from textcls.fasttext.format import is_model_file
+from textcls.fasttext_models.format import is_model_file
 from textcls.model.folder import CARD, FILES, WEIGHTS, load_model, model_folder
 from textcls.model.parts import ModelParts
 from textcls.values import CLASSES, is_auto

@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from textcls.fasttext.FastText import _FastText
-    from textcls.fasttext.model import FastTextModel
+    from textcls.fasttext_models.model import FastTextModel
 
 
 @click.group(no_args_is_help=True)
@@ -67,7 +67,7 @@ def predict_prob(model: Path, texts: str, k: int, threshold: float) -> None:
 @_command("test")
 def test(model: Path, texts: str, k: int, threshold: float) -> None:
     """Print the number of labelled texts, and precision and recall of the K best labels."""
-    from textcls.fasttext.evaluating import tally
+    from textcls.fasttext_models.evaluating import tally
 
     with _lines(texts) as lines:
         found = tally(_loaded(model, k), lines, k, threshold)
@@ -79,7 +79,7 @@ def test(model: Path, texts: str, k: int, threshold: float) -> None:
 @_command("test-label")
 def test_label(model: Path, texts: str, k: int, threshold: float) -> None:
     """Print F1, precision and recall of each label, then what test prints."""
-    from textcls.fasttext.evaluating import tally
+    from textcls.fasttext_models.evaluating import tally
 
     loaded = _loaded(model, k)
     with _lines(texts) as lines:
@@ -115,7 +115,7 @@ def test_label(model: Path, texts: str, k: int, threshold: float) -> None:
 def quantize(output: str, **settings: Any) -> None:
     """Make a model smaller."""
     from textcls.fasttext import load_model
-    from textcls.fasttext.errors import FastTextError
+    from textcls.fasttext_models.errors import FastTextError
 
     source = Path(f"{output}.bin")
     model = load_model(source)
@@ -156,8 +156,8 @@ def dump(model: Path, what: str) -> None:
     """Print how a model was trained, its words and labels, or a matrix."""
     import numpy as np
 
-    from textcls.fasttext.errors import FastTextError
-    from textcls.fasttext.format import read_model_file
+    from textcls.fasttext_models.errors import FastTextError
+    from textcls.fasttext_models.format import read_model_file
 
     file = read_model_file(model)
     if what == "args":
@@ -194,8 +194,8 @@ def print_word_vectors(model: Path) -> None:
 @click.argument("word")
 def print_ngrams(model: Path, word: str) -> None:
     """Print the vectors of a word, if it is known, and of its character n-grams."""
-    from textcls.fasttext.model import FastTextModel
     from textcls.fasttext.similar import ngram_vectors
+    from textcls.fasttext_models.model import FastTextModel
 
     for name, vector in ngram_vectors(FastTextModel(model), word.encode("utf-8", "replace")):
         click.echo(f"{name.decode('utf-8', 'replace')} {_in_words(vector)}")
@@ -252,7 +252,7 @@ def _names(model: FastTextModel) -> list[str]:
 
 
 def _loaded(path: Path, k: int) -> FastTextModel:
-    from textcls.fasttext.model import FastTextModel
+    from textcls.fasttext_models.model import FastTextModel
 
     _check_k(k, "label")
     return FastTextModel(path)

@@ -17,9 +17,9 @@ from textcls.arrow import Int32, Int64, lengths_of, offsets_of
 from textcls.config import TokenizerConfig
 from textcls.data.tokens import PIECE, Tokens
 from textcls.data.vocabulary import Vocabulary
-from textcls.fasttext.encoding import LABEL, Dictionary, Known, bags_of, split
-from textcls.fasttext.format import Arguments
-from textcls.fasttext.hashing import Words, char_ngram_texts, hashes_of
+from textcls.fasttext_models.encoding import LABEL, Dictionary, Known, bags_of, split
+from textcls.fasttext_models.format import Arguments
+from textcls.fasttext_models.hashing import Words, char_ngram_texts, hashes_of
 
 END = "</s>"
 

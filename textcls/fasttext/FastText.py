@@ -13,18 +13,18 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from textcls.fasttext.encoding import split
-from textcls.fasttext.errors import FastTextError
-from textcls.fasttext.evaluating import Tally, tally
-from textcls.fasttext.format import ModelFile
-from textcls.fasttext.hashing import Words, hashes_of
-from textcls.fasttext.matrices import Float32
 from textcls.fasttext.meter import Meter
-from textcls.fasttext.model import FastTextModel
-from textcls.fasttext.quantising import pruned, quantised
 from textcls.fasttext.refused import cbow, skipgram, supervised, train_unsupervised
 from textcls.fasttext.similar import SimilarWords
-from textcls.fasttext.writing import write_model_file
+from textcls.fasttext_models.encoding import split
+from textcls.fasttext_models.errors import FastTextError
+from textcls.fasttext_models.evaluating import Tally, tally
+from textcls.fasttext_models.format import ModelFile
+from textcls.fasttext_models.hashing import Words, hashes_of
+from textcls.fasttext_models.matrices import Float32
+from textcls.fasttext_models.model import FastTextModel
+from textcls.fasttext_models.quantising import pruned, quantised
+from textcls.fasttext_models.writing import write_model_file
 
 EOS, BOW, EOW = "</s>", "<", ">"
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from textcls.arrow import Int64
-from textcls.fasttext.errors import FastTextError
-from textcls.fasttext.evaluating import compared
-from textcls.fasttext.losses import Float64
-from textcls.fasttext.model import FastTextModel
+from textcls.fasttext_models.errors import FastTextError
+from textcls.fasttext_models.evaluating import compared
+from textcls.fasttext_models.losses import Float64
+from textcls.fasttext_models.model import FastTextModel
 
 # The score of a true label that is not among those predicted: no threshold reaches it.
 _NOT_PREDICTED = -1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from textcls.fasttext.errors import FastTextError
+from textcls.fasttext_models.errors import FastTextError
 
 
 def _refusing(message: str) -> Callable[..., NoReturn]:

@@ -6,11 +6,11 @@ from functools import cached_property
 
 import numpy as np
 
-from textcls.fasttext.encoding import END
-from textcls.fasttext.errors import FastTextError
-from textcls.fasttext.hashing import Words, char_ngram_texts, hashes_of
-from textcls.fasttext.matrices import Float32
-from textcls.fasttext.model import FastTextModel
+from textcls.fasttext_models.encoding import END
+from textcls.fasttext_models.errors import FastTextError
+from textcls.fasttext_models.hashing import Words, char_ngram_texts, hashes_of
+from textcls.fasttext_models.matrices import Float32
+from textcls.fasttext_models.model import FastTextModel
 
 # Words that are worked on at a time.
 _AT_ONCE = 4_096

@@ -26,7 +26,7 @@ from textcls.data.encoder import TextEncoder
 from textcls.data.targets import Targets
 from textcls.data.tokenizer import Tokenizer
 from textcls.errors import InputError
-from textcls.fasttext.format import ModelFile
+from textcls.fasttext_models.format import ModelFile
 from textcls.model.embedding_bag import untrained
 from textcls.model.parts import ModelParts
 from textcls.model.to_fasttext import as_model_file

@@ -29,7 +29,7 @@ from textcls.data.stored import (
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, first_line
-from textcls.fasttext.format import is_model_file
+from textcls.fasttext_models.format import is_model_file
 from textcls.files import filled_folder
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.from_fasttext import read_fasttext

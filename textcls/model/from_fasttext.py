@@ -21,10 +21,10 @@ from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import PADDING, UNKNOWN, Vocabulary
 from textcls.errors import InputError
-from textcls.fasttext.encoding import LABEL
-from textcls.fasttext.format import Arguments, ModelFile, read_model_file
-from textcls.fasttext.losses import children_of
-from textcls.fasttext.matrices import Dense, Float32
+from textcls.fasttext_models.encoding import LABEL
+from textcls.fasttext_models.format import Arguments, ModelFile, read_model_file
+from textcls.fasttext_models.losses import children_of
+from textcls.fasttext_models.matrices import Dense, Float32
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.parts import ModelParts
 from textcls.task.base import Task

@@ -9,10 +9,10 @@ import numpy as np
 
 from textcls.data.fasttext_features import arguments_of, words_of
 from textcls.errors import InputError
-from textcls.fasttext.encoding import LABEL
-from textcls.fasttext.format import ModelFile
-from textcls.fasttext.matrices import Dense
-from textcls.fasttext.writing import write_model_file
+from textcls.fasttext_models.encoding import LABEL
+from textcls.fasttext_models.format import ModelFile
+from textcls.fasttext_models.matrices import Dense
+from textcls.fasttext_models.writing import write_model_file
 from textcls.model.parts import ModelParts
 
 # What the format calls the ways to probabilities, by the names of our tasks.

@@ -15,8 +15,8 @@ from rich.text import Text
 from safetensors import safe_open
 
 from textcls.errors import InputError, first_line, visible
-from textcls.fasttext.format import is_model_file, read_model_file
-from textcls.fasttext.matrices import Quantised
+from textcls.fasttext_models.format import is_model_file, read_model_file
+from textcls.fasttext_models.matrices import Quantised
 from textcls.files import FINISHED
 from textcls.model.folder import FILES, WEIGHTS, model_folder
 from textcls.model.parts import ModelParts

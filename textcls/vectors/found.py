@@ -8,7 +8,7 @@ from pathlib import Path
 
 from textcls.corpus.paths import hash_file
 from textcls.errors import InputError
-from textcls.fasttext.format import is_model_file
+from textcls.fasttext_models.format import is_model_file
 from textcls.vectors.array import ARRAY, read_array, words_beside
 from textcls.vectors.binary import read_binary
 from textcls.vectors.hub import folder_of, may_be_on_hub

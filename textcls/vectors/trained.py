@@ -13,8 +13,8 @@ import numpy as np
 
 from textcls.arrow import lengths_of
 from textcls.errors import InputError
-from textcls.fasttext.encoding import Dictionary
-from textcls.fasttext.format import read_model_file
+from textcls.fasttext_models.encoding import Dictionary
+from textcls.fasttext_models.format import read_model_file
 from textcls.vectors.rows import WordVectors
 
 _WORDS = 10_000

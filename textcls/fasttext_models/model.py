@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from textcls.arrow import Int64, lengths_of, offsets_of
-from textcls.fasttext.encoding import Dictionary, encode, split
-from textcls.fasttext.format import Arguments, ModelFile, read_model_file
-from textcls.fasttext.hashing import UInt32
-from textcls.fasttext.losses import SHIFT, Output
-from textcls.fasttext.matrices import Float32, Matrix, sums_of
-from textcls.fasttext.ranking import best
+from textcls.fasttext_models.encoding import Dictionary, encode, split
+from textcls.fasttext_models.format import Arguments, ModelFile, read_model_file
+from textcls.fasttext_models.hashing import UInt32
+from textcls.fasttext_models.losses import SHIFT, Output
+from textcls.fasttext_models.matrices import Float32, Matrix, sums_of
+from textcls.fasttext_models.ranking import best
 
 # Texts that are worked on at a time, and bytes of them (or one text).
 BLOCK_TEXTS, BLOCK_BYTES = 4_096, 1 << 20

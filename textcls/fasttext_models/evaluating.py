@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from textcls.fasttext.encoding import split
-from textcls.fasttext.matrices import Float32
-from textcls.fasttext.model import FastTextModel, blocks_of
+from textcls.fasttext_models.encoding import split
+from textcls.fasttext_models.matrices import Float32
+from textcls.fasttext_models.model import FastTextModel, blocks_of
 
 
 class Tally:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from textcls.arrow import Int64
-from textcls.fasttext.format import ModelFile
-from textcls.fasttext.matrices import Float32
+from textcls.fasttext_models.format import ModelFile
+from textcls.fasttext_models.matrices import Float32
 
 Float64 = npt.NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from textcls.fasttext.errors import FastTextError
-from textcls.fasttext.format import (
+from textcls.fasttext_models.errors import FastTextError
+from textcls.fasttext_models.format import (
     ARGUMENTS,
     COUNTS,
     ENTRY,
@@ -22,7 +22,7 @@ from textcls.fasttext.format import (
     WORD,
     ModelFile,
 )
-from textcls.fasttext.matrices import Float32, Matrix, Quantised
+from textcls.fasttext_models.matrices import Float32, Matrix, Quantised
 from textcls.files import whole_file
 
 # Numbers of a matrix that are written at a time.

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from textcls.arrow import Int32, Int64
-from textcls.fasttext.errors import FastTextError
-from textcls.fasttext.matrices import CENTROIDS, Dense, Float32, Matrix, Norms, Quantised
+from textcls.fasttext_models.errors import FastTextError
+from textcls.fasttext_models.matrices import CENTROIDS, Dense, Float32, Matrix, Norms, Quantised
 
 MAGIC, VERSIONS = 793712314, (11, 12)
 SUPERVISED = 3

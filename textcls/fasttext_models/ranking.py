@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textcls.arrow import Int64
-from textcls.fasttext.losses import Float64
+from textcls.fasttext_models.losses import Float64
 
 _Item = tuple[float, int]
 

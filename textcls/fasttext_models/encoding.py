@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from textcls.arrow import Int32, Int64, as_numpy, lengths_of, offsets_of, places_of_runs
-from textcls.fasttext.format import Arguments, ModelFile
-from textcls.fasttext.hashing import (
+from textcls.fasttext_models.format import Arguments, ModelFile
+from textcls.fasttext_models.hashing import (
     UInt32,
     Words,
     char_ngram_texts,
@@ -67,7 +67,7 @@ class WordRows(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What a model knows of words: see :class:`textcls.fasttext.format.ModelFile`."""
+    """What a model knows of words: see :class:`textcls.fasttext_models.format.ModelFile`."""
 
     arguments: Arguments
     words: list[bytes]

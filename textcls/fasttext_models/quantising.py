@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from textcls.arrow import Int64
 from textcls.centroids import fit_centroids, nearest
-from textcls.fasttext.encoding import END
-from textcls.fasttext.errors import FastTextError
-from textcls.fasttext.format import ModelFile
-from textcls.fasttext.matrices import CENTROIDS, Dense, Float32, Matrix, Norms, Quantised
+from textcls.fasttext_models.encoding import END
+from textcls.fasttext_models.errors import FastTextError
+from textcls.fasttext_models.format import ModelFile
+from textcls.fasttext_models.matrices import CENTROIDS, Dense, Float32, Matrix, Norms, Quantised
 
 # Rows that centroids are fitted to, and rounds: as many as fastText takes.
 _FITTED_ROWS = CENTROIDS * CENTROIDS

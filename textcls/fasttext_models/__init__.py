@@ -1,0 +1,1 @@
+"""fastText's models: their files and their arithmetic. See :mod:`textcls.fasttext`."""
