@@ -314,8 +314,8 @@ class _FastText:
             qout: quantise the output matrix as well.
             cutoff: keep so many rows, of the largest norms; 0: all.
             retrain: train the rows that were kept.
-            epoch: for ``retrain``.
-            lr: for ``retrain``.
+            epoch: for ``retrain``; None: as the model was trained.
+            lr: for ``retrain``; None: 0.1. See :func:`.train_supervised`.
             thread: for ``retrain``.
             verbose: for ``retrain``.
             dsub: numbers that share a byte.
@@ -328,7 +328,12 @@ class _FastText:
         if retrain:
             if not input:
                 raise FastTextError("retrain: Need input file path if retraining")
-            raise FastTextError("retrain: models are not trained here: leave it out")
+            from textcls.fasttext.training import Options, trained_on  # brings all of training
+
+            options = Options(
+                lr=0.1 if lr is None else lr, epoch=epoch or self.epoch, thread=thread
+            )
+            kept = trained_on(kept, Path(input), options)
         self._use(quantised(kept, dsub, qnorm, qout))
 
     def save_model(self, path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""fastText's supervised models without fastText: its Python interface, for what is trained already.
+"""fastText's supervised models without fastText: its Python interface.
 
 from textcls import fasttext
 
@@ -9,6 +9,7 @@ model.predict("un texte")
 from textcls.fasttext import FastText
 from textcls.fasttext.FastText import BOW, EOS, EOW, load_model, tokenize
 from textcls.fasttext.refused import cbow, skipgram, supervised, train_unsupervised
+from textcls.fasttext.supervised import train_supervised
 
 __all__ = [
     "BOW",
@@ -20,5 +21,6 @@ __all__ = [
     "skipgram",
     "supervised",
     "tokenize",
+    "train_supervised",
     "train_unsupervised",
 ]

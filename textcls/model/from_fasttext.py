@@ -44,7 +44,16 @@ def read_fasttext(path: Path) -> ModelParts:
         InputError: the file is no such model, is damaged, or has what textcls has not.
         OSError: it cannot be read.
     """
-    file = read_model_file(path)
+    return parts_of(read_model_file(path), path)
+
+
+def parts_of(file: ModelFile, path: Path) -> ModelParts:
+    """Return what a file of fastText's holds as a model; see :func:`read_fasttext`.
+
+    Args:
+        file: of a supervised model.
+        path: of the file, for messages.
+    """
     names = [label.decode("utf-8", "replace") for label in file.labels]
     if all(label.startswith(LABEL) for label in file.labels):
         names = [name.removeprefix(LABEL.decode()) for name in names]
