@@ -296,6 +296,15 @@ def test_damaged_models_are_refused_or_predict(kind: str, count: int, tmp_path: 
     assert refused > count / 3
 
 
+@pytest.mark.parametrize("count", [-1, 10**15, 2**62])
+def test_a_label_of_an_impossible_count_is_damage(count: int, tmp_path: Path) -> None:
+    path = train(tmp_path, "hs")
+    content = path.read_bytes()
+    place = content.index(b"__label__good\0") + len(b"__label__good\0")
+    path.write_bytes(content[:place] + struct.pack("<q", count) + content[place + 8 :])
+    assert f"a label stands {count:,} times" in str(refusal(path))
+
+
 def refusal(path: Path) -> str | None:
     """Return why a model is refused; None: it predicts."""
     try:

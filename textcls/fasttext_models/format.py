@@ -32,6 +32,8 @@ ENTRY = struct.Struct("<qb")
 WORD, LABEL = 0, 1
 # What no sensible model has more of; it bounds what a damaged header can ask for.
 _MOST_CHARACTERS, _MOST_WORDS = 100, 100
+# A label has less, which the tree of a hierarchical softmax relies on.
+MOST_TEXTS = 10**15
 
 
 @dataclass(frozen=True)
@@ -252,6 +254,9 @@ class _Reader:
                 self._damaged(f"entry {number:,} of the dictionary is of kind {kind}")
             place = end + 1 + ENTRY.size
         self.place = place
+        (wrong,) = ((counts[num_words:] < 0) | (counts[num_words:] >= MOST_TEXTS)).nonzero()
+        if len(wrong):
+            self._damaged(f"a label stands {counts[num_words + wrong[0]]:,} times")
         kept = None
         if num_kept >= 0:
             pairs = self._array(np.dtype("<i4"), 2 * num_kept, "pruned buckets").reshape(-1, 2)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from textcls.arrow import Int64
-from textcls.fasttext_models.format import ModelFile
+from textcls.fasttext_models.format import MOST_TEXTS, ModelFile
 from textcls.fasttext_models.matrices import Float32
 
 Float64 = npt.NDArray[np.float64]
@@ -160,7 +160,7 @@ def children_of(counts: Int64) -> Int64:
     """
     num_labels = len(counts)
     size = 2 * num_labels - 1
-    count = [*counts.tolist(), *[10**15] * (num_labels - 1)]
+    count = [*counts.tolist(), *[MOST_TEXTS] * (num_labels - 1)]
     children = np.zeros((size, 2), np.int64)
     leaf, node = num_labels - 1, num_labels
     for number in range(num_labels, size):
