@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
+import gc
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +20,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
+from omegaconf import DictConfig, OmegaConf
 
 from tests import warm
 from textcls.app.compose import to_config
@@ -49,17 +54,38 @@ def shared(path: str) -> Path:
     return SHARED / path
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import the tests; nothing of what this makes is garbage, nor ever searched for some."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def make_config(*overrides: str) -> Config:
     """Compose a configuration as the command line would, of a plain bag of words unless said.
 
-    The defaults are ``experiment=null``.
+    The defaults are ``experiment=null``. Absolute paths, by which alone most tests' configurations
+    differ, are set in what Hydra has composed of the rest: it takes 0.2 s each time.
     """
+    paths = [override for override in overrides if re.fullmatch(r"[\w.]+=/[\w./-]+", override)]
+    cfg = copy.deepcopy(_composed(tuple(o for o in overrides if o not in paths)))
+    for key, _, path in (override.partition("=") for override in paths):
+        OmegaConf.update(cfg, key, path)
+    return to_config(cfg)
+
+
+@functools.cache
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
     GlobalHydra.instance().clear()
     named = any(override.startswith("experiment=") for override in overrides)
     with initialize_config_dir(str(PROJECT / "configs"), version_base="1.3"):
         base = [] if named else ["experiment=plain"]
         given = [override for override in overrides if override != "experiment=null"]
-        return to_config(compose("config", overrides=[*base, *given]))
+        return compose("config", overrides=[*base, *given])
 
 
 def with_options(config: Config, group: str, **changes: Any) -> Config:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from textcls.fitting import build
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.folder import load_model
 
+Old = Callable[..., Path]
 # Texts of words that the first corpus has.
 OLD_TEXTS = ["item 3 was great and dull", "item 1 was superb and warm", "", "was was cold"]
 # Features of every kind, in a table of class scores, in one of vectors, and of others.
@@ -55,13 +58,22 @@ def write_new(folder: Path, label: str = "meh", rows: int = 60) -> list[str]:
     return ["data=local", f"data.train={path}"]
 
 
-def old_run(folder: Path, cache_dir: Path, *options: str) -> Path:
-    """Train a model whose scores are divided by nothing; return its run folder."""
-    folder.mkdir(exist_ok=True)
-    files, cache = write_files(folder), f"cache_dir={cache_dir}"
-    given = (*options, *files, cache, "trainer.epochs=2", "trainer.calibrate=false")
-    run.start(make_config(*given), folder / "run")
-    return folder / "run"
+@pytest.fixture(scope="module")
+def old_run(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Old:
+    """Train a model whose scores are divided by nothing, once of each kind; return its run folder.
+
+    Tests only read it; its files are beside it.
+    """
+
+    @functools.cache
+    def trained(*options: str) -> Path:
+        folder = tmp_path_factory.mktemp("old")
+        files, cache = write_files(folder), f"cache_dir={cache_dir}"
+        given = (*options, *files, cache, "trainer.epochs=2", "trainer.calibrate=false")
+        run.start(make_config(*given), folder / "run")
+        return folder / "run"
+
+    return trained
 
 
 def begin(config: Config) -> tuple[EmbeddingBagClassifier, Prepared, Start]:
@@ -84,9 +96,11 @@ def continued(cache_dir: Path, files: Sequence[str], old: Path, *options: str) -
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_the_scores_of_the_old_classes_are_kept(kind: str, tmp_path: Path, cache_dir: Path) -> None:
+def test_the_scores_of_the_old_classes_are_kept(
+    old_run: Old, kind: str, tmp_path: Path, cache_dir: Path
+) -> None:
     """The oracle: the model that it starts from."""
-    old = old_run(tmp_path / "old", cache_dir, *MODELS[kind])
+    old = old_run(*MODELS[kind])
     model, prepared, start = begin(continued(cache_dir, write_new(tmp_path), old))
     parts = start.parts
     assert prepared.label_names == ("bad", "good", "meh")
@@ -109,9 +123,9 @@ def test_the_scores_of_the_old_classes_are_kept(kind: str, tmp_path: Path, cache
 
 
 def test_labels_are_dropped_by_starting_from_a_restricted_model(
-    tmp_path: Path, cache_dir: Path
+    old_run: Old, tmp_path: Path, cache_dir: Path
 ) -> None:
-    old = old_run(tmp_path / "old", cache_dir, "experiment=null")
+    old = old_run("experiment=null")
     files = write_new(tmp_path)
     run.start(continued(cache_dir, files, old, "trainer.calibrate=false"), tmp_path / "three")
     restricted = Classifier.load(tmp_path / "three").restricted(["meh", "bad"])
@@ -126,10 +140,10 @@ def test_labels_are_dropped_by_starting_from_a_restricted_model(
 
 @pytest.mark.parametrize("kind", ["scores", "vectors"])
 def test_a_new_label_changes_no_bit_of_the_scores_of_others(
-    kind: str, tmp_path: Path, cache_dir: Path
+    old_run: Old, kind: str, tmp_path: Path, cache_dir: Path
 ) -> None:
     """The oracle: the same rows without that label."""
-    old = old_run(tmp_path / "old", cache_dir, *MODELS[kind])
+    old = old_run(*MODELS[kind])
     files = write_new(tmp_path)
     with_label, more, _ = begin(continued(cache_dir, files, old))
     place = Path(files[1].partition("=")[2])
@@ -156,9 +170,9 @@ def test_the_temperature_is_undone(tmp_path: Path, cache_dir: Path) -> None:
 
 @pytest.mark.parametrize("counts", [("good", "bad"), ("bad",)])
 def test_labels_that_the_new_rows_lack_are_kept(
-    counts: Sequence[str], tmp_path: Path, cache_dir: Path
+    old_run: Old, counts: Sequence[str], tmp_path: Path, cache_dir: Path
 ) -> None:
-    old = old_run(tmp_path / "old", cache_dir)
+    old = old_run()
     path = tmp_path / "new.csv"
     lines = [f"item {i % 7} was {'dull' if i % 2 else 'great'},{counts[i % len(counts)]}"
              for i in range(40)]  # fmt: skip
@@ -241,10 +255,12 @@ def test_classes_in_an_order_have_their_rank(tmp_path: Path, cache_dir: Path) ->
         begin(config)
 
 
-def test_new_features_weigh_what_the_new_rows_say(tmp_path: Path, cache_dir: Path) -> None:
+def test_new_features_weigh_what_the_new_rows_say(
+    old_run: Old, tmp_path: Path, cache_dir: Path
+) -> None:
     """The oracle: an encoder of the new rows alone, of the same labels."""
     options = ("experiment=null", "tokenizer.char_ngrams=null", "tokenizer.token_weights=idf")
-    old = old_run(tmp_path / "old", cache_dir, *options)
+    old = old_run(*options)
     files = write_new(tmp_path)
     _, prepared, start = begin(continued(cache_dir, files, old))
     alone = run.corpus(make_config(*options, *files, f"cache_dir={cache_dir}")).encoder
@@ -264,8 +280,10 @@ def test_new_features_weigh_what_the_new_rows_say(tmp_path: Path, cache_dir: Pat
     assert counts["great"] == apart[0]["great"] + apart[1]["great"]
 
 
-def test_a_run_learns_the_new_and_says_where_it_began(tmp_path: Path, cache_dir: Path) -> None:
-    old = old_run(tmp_path / "old", cache_dir, "experiment=null")
+def test_a_run_learns_the_new_and_says_where_it_began(
+    old_run: Old, tmp_path: Path, cache_dir: Path
+) -> None:
+    old = old_run("experiment=null")
     files = write_new(tmp_path)
     config = continued(cache_dir, files, old, "trainer.ensemble=2", "trainer.epochs=10")
     metrics = run.start(config, tmp_path / "new")
@@ -301,9 +319,14 @@ def test_a_run_learns_the_new_and_says_where_it_began(tmp_path: Path, cache_dir:
     ],
 )
 def test_what_contradicts_the_model_is_one_line(
-    options: Sequence[str], message: str, tmp_path: Path, cache_dir: Path, run_train: Run
+    old_run: Old,
+    options: Sequence[str],
+    message: str,
+    tmp_path: Path,
+    cache_dir: Path,
+    run_train: Run,
 ) -> None:
-    old = old_run(tmp_path / "old", cache_dir, "experiment=null")
+    old = old_run("experiment=null")
     result = run_train(*write_new(tmp_path), f"init_from={old}", *options)
     assert result.returncode == 2
     assert re.search(message, one_line(result)), result.stderr
@@ -312,9 +335,10 @@ def test_what_contradicts_the_model_is_one_line(
 
 @pytest.mark.slow
 def test_the_command_continues_resumes_and_sweeps(
-    tmp_path: Path, cache_dir: Path, run_train: Run
+    old_run: Old, tmp_path: Path, cache_dir: Path, run_train: Run
 ) -> None:
-    old = old_run(tmp_path / "old", cache_dir, "tokenizer.ngrams=2")  # of plain features
+    old = tmp_path / "old"  # of plain features
+    shutil.copytree(old_run("tokenizer.ngrams=2"), old)
     files = write_new(tmp_path)
     given = (*files, f"init_from={old.relative_to(tmp_path)}", "trainer.epochs=2")
     result = run_train(
@@ -346,10 +370,10 @@ def test_the_command_continues_resumes_and_sweeps(
 
 
 def test_a_search_leaves_the_features_as_they_are(
-    tmp_path: Path, cache_dir: Path, run_train: Run
+    old_run: Old, tmp_path: Path, cache_dir: Path, run_train: Run
 ) -> None:
     pytest.importorskip("optuna")
-    old = old_run(tmp_path / "old", cache_dir, "experiment=null")
+    old = old_run("experiment=null")
     result = run_train(
         *write_new(tmp_path), f"init_from={old}", "tune=default", "tune.trials=2", "run_dir=search",
     )  # fmt: skip
@@ -361,18 +385,18 @@ def test_a_search_leaves_the_features_as_they_are(
     assert "tokenizer" not in header
 
 
-def test_a_compressed_model_is_refused(tmp_path: Path, cache_dir: Path) -> None:
-    old = old_run(tmp_path / "old", cache_dir, "experiment=null")
-    data = tmp_path / "old" / "test.csv"
+def test_a_compressed_model_is_refused(old_run: Old, tmp_path: Path, cache_dir: Path) -> None:
+    old = old_run("experiment=null")
+    data = old.parent / "test.csv"
     assert main("compress", old, "--out", tmp_path / "small", "--data", data) == 0
     with pytest.raises(InputError, match="small: is a compressed model: name the one that"):
         continued(cache_dir, write_new(tmp_path), tmp_path / "small")
 
 
 def test_what_was_continued_goes_through_export_explain_and_compress(
-    tmp_path: Path, cache_dir: Path
+    old_run: Old, tmp_path: Path, cache_dir: Path
 ) -> None:
-    old = old_run(tmp_path / "old", cache_dir, "experiment=null")
+    old = old_run("experiment=null")
     files = write_new(tmp_path)
     run.start(continued(cache_dir, files, old, "trainer.epochs=10"), tmp_path / "new")
     text = "gadget 1 felt horrid and dull"
