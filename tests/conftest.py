@@ -88,6 +88,11 @@ def _composed(overrides: tuple[str, ...]) -> DictConfig:
         return compose("config", overrides=[*base, *given])
 
 
+def seed_cpu(seed: int) -> None:
+    """Seed what is drawn on the CPU: ``torch.manual_seed`` takes milliseconds for other devices."""
+    torch.default_generator.manual_seed(seed)
+
+
 def with_options(config: Config, group: str, **changes: Any) -> Config:
     changed = dataclasses.replace(getattr(config, group), **changes)
     return dataclasses.replace(config, **{group: changed})

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.conftest import MODES, make_config
+from tests.conftest import MODES, make_config, seed_cpu
 from tests.test_training import NAMES, TRAIN, Recorder
 from textcls.data.bags import Bags
 from textcls.data.batches import batches
@@ -47,7 +47,7 @@ def make_composition(chars: Lists, rows: int = ROWS) -> Composition:
 
 
 def make_model(mode: Mode, rows: int = ROWS, classes: int = 2) -> EmbeddingBagClassifier:
-    torch.manual_seed(1)
+    seed_cpu(1)
     model = EmbeddingBagClassifier(rows, DIM, classes, mode)
     if model.embedding.weighing is not None:
         torch.nn.init.normal_(model.embedding.weighing)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import make_config
+from tests.conftest import make_config, seed_cpu
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
 from textcls.data.composition import Composition
@@ -55,7 +55,7 @@ def trained(
     begun: int = 0,
     of_scores: bool = False,
 ) -> tuple[list[torch.Tensor], list[int], Steps]:
-    torch.manual_seed(3)
+    seed_cpu(3)
     bags = make_bags()
     model = EmbeddingBagClassifier(WORDS + CHARS, CLASSES if of_scores else DIM, CLASSES, mode)
     if of_scores:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.conftest import MODES
+from tests.conftest import MODES, seed_cpu
 from tests.test_tokens import config, tokenize
 from textcls import Classifier
 from textcls.data.encoder import TextEncoder
@@ -41,7 +41,7 @@ def make_classifier(
     **tokenizer: object,
 ) -> Classifier:
     """Make a classifier of random weights that knows the words of ``train``."""
-    torch.manual_seed(5)
+    seed_cpu(5)
     texts = pa.chunked_array([pa.array(train, pa.large_string())])
     how = config(str(tokenizer.pop("name", "basic_english")), **tokenizer)
     split = Tokenizer(how, texts)
@@ -97,7 +97,7 @@ def by_loops(
 def test_contributions_are_exact_parts_of_the_score(
     mode: Mode, ids: list[int], seed: int, weighted: bool
 ) -> None:
-    torch.manual_seed(seed)
+    seed_cpu(seed)
     weights = torch.randint(0, 5, (len(ids),)) / 4 if weighted else None
     model = EmbeddingBagClassifier(8, 3, 2, mode, padding_id=1).requires_grad_(False)
     for parameter in model.parameters():

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.conftest import seed_cpu
 from tests.test_compare import browser as browser
 from tests.test_explain import TRAIN, make_classifier
 from tests.test_explain_terminal import printed
@@ -40,7 +41,7 @@ LABELS = np.array([0, 1, 2])
 
 def trained(mode: Mode, how: dict[str, Any], seed: int = 0) -> tuple[Classifier, Tensor]:
     """Train a model a little, and return it with the raw table that it was composed of."""
-    torch.manual_seed(seed)
+    seed_cpu(seed)
     texts = pa.chunked_array([pa.array(TRAIN, pa.large_string())])
     encoder = TextEncoder.fit(texts, config(**how), RowLabels(LABELS))
     model = untrained(encoder, 3, ModelConfig(mode, 5, dropout=0), composition_of(encoder))

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.conftest import MODES, shared
+from tests.conftest import MODES, seed_cpu, shared
 from tests.test_tokens import MIXED, RULES, config, tokenize, torchtext_basic_english
 from textcls import Classifier, __version__
 from textcls.data.encoder import TextEncoder
@@ -65,7 +65,7 @@ def make_parts(
 
 
 def with_model(encoder: TextEncoder, mode: Mode = "mean", dim: int = 8) -> ModelParts:
-    torch.manual_seed(3)
+    seed_cpu(3)
     rows = encoder.num_embeddings
     model = EmbeddingBagClassifier(rows, dim, len(LABELS), mode, padding_id=1, dropout=0.5)
     for parameter in model.parameters():

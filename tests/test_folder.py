@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from tests.conftest import MODES
+from tests.conftest import MODES, seed_cpu
 from tests.test_tokens import config
 from textcls import Classifier
 from textcls.data.encoder import TextEncoder
@@ -38,7 +38,7 @@ def make_parts(
     mode: Mode = "mean", store: str = "float32", name: str = "basic_english"
 ) -> ModelParts:
     """Return a small model whose table is stored one way or another; hashed n-grams in buckets."""
-    torch.manual_seed(3)
+    seed_cpu(3)
     hashed = {"ngrams": 2, "buckets": BUCKETS_IN_ALL} if "buckets" in store else {}
     train = pa.chunked_array([pa.array(TEXTS * 9)])
     tokenizer = Tokenizer(config(name, vocab_size=40, **hashed), train)
@@ -131,7 +131,7 @@ def test_a_folder_of_format_1_is_read(tmp_path: Path) -> None:
 
 def test_loading_draws_no_random_numbers(tmp_path: Path) -> None:
     save_model(make_parts(), tmp_path)
-    torch.manual_seed(5)
+    seed_cpu(5)
     state = torch.get_rng_state()
     load_model(tmp_path)
     assert torch.equal(torch.get_rng_state(), state)

@@ -47,7 +47,8 @@ from textcls.training.captured import CapturedSteps, rates_of  # noqa: E402
 
 DEVICE = torch.device("cuda" if HAS_GPU else "cpu")
 PLENTY = 1 << 30  # bytes
-SMALL_TRAIN = TRAIN.slice(0, 44)
+# Two whole batches an epoch, and half of one: the interpreter takes its time for each row.
+SMALL_TRAIN, BATCH = TRAIN.slice(0, 20), 8
 
 
 # --- The layout -----------------------------------------------------------------------------------
@@ -225,7 +226,7 @@ def train_steps(
     model = EmbeddingBagClassifier(32, 8, 3, mode, padding_id=1).to(DEVICE)
     model.embedding.sparse = sparse
     optimizer = Optimizer(config.optimizer, model.named_parameters())
-    args = (model, optimizer, SMALL_TRAIN, 16, objective, lambda step: 0.1 - 0.01 * step)
+    args = (model, optimizer, SMALL_TRAIN, BATCH, objective, lambda step: 0.1 - 0.01 * step)
     if kind is Steps:
         args = (model, optimizer, SMALL_TRAIN.to(DEVICE), *args[3:])
         taken: Any = Steps(*args)
@@ -328,7 +329,7 @@ def fit(config: Config, folder: Path, recorder: Recorder) -> EmbeddingBagClassif
     "stop_at", [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(5, marks=pytest.mark.slow)]
 )
 def test_an_interrupted_training_ends_as_if_it_had_not(stop_at: int, tmp_path: Path) -> None:
-    config = make_config("trainer.epochs=2", "trainer.batch_size=16", "model.dropout=0.3")
+    config = make_config("trainer.epochs=2", f"trainer.batch_size={BATCH}", "model.dropout=0.3")
     whole, parted = Recorder(), Recorder(signal_at=stop_at)
     expected = fit(config, tmp_path / "whole", whole)
     with pytest.raises(Interrupted):
@@ -345,7 +346,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not(stop_at: int, tmp_path: P
 def test_a_whole_training_is_that_of_the_plain_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = make_config("trainer.epochs=2", "trainer.batch_size=16", "model.dropout=0")
+    config = make_config("trainer.epochs=2", f"trainer.batch_size={BATCH}", "model.dropout=0")
     recorder, plain = Recorder(), Recorder()
     fit(config, tmp_path / "captured", recorder)
     monkeypatch.setattr(
@@ -433,7 +434,7 @@ def test_no_operator_of_an_epoch_makes_the_host_wait(mode: Mode, fits: bool) -> 
     optimizer = Optimizer(config, model.named_parameters())
     objective = Objective(torch.tensor([0.5, 2.0, 1.0], device=DEVICE), 0.1, 1.0)
     taken = CapturedSteps(
-        model, optimizer, SMALL_TRAIN, 16, objective, lambda step: 0.1, 3, PLENTY if fits else 0
+        model, optimizer, SMALL_TRAIN, BATCH, objective, lambda step: 0.1, 3, PLENTY if fits else 0
     )
     assert taken.layout.is_whole == fits
     order = epoch_order(len(SMALL_TRAIN), 0, 0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.conftest import MODES, make_config
+from tests.conftest import MODES, make_config, seed_cpu
 from tests.test_tokens import config
 from textcls import Classifier
 from textcls.data.bags import Bags
@@ -90,7 +90,7 @@ def test_pooling_is_a_loop_over_bags_without_padding(mode: Mode, lists: list[lis
 
 @pytest.mark.parametrize("mode", MODES)
 def test_padding_never_learns(mode: Mode) -> None:
-    torch.manual_seed(0)
+    seed_cpu(0)
     model = EmbeddingBagClassifier(10, 4, 2, mode, padding_id=1)
     model(INDICES, OFFSETS).sum().backward()
     assert not model.embedding.weight[1].any()
@@ -109,7 +109,7 @@ def test_dropout_is_for_training_only() -> None:
 
 
 def test_logits_do_not_depend_on_how_bags_are_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
+    seed_cpu(0)
     model = EmbeddingBagClassifier(50, 8, 3, "mean")
     lengths = torch.randint(0, 9, (40,))
     bags = Bags(
@@ -138,7 +138,7 @@ TEXTS = ["Good, good film!", "bad film"]
 def make_parts(
     name: str = "basic_english", max_tokens: int | None = None, mode: Mode = "max"
 ) -> ModelParts:
-    torch.manual_seed(3)
+    seed_cpu(3)
     train = pa.chunked_array([pa.array(TEXTS * 9)])
     tokenizer = Tokenizer(config(name, max_tokens=max_tokens, vocab_size=40), train)
     encoder = TextEncoder.learn(tokenizer, tokenizer(train))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.conftest import MODES, make_config, python_calls
+from tests.conftest import MODES, make_config, python_calls, seed_cpu
 from textcls.data.transpose import Transpose, _transpose_on_device, transpose
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.pooling import WEIGHT_SCALE, TransposedEmbeddingBag
@@ -116,7 +116,7 @@ def gradients(
         weights = weights.detach().clone().requires_grad_(learns_weights)
     module.zero_grad()
     pooled = module(indices, offsets, weights, **more)
-    torch.manual_seed(5)
+    seed_cpu(5)
     # The same numbers in every dtype.
     pooled.backward(torch.randn(pooled.shape).bfloat16().to(pooled.dtype))
     learned = dict(module.named_parameters())
@@ -152,7 +152,7 @@ def test_gradients_are_those_of_torch(
     ahead: bool,
     weighted: bool,
 ) -> None:
-    torch.manual_seed(2)
+    seed_cpu(2)
     indices, offsets = flat(lists, integers)
     plain_mode: Any = "sum" if mode == "per_sample_weights" else mode
     weights = None
@@ -187,7 +187,7 @@ def test_gradients_are_those_of_torch(
 @pytest.mark.parametrize("padding", [None, 2])
 @pytest.mark.parametrize("mode", [*MODES, "per_sample_weights"])
 def test_gradcheck(mode: str, padding: int | None) -> None:
-    torch.manual_seed(0)
+    seed_cpu(0)
     plain_mode: Any = "sum" if mode == "per_sample_weights" else mode
     module = TransposedEmbeddingBag(6, 3, plain_mode, padding).double()
     indices, offsets = flat([[1, 2, 2], [], [5], [0, 5, 1, 1, 2]])
@@ -237,7 +237,7 @@ def test_what_it_refuses() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_gradient_has_the_same_bits_on_any_number_of_threads(mode: Mode) -> None:
-    torch.manual_seed(0)
+    seed_cpu(0)
     module = TransposedEmbeddingBag(300, 16, mode)
     lengths = torch.randint(0, 300, (200,))
     indices = torch.randint(0, 300, (int(lengths.sum()),), dtype=torch.int32)
@@ -266,7 +266,7 @@ BATCHES = [[[1, 2, 2], [3]], [[3, 4]], [[], [1]], [[2, 3, 1, 4], [1, 1]], [[5]]]
 
 def steps(sparse: bool, make: Any, mode: Mode = "weighted_sum") -> dict[str, Tensor]:
     """Train a few steps at changing rates; ``make`` gives what is called with each rate."""
-    torch.manual_seed(3)
+    seed_cpu(3)
     model = EmbeddingBagClassifier(7, 4, 2, mode)
     model.embedding.sparse = sparse
     step = make(model)
