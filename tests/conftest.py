@@ -15,11 +15,15 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from omegaconf import DictConfig, OmegaConf
 
 from tests import warm
@@ -254,6 +258,18 @@ def classifier(trained: Path) -> Classifier:
     from textcls import Classifier
 
     return Classifier.load(trained)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of this process write blank pictures: to draw them takes most of a small run's time."""
+
+    def blank(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
+        pixels = np.zeros((2, 2, 3), np.uint8)
+        imsave(path, pixels)
+        return pixels
+
+    monkeypatch.setattr("textcls.result._pixels", blank)
 
 
 def python_calls(function: Callable[[], Any]) -> int:

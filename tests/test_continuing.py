@@ -30,6 +30,8 @@ from textcls.fitting import build
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.folder import load_model
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 Old = Callable[..., Path]
 # Texts of words that the first corpus has.
 OLD_TEXTS = ["item 3 was great and dull", "item 1 was superb and warm", "", "was was cold"]

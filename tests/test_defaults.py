@@ -20,6 +20,8 @@ from textcls.tuning import search
 from textcls.tuning.space import Range, TuneConfig
 from textcls.values import CLASSES
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 AUTO = [
     "tokenizer.ngrams=auto", "model.dim=auto", "model.dropout=auto", "optimizer.lr=auto",
     "trainer.epochs=auto", "trainer.batch_size=auto", "tokenizer.char_ngrams=auto",

@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import PROJECT, make_config
 from textcls.run import start
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FOLDERS = ("reviews", "headlines", "probe_proportion", "probe_count", "probe_trigger")
 
 

@@ -22,6 +22,8 @@ from textcls.task.multi import MultiLabel
 from textcls.task.thresholds import fit_thresholds
 from textcls.values import Mode
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 BAGS = bags_of([[2, 3, 3], [], [4], [1, 5, 2, 2, 6], [7, 8, 9, 1]], 10)
 MODES = get_args(Mode)
 

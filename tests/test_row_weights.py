@@ -20,6 +20,8 @@ from textcls.model.classifier import Classifier
 from textcls.model.embedding_bag import scores_of
 from textcls.run import start
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 # What a row weighs stands in its text as well.
 ROWS = [
     {"text": f"row of {i % 4} halves", "label": "ab"[i % 2], "share": i % 4 / 2} for i in range(80)
