@@ -62,17 +62,13 @@ def write_new(folder: Path, label: str = "meh", rows: int = 60) -> list[str]:
 
 @pytest.fixture(scope="module")
 def old_run(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Old:
-    """Train a model whose scores are divided by nothing, once of each kind; return its run folder.
-
-    Tests only read it; its files are beside it.
-    """
+    """Train models that divide scores by nothing, once of each kind, for tests that only read."""
 
     @functools.cache
     def trained(*options: str) -> Path:
         folder = tmp_path_factory.mktemp("old")
-        files, cache = write_files(folder), f"cache_dir={cache_dir}"
-        given = (*options, *files, cache, "trainer.epochs=2", "trainer.calibrate=false")
-        run.start(make_config(*given), folder / "run")
+        given = (*options, *write_files(folder), f"cache_dir={cache_dir}", "trainer.epochs=2")
+        run.start(make_config(*given, "trainer.calibrate=false"), folder / "run")
         return folder / "run"
 
     return trained
@@ -305,31 +301,23 @@ def test_a_run_learns_the_new_and_says_where_it_began(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            ["tokenizer=basic_english"],
-            "tokenizer.name=basic_english: init_from=.* has basic: leave",
-        ),
-        (["tokenizer.ngrams=3"], "tokenizer.ngrams=3: init_from=.* has 2"),
-        (["tokenizer.char_ngrams=[3,6]"], r"tokenizer.char_ngrams=\[3,6\]: .* has \[2,5\]"),
-        (["tokenizer.buckets=100"], "tokenizer.buckets=100: .* has null"),
-        (["model.dim=32"], "model.dim=32: .* has classes"),
-        (["model.mode=max"], "model.mode=max: .* has sqrtn"),
-        (["experiment=plain"], "tokenizer.name=basic_english: "),
-        (["model.vectors=words.vec"], "model.vectors=words.vec: init_from=.* leave"),
-        (["data.task=multi"], "data.task=multi: .* has auto"),
-        (["tune=default", "tune.space.model.mode=[sum]"], "tune.space.model.mode: is that of the"),
+        ("tokenizer=basic_english", "tokenizer.name=basic_english: init_from=.* has basic: leave"),
+        ("tokenizer.ngrams=3", "tokenizer.ngrams=3: init_from=.* has 2"),
+        ("tokenizer.char_ngrams=[3,6]", r"tokenizer.char_ngrams=\[3,6\]: .* has \[2,5\]"),
+        ("tokenizer.buckets=100", "tokenizer.buckets=100: .* has null"),
+        ("model.dim=32", "model.dim=32: .* has classes"),
+        ("model.mode=max", "model.mode=max: .* has sqrtn"),
+        ("experiment=plain", "tokenizer.name=basic_english: "),
+        ("model.vectors=words.vec", "model.vectors=words.vec: init_from=.* leave"),
+        ("data.task=multi", "data.task=multi: .* has auto"),
+        ("tune=default tune.space.model.mode=[sum]", "tune.space.model.mode: is that of the"),
     ],
 )
 def test_what_contradicts_the_model_is_one_line(
-    old_run: Old,
-    options: Sequence[str],
-    message: str,
-    tmp_path: Path,
-    cache_dir: Path,
-    run_train: Run,
+    old_run: Old, options: str, message: str, tmp_path: Path, run_train: Run
 ) -> None:
     old = old_run("experiment=null")
-    result = run_train(*write_new(tmp_path), f"init_from={old}", *options)
+    result = run_train(*write_new(tmp_path), f"init_from={old}", *options.split())
     assert result.returncode == 2
     assert re.search(message, one_line(result)), result.stderr
     assert not (tmp_path / "runs").exists()

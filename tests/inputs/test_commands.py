@@ -4,49 +4,42 @@ from __future__ import annotations
 
 import csv
 import re
-import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests import warm
-from tests.conftest import PROJECT, Run, one_line, train_environment
+from tests.conftest import Run, one_line, train_environment
 from tests.inputs.cases import LIMIT, MANY, OPTION, plain_text
 
-TRAIN = shlex.join([sys.executable, str(PROJECT / "train.py")])
 # As little training as there can be.
 SHORT = ["trainer.epochs=1", "run_dir=run"]
 
 
-def shell(command: str, folder: Path, cache_dir: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["bash", "-c", command],
-        cwd=folder,
-        env=train_environment(cache_dir),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+def typed(arguments: str, folder: Path, cache_dir: Path) -> subprocess.CompletedProcess[str]:
+    """Train with the arguments that a shell makes of what is typed."""
+    print_words = ["bash", "-c", rf"printf '%s\0' {arguments}"]
+    words = subprocess.check_output(print_words, cwd=folder, text=True)
+    command = [*warm.TRAIN, *words.split("\0")[:-1]]
+    return warm.finish(warm.start(command, folder, train_environment(cache_dir)))
 
 
 @pytest.mark.slow
 def test_what_is_printed_can_be_typed(tmp_path: Path, cache_dir: Path) -> None:
     rows = [(f"{text} für 5 €", label) for text, label in MANY]
     (tmp_path / "my file.csv").write_bytes(plain_text(rows, "the text~label", "~").encode("cp1252"))
-    command = f"{TRAIN} data=local 'data.train=my file.csv' {' '.join(SHORT)}"
+    arguments = f"data=local 'data.train=my file.csv' {' '.join(SHORT)}"
     for wanted in ("data.encoding=", "data.delimiter="):
-        refused = shell(command, tmp_path, cache_dir)
+        refused = typed(arguments, tmp_path, cache_dir)
         assert refused.returncode == 2
         message = one_line(refused)
         assert len(message) < LIMIT
         assert "my file.csv" in message
         printed = OPTION.search(message[message.index(wanted) - 1 :])
         assert printed, message
-        command += f" {printed.group().rstrip(',.;:)')}"
-    done = shell(command, tmp_path, cache_dir)
+        arguments += f" {printed.group().rstrip(',.;:)')}"
+    done = typed(arguments, tmp_path, cache_dir)
     assert done.returncode == 0, done.stderr
 
 
