@@ -10,6 +10,7 @@ Other systems than Linux have processes as a shell starts them.
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import json
 import os
@@ -133,8 +134,13 @@ def _server() -> socket.socket:
 
 def _serve(requests: socket.socket) -> None:
     """Fork a process for each request; return in it, ready to execute what ``sys.argv`` says."""
+    # No process visits what was imported to collect garbage, which is most of the time of a short
+    # one: nothing of it is garbage, and the first visit copies all its pages.
+    gc.disable()
     for name in _MODULES:
         importlib.import_module(name)
+    gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait
     while True:
         request, fds, _, _ = socket.recv_fds(requests, _LONGEST_REQUEST, 4)
