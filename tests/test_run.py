@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.conftest import make_config, with_options, write_files
-from textcls import fitting, run
+from textcls import fitting, result, run
 from textcls.config import Config
 from textcls.data.targets import Targets
 from textcls.errors import Interrupted, TextclsError
@@ -191,3 +192,26 @@ def test_a_finished_run_keeps_no_checkpoint(
     run.resume(tmp_path / "run")
     assert (tmp_path / "run" / "metrics.json").exists()
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_picture_that_fails_is_left_out_alone(
+    config: Config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    finished = tmp_path / "run" / "metrics.json"
+
+    def strike(*_: Any) -> None:
+        assert finished.exists()  # before anything is drawn
+        raise MemoryError("Unable to allocate 74.5 GiB\nfor a matrix")
+
+    monkeypatch.setattr(result, "drawn", strike)
+    found = run.start(with_options(config, "trainer", epochs=1), tmp_path / "run")
+    assert json.loads(finished.read_text(encoding="utf-8"))["test"] == found["test"]
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert [line for line in warnings if "left out" in line] == [
+        "the picture of the test result: is left out (Unable to allocate 74.5 GiB)"
+    ]
+    assert (tmp_path / "run" / "calibration.png").exists()
+    assert (tmp_path / "run" / "projector").exists()

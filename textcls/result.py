@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import shlex
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from textcls.corpus.splits import SPLITS
 from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
 from textcls.data.targets import Targets
+from textcls.errors import Interrupted, first_line
 from textcls.files import FINISHED, whole_file, write_whole
 from textcls.fitting import Trained
 from textcls.model.card import model_card, of_run
@@ -36,7 +40,10 @@ from textcls.task.assessment import Assessment
 from textcls.task.base import Task
 from textcls.task.names import are_of_several
 from textcls.task.scores import SAMPLED, Scores
+from textcls.training.signals import deferred
 from textcls.training.tracking import MAX_CHARTED_CLASSES, Tracker
+
+log = logging.getLogger("textcls")
 
 # Tokens shown in TensorBoard's projector: as many as a browser turns smoothly.
 PROJECTED_TOKENS = 2_000
@@ -89,27 +96,54 @@ def write_result(
         "test_set": prepared.test_set,
     }
     _save_predictions(folder / "predictions.safetensors", found, bags)
-    title = f"{config.data.name}, test"
-    name, figure = drawn(test, title)
-    calibration = diagram(found.reliability, title, task.several, found.curve)
-    pictures = {
-        name: _pixels(picture, folder / f"{name}.png")
-        for name, picture in ((name, figure), ("calibration", calibration))
-    }
-    rows, tokens = _frequent_tokens(trained.prepared, model)
-    tracker.finish(
-        hparams=_hparams(config, swept),
-        test=test,
-        curves=_curves(task, scores, bags.targets, names),
-        pictures=pictures,
-        tokens=tokens,
-        embeddings=rows,
-    )
     _write_card(config, prepared, report, metrics, folder, swept)
-    # The last thing written: where it is there, the run is finished.
+    # Where it is there, the run is finished: what follows can be lost, the training cannot.
     lines = json.dumps(metrics, ensure_ascii=False, indent=1)
     write_whole(folder / FINISHED, lines, synced=True)
+    # What it would go on from: often most of what a run folder holds.
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    with deferred() as received:  # seconds at most, which nothing would make up for
+        _show(config, trained, scores, found, tracker, folder, swept)
+    if received.signum is not None:
+        raise Interrupted(received.signum)
     return metrics
+
+
+def _show(
+    config: Config,
+    trained: Trained,
+    scores: Scores,
+    found: Assessment,
+    tracker: Tracker,
+    folder: Path,
+    swept: Mapping[str, str],
+) -> None:
+    """Draw the result of a run, and add it to TensorBoard: each part, or a warning in its place."""
+    names, task, targets = trained.prepared.label_names, trained.task, trained.prepared.test.targets
+    title = f"{config.data.name}, test"
+    with _spared("TensorBoard's table of settings"):
+        tracker.finish(_hparams(config, swept), found.metrics)
+
+    def draw(name: str, figure: Figure) -> None:
+        tracker.add_picture(name, _pixels(figure, folder / f"{name}.png"))
+
+    with _spared("the picture of the test result"):
+        draw(*drawn(found.metrics, title))
+    with _spared("calibration.png"):
+        draw("calibration", diagram(found.reliability, title, task.several, found.curve))
+    with _spared("TensorBoard's curves of precision and recall"):
+        tracker.add_curves(_curves(task, scores, targets, names))
+    with _spared("TensorBoard's projector"):
+        tracker.add_tokens(*_frequent_tokens(trained.prepared, trained.model))
+
+
+@contextlib.contextmanager
+def _spared(what: str) -> Iterator[None]:
+    """Let a part that is only looked at fail alone, whatever it fails of: memory, a full disk."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("%s: is left out (%s)", what, first_line(error))
 
 
 def _pixels(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:

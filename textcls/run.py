@@ -7,7 +7,6 @@ import json
 import logging
 import multiprocessing
 import shlex
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -252,8 +251,6 @@ def _phases(
             swept or {},
             start,
         )
-    # What it would go on from: often most of what a run folder holds.
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     if swept is None:
         show_result(metrics, folder, console)
     else:  # what the sweep comes to is shown at its end

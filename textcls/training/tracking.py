@@ -248,42 +248,48 @@ class Tracker(Listener):
             self._writers["run"] = SummaryWriter(str(self.folder))
         return self._writers["run"]
 
-    def finish(
-        self,
-        hparams: Mapping[str, Any],
-        test: Mapping[str, Any],
-        curves: Mapping[str, tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]],
-        pictures: Mapping[str, npt.NDArray[np.uint8]],
-        tokens: Sequence[tuple[str, str, str]],
-        embeddings: Tensor,
-    ) -> None:
-        """Add what is known at the end to TensorBoard: in the run folder itself.
+    def finish(self, hparams: Mapping[str, Any], test: Mapping[str, Any]) -> None:
+        """Add the test to TensorBoard, as a row of HPARAMS: in the run folder itself, as the rest.
 
         Args:
-            hparams: settings by name: a row of the HPARAMS table.
+            hparams: settings by name.
             test: metrics on the test split.
-            curves: by class, which rows of the test split have it, bool ``[num_bags]``, and how
-                probable it is of each, float32 ``[num_bags]``.
-            pictures: of the test result, by name, uint8 ``[height, width, 3]``.
-            tokens: (token, count, class it speaks for) per row of ``embeddings``.
-            embeddings: float ``[n, embedding_dim]`` for the projector.
         """
         self._live.stop()
-        writer = self._of_run()
         final = {f"test/{name}": float(test[name]) for name in SCALARS if name in test}
-        add_hparams(writer, hparams, final)
-        for name, pixels in pictures.items():
-            writer.add_image(f"{name}/test", pixels, dataformats="HWC")
+        add_hparams(self._of_run(), hparams, final)
+        self._of_run().add_text("settings", table(("key", "value"), hparams.items()))
+
+    def add_picture(self, name: str, pixels: npt.NDArray[np.uint8]) -> None:
+        """Add a picture of the test result, uint8 ``[height, width, 3]``."""
+        self._of_run().add_image(f"{name}/test", pixels, dataformats="HWC")
+
+    def add_curves(
+        self, curves: Mapping[str, tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]]
+    ) -> None:
+        """Add curves of precision and recall.
+
+        Args:
+            curves: by class, which rows of the test split have it, bool ``[num_bags]``, and how
+                probable it is of each, float32 ``[num_bags]``.
+        """
         for name, (has, probabilities) in curves.items():
-            writer.add_pr_curve(f"precision_recall/{name}", has, probabilities)
-        writer.add_embedding(
+            self._of_run().add_pr_curve(f"precision_recall/{name}", has, probabilities)
+
+    def add_tokens(self, embeddings: Tensor, tokens: Sequence[tuple[str, str, str]]) -> None:
+        """Add the projector.
+
+        Args:
+            embeddings: float ``[n, embedding_dim]``.
+            tokens: (token, count, class it speaks for) of each row of these.
+        """
+        self._of_run().add_embedding(
             embeddings,
             metadata=[list(row) for row in tokens],
             metadata_header=["token", "count", "class"],
             tag="tokens",
             global_step="projector",  # names the folder of the tables
         )
-        writer.add_text("settings", table(("key", "value"), hparams.items()))
 
 
 def step_profiler(folder: Path) -> profile:
