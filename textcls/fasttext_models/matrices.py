@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from textcls.arrow import Int64
+from textcls.forking import compute_alone_after_fork
+
+compute_alone_after_fork()
 
 Float32 = npt.NDArray[np.float32]
 UInt8 = npt.NDArray[np.uint8]

@@ -14,6 +14,7 @@ from textcls.data.bags import Bags
 from textcls.data.batches import runs_of_bags
 from textcls.data.composition import Composition, Items
 from textcls.data.transpose import Transpose, transpose
+from textcls.forking import compute_alone_after_fork
 from textcls.model.composing import composed_table
 from textcls.model.pooling import TransposedEmbeddingBag
 from textcls.model.static import StaticVectors
@@ -23,6 +24,8 @@ from textcls.values import Mode, is_of_scores
 if TYPE_CHECKING:
     from textcls.data.encoder import TextEncoder
     from textcls.data.word_vectors import WordRows
+
+compute_alone_after_fork()
 
 # What of a model's weights is learned of frozen vectors.
 OF_VECTORS = "vectors.weight"
