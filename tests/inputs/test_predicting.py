@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from textcls.corpus.paths import find_files
 from textcls.corpus.reading import Piece, read_labelled, read_lines, read_pieces, read_texts
 from textcls.errors import InputError
 
+STATM = Path("/proc/self/statm")
 USUAL = Reading(text=("text",), label=("label",))
 TEXTS = [text for text, _ in ROWS]
 
@@ -25,6 +27,11 @@ TEXTS = [text for text, _ in ROWS]
 def texts(path: Path, reading: Reading | None = None, usual: Reading = USUAL) -> list[str]:
     pieces = read_texts(path, reading or Reading(), usual)
     return [text or "" for piece in pieces for text in piece.to_pylist()]
+
+
+def mapped_bytes() -> int:
+    """Return what this process has of files in memory."""
+    return int(STATM.read_text().split()[2]) * mmap.PAGESIZE
 
 
 def refused(path: Path, usual: Reading = USUAL, **reading: Any) -> str:
@@ -201,3 +208,22 @@ def test_lines_of_a_stream(content: bytes, expected: list[str]) -> None:
 
 def test_lines_of_jsonl_out_of_order_for_a_model_of_csv(tmp_path: Path) -> None:
     assert texts(write(tmp_path / "a.jsonl", jsonl_text())) == TEXTS
+
+
+def test_parquet_is_read_in_constant_memory(tmp_path: Path) -> None:
+    if not STATM.exists():
+        pytest.skip("this system does not say what is mapped")
+    written = [f"{i} {'x' * 4_000}" for i in range(10_000)]  # 40 MB in one row group
+    table = pa.table({"text": written, "id": range(10_000)})
+    pq.write_table(table, tmp_path / "a.parquet", compression="none", use_dictionary=False)
+    del table
+    begun, found, held = pa.total_allocated_bytes(), 0, []
+    mapped = mapped_bytes()
+    for piece in read_pieces(tmp_path / "a.parquet", Reading(), USUAL, ("id",)):
+        ids = piece.kept["id"].to_pylist()
+        assert ids == list(range(found, found := found + len(ids)))
+        assert piece.texts.to_pylist() == written[ids[0] : found]
+        assert piece.texts.nbytes < 5_000_000  # what is made of it is bounded as well
+        held.append(pa.total_allocated_bytes() - begun + mapped_bytes() - mapped)
+    assert found == 10_000
+    assert max(held) < 20_000_000

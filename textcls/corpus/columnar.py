@@ -16,6 +16,7 @@ from textcls.config import Reading
 from textcls.corpus.dialect import column_names, has_header
 from textcls.corpus.opening import Errors, Unpacked
 from textcls.corpus.tables import (
+    BATCH_BYTES,
     BATCH_ROWS,
     HEAD_ROWS,
     FileFacts,
@@ -24,6 +25,9 @@ from textcls.corpus.tables import (
     nullable_strings,
 )
 from textcls.errors import InputError, first_line
+
+# What is read of a column of a Parquet file at one go.
+_BUFFER_BYTES = 1 << 20
 
 
 class ArrowFile(TableFile):
@@ -72,10 +76,14 @@ class ArrowFile(TableFile):
     def _opened(self) -> Iterator[tuple[pa.Schema, Any]]:
         try:
             with contextlib.ExitStack() as stack:
-                if self._unpacked.compression is None:
-                    source: Any = stack.enter_context(pa.memory_map(str(self.path)))
-                else:  # its end says where everything is, so it is needed whole
-                    source = pa.BufferReader(stack.enter_context(self._unpacked.open()).read())
+                if self._unpacked.compression is not None:
+                    # Its end says where everything is, so it is needed whole.
+                    whole = stack.enter_context(self._unpacked.open()).read()
+                    source: Any = pa.BufferReader(whole)
+                elif self._is_parquet:  # what is mapped would stay in memory
+                    source = stack.enter_context(pa.OSFile(str(self.path)))
+                else:
+                    source = stack.enter_context(pa.memory_map(str(self.path)))
                 yield self._reader(source)
         except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
             # (What pyarrow says of it is about the format's inner parts.)
@@ -89,10 +97,14 @@ class ArrowFile(TableFile):
         if self._is_parquet:
             from pyarrow.parquet import ParquetFile
 
-            file = ParquetFile(source, pre_buffer=False)
+            # By pages, since a row group may be the whole file.
+            file = ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+            about = file.metadata
+            size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+            most = max(1, BATCH_BYTES * about.num_rows // max(1, size))
 
             def tables(columns: list[str], rows: int) -> Iterator[pa.Table]:
-                for batch in file.iter_batches(rows, columns=columns, use_threads=False):
+                for batch in file.iter_batches(min(rows, most), columns=columns, use_threads=False):
                     yield pa.Table.from_batches([batch])
 
             return file.schema_arrow, tables

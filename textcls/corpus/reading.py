@@ -8,10 +8,13 @@ import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from textcls.arrow import large_strings
 from textcls.config import Reading
@@ -32,7 +35,7 @@ from textcls.corpus.opening import encoding_by_name
 from textcls.corpus.paths import check_names, find_files
 from textcls.corpus.rows import RowReader, join_columns
 from textcls.corpus.splits import Split
-from textcls.corpus.tables import BATCH_ROWS, TableFile
+from textcls.corpus.tables import BATCH_BYTES, BATCH_ROWS, TableFile
 from textcls.errors import InputError
 
 log = logging.getLogger("textcls")
@@ -94,12 +97,21 @@ def read_pieces(
     for table in file.batches(tuple(dict.fromkeys((*columns, *keep)))):
         for start in range(0, table.num_rows, BATCH_ROWS):
             batch = table.slice(start, BATCH_ROWS)
-            texts = join_columns(batch, columns).combine_chunks()
-            yield Piece(texts, _marked(batch.select(list(keep)), marks))
+            texts, kept = join_columns(batch, columns).combine_chunks(), batch.select(list(keep))
+            for piece in _slices(texts):
+                yield Piece(texts[piece], _marked(kept[piece], marks))
         rows += table.num_rows
     if not rows:  # the columns are there nevertheless
         nothing = file.head.slice(0, 0).select(list(keep))
         yield Piece(large_strings([]), _marked(nothing, marks))
+
+
+def _slices(texts: pa.Array) -> Iterator[slice]:
+    """Yield slices of texts that hold so many bytes each, or a single text that has more."""
+    lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
+    parts = np.cumsum(lengths, dtype=np.int64) // BATCH_BYTES
+    firsts = [0, *(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(texts)]
+    return (slice(*ends) for ends in pairwise(firsts))
 
 
 def _marked(table: pa.Table, marks: Mapping[str, Mapping[str, str]]) -> pa.Table:
