@@ -22,11 +22,12 @@ from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, TextclsError
+from textcls.model.checksum import check, with_checksum
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import WEIGHTS, load_model, save_model
 from textcls.model.parts import ModelParts
 from textcls.model.table import CODEBOOKS, CODES, INT8, SCALE, dequantize
-from textcls.model.weights import save_weights
+from textcls.model.weights import load_weights, save_weights
 from textcls.values import Mode
 
 TEXTS = ["Good, good film!", "bad film", "a good good bad thing"]
@@ -144,6 +145,43 @@ def test_a_loaded_model_does_not_change_with_its_file(tmp_path: Path) -> None:
     with (tmp_path / WEIGHTS).open("r+b") as file:
         file.write(bytes(os.path.getsize(tmp_path / WEIGHTS)))
     assert torch.equal(loaded.model.embedding.weight, before)
+
+
+def test_tensors_of_any_shape_have_a_checksum() -> None:
+    tensors = {
+        "empty": torch.empty_strided((0,), (0,), dtype=torch.int64),
+        "number": torch.tensor(1.5),
+        "turned": torch.arange(6).reshape(2, 3).T,
+    }
+    metadata = with_checksum(tensors, {"a": "b"})
+    check(tensors, metadata)
+    check(tensors, {"a": "b"})  # of an earlier release
+    for changed in ({"number": torch.tensor(1.25)}, {"empty": torch.zeros(0)}):
+        with pytest.raises(ValueError, match="checksum"):
+            check(tensors | changed, metadata)
+    with pytest.raises(ValueError, match="checksum"):
+        check(tensors, metadata | {"a": "c"})
+
+
+def test_a_bit_that_turned_over_is_seen(tmp_path: Path) -> None:
+    save_model(make_parts(), tmp_path)
+    path, model = tmp_path / WEIGHTS, make_parts().model
+    written = path.read_bytes()
+    save_weights(model.state_dict(), best := tmp_path / "best.safetensors")
+    header = 8 + int.from_bytes(written[:8], "little")
+    for place in range(header, len(written), 97):  # the lowest bits of a weight change no shape
+        damaged = bytearray(written)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"damaged model folder \(.*checksum"):
+            load_model(tmp_path)
+    best.write_bytes(best.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(InputError, match=r"best\.safetensors: is missing, damaged .*checksum"):
+        load_weights(model, best)
+    # Earlier releases wrote no checksum.
+    path.write_bytes(written)
+    of_weights()(tmp_path)
+    load_model(tmp_path)
 
 
 # --- what is refused --------------------------------------------------------------------------

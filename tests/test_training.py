@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,24 @@ def test_a_damaged_checkpoint_is_refused(
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
     with pytest.raises(InputError, match=r"last.safetensors: is missing, damaged"):
         train(config, tmp_path)
+
+
+def test_a_checkpoint_with_a_bit_or_a_number_changed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(epochs=1)
+    monkeypatch.setattr(checkpoint, "SAVE_AFTER", 0)
+    train(config, tmp_path)
+    path = tmp_path / checkpoint.LAST
+    written = path.read_bytes()
+    tokens = re.search(rb'"tokens\\?": (\d)', written)
+    assert tokens is not None
+    for place in (len(written) - 1_000, tokens.start(1)):
+        damaged = bytearray(written)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"last.safetensors: is missing, damaged .*checksum"):
+            train(config, tmp_path)
 
 
 def test_a_checkpoint_of_another_model_is_refused(

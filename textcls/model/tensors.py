@@ -25,6 +25,7 @@ from textcls.data.stored import (
     TOKEN_WEIGHTS,
 )
 from textcls.data.vocabulary import Vocabulary
+from textcls.model.checksum import check
 from textcls.model.table import (
     BUCKETS,
     CENTROIDS,
@@ -87,6 +88,11 @@ def read_tensors(
             raise ValueError(f"{path.name}: holds what this model has not: {min(kinds)!r:.40}")
         # Copied: what is mapped would change with the file.
         tensors = {name: file.get_tensor(name).clone() for name in found}
+        metadata = file.metadata()
+    try:
+        check(tensors, metadata)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
     tensors[TABLE] = dequantize(tensors)
     wrong = beyond_measure(tensors)
     if wrong is not None:

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from textcls.errors import InputError, TextclsError, first_line
 from textcls.files import whole_file
+from textcls.model.checksum import check, with_checksum
 from textcls.model.table import LARGEST_WEIGHT, beyond_measure
 
 
@@ -35,10 +36,23 @@ def save_weights(state: Mapping[str, Tensor], path: Path, synced: bool = True) -
             f"{path.name}: {name} is not finite, or beyond {LARGEST_WEIGHT:g}: lower optimizer.lr "
             "or set trainer.clip_norm=1"
         )
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in state.items()}
     with whole_file(path, synced) as scratch:
-        safetensors.torch.save_file(
-            {name: tensor.contiguous().cpu() for name, tensor in state.items()}, scratch
-        )
+        safetensors.torch.save_file(tensors, scratch, with_checksum(tensors))
+
+
+def read_file(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file by name, and its metadata.
+
+    Raises:
+        OSError, SafetensorError, ValueError: there is none, or it is damaged.
+    """
+    # safetensors is data by its format; torch.load is never called.
+    with safe_open(path, framework="pt") as file:
+        metadata = dict(file.metadata() or {})
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    check(tensors, metadata)
+    return tensors, metadata
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -48,8 +62,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         InputError: the file is missing, damaged, or of another model.
     """
     try:
-        # safetensors is data by its format; torch.load is never called.
-        model.load_state_dict(safetensors.torch.load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        model.load_state_dict(read_file(path)[0])
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         reason = first_line(error)
         raise InputError(f"{path}: is missing, damaged or of another model ({reason})") from None

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from textcls.errors import InputError, first_line
 from textcls.files import whole_file
+from textcls.model.checksum import with_checksum
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.model.weights import load_weights, save_weights
+from textcls.model.weights import load_weights, read_file, save_weights
 from textcls.training.optimizer import Optimizer
 
 FORMAT = 3
@@ -149,13 +150,10 @@ def save_checkpoint(path: Path, progress: Progress, model: nn.Module, optimizer:
     tensors |= {f"optimizer.{name}": value for name, value in optimizer.state_dict().items()}
     tensors["predictions"] = progress.tally
     tensors |= _random_states(next(model.parameters()).device)
+    tensors = {name: value.detach().contiguous().cpu() for name, value in tensors.items()}
     metadata = {"format": str(FORMAT), "progress": json.dumps(numbers)}
     with whole_file(path, synced=True) as scratch:
-        safetensors.torch.save_file(
-            {name: value.detach().contiguous().cpu() for name, value in tensors.items()},
-            scratch,
-            metadata,
-        )
+        safetensors.torch.save_file(tensors, scratch, with_checksum(tensors, metadata))
 
 
 def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> Progress:
@@ -165,9 +163,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> Progr
         InputError: it is missing, damaged, or of another model.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors, metadata = read_file(path)
         if int(metadata["format"]) != FORMAT:
             raise InputError(f"{path}: was written by another version of textcls: resume it there")
         model.load_state_dict(_below(tensors, "model."))
