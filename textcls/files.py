@@ -16,6 +16,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from textcls.errors import InputError, first_line
+
 # A run folder has the first once its run is finished: its result, written last. The second says
 # why a run of a sweep failed. The third makes a folder that of a search (see textcls/tuning/).
 FINISHED = "metrics.json"
@@ -178,14 +180,34 @@ def filled_folder(folder: Path, own: Collection[str], synced: bool = False) -> I
 
 
 def read_epochs(folder: Path) -> list[dict[str, Any]]:
-    """Return the records of ``epochs.jsonl``; a last line that a kill cut short is left out."""
+    """Return the records of ``epochs.jsonl``, one for each epoch from the first on.
+
+    A last line that a kill cut short is left out.
+
+    Raises:
+        InputError: another line is damaged.
+    """
     path = folder / "epochs.jsonl"
+    if not path.exists():
+        return []
+    # Not splitlines(): a label may hold one of the other characters that it splits at.
+    *lines, _ = path.read_bytes().split(b"\n")
     records: list[dict[str, Any]] = []
-    if path.exists():
-        # Not splitlines(): a label may hold one of the other characters that it splits at.
-        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
+    for number, line in enumerate(lines, 1):
+        fault = ""
+        try:
+            record = json.loads(line)
+            if record["epoch"] != number or not isinstance(record["train"], dict):
+                fault = f"is not that of epoch {number}"
+        except ValueError as error:
+            if number == len(lines):
                 break
+            fault = f"is damaged ({first_line(error)})"
+        except (KeyError, TypeError):
+            fault = "is no record of an epoch"
+        if fault:
+            raise InputError(
+                f"{path}: line {number} {fault}: put back what was there, or start a new run"
+            )
+        records.append(record)
     return records

@@ -27,6 +27,7 @@ from textcls.errors import (
     InputError,
     Interrupted,
     TakenError,
+    first_line,
 )
 from textcls.files import DATA, FAILED, FINISHED, write_whole
 from textcls.fitting import build, refits, score, train
@@ -41,6 +42,7 @@ from textcls.run_folder import (
     RUN_FILES,
     alone,
     check_same,
+    check_settings,
     check_unchanged,
     write_config,
     write_settings,
@@ -89,14 +91,24 @@ def resume(folder: Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"resume={error}") from None
     if (folder / FINISHED).exists():
-        result: dict[str, Any] = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
-        console = Console()
-        console.print(Text(f"{folder} is finished: there is nothing to resume"), soft_wrap=True)
-        show_result(result, folder, console)
-        return result
+        return _show_finished(folder)
     device = set_up(config)
     with alone(folder):
         return _run(config, folder, device)
+
+
+def _show_finished(folder: Path) -> dict[str, Any]:
+    console = Console()
+    try:
+        result: dict[str, Any] = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
+        console.print(Text(f"{folder} is finished: there is nothing to resume"), soft_wrap=True)
+        show_result(result, folder, console)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"resume={folder}: its {FINISHED} is damaged ({first_line(error)}): "
+            "put back what was there, or start a new run"
+        ) from None
+    return result
 
 
 def go_on(config: Config, folder: Path, swept: Mapping[str, str]) -> None:
@@ -202,6 +214,7 @@ def _phases(
     swept: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     log.info("run folder %s", folder)
+    check_settings(folder, device)
 
     # Prepare: text to bags.
     began = time.perf_counter()
@@ -334,7 +347,9 @@ def validation_split(folder: Path) -> Bags:
     config = read_config(folder)
     start = read_start(config)
     prepared = corpus(config, start=start)
-    if (folder / "corpus.txt").read_text(encoding="utf-8").strip() != prepared.key:
+    if (folder / "corpus.txt").read_text(
+        encoding="utf-8", errors="replace"
+    ).strip() != prepared.key:
         raise InputError(
             f"{folder}: its data, or how it is tokenized, has changed since: name a labelled file "
             "by --data FILE"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,55 @@ from textcls.environment import environment
 from textcls.errors import BusyError, InputError, TakenError
 from textcls.files import FINISHED, SEARCH, write_whole
 
+log = logging.getLogger("textcls")
+
 # What training writes: none of it may be there when a run begins. (A run that failed before it,
 # over a misspelt column say, leaves a log and its configuration: these give way.)
 RUN_FILES = (FINISHED, "epochs.jsonl", "model", "checkpoints", SEARCH)
 
 
+# In environment.json: a hash of the settings that the run began with.
+_SETTINGS = "settings"
+
+
 def write_settings(config: Config, folder: Path, device: torch.device) -> None:
     """Write ``config.yaml`` and ``environment.json``."""
     write_config(config, folder)
-    write_whole(folder / "environment.json", json.dumps(environment(device), indent=2))
+    _write_environment(folder, device)
+
+
+def _write_environment(folder: Path, device: torch.device) -> None:
+    values = environment(device) | {_SETTINGS: _hash_of_settings(folder)}
+    write_whole(folder / "environment.json", json.dumps(values, indent=2))
+
+
+def check_settings(folder: Path, device: torch.device) -> None:
+    """Check that ``config.yaml`` is what the run began with, but for its circumstances.
+
+    An ``environment.json`` that cannot be read is written anew, with a warning.
+
+    Raises:
+        InputError: it has been changed.
+    """
+    path = folder / "environment.json"
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")).get(_SETTINGS)
+    except (FileNotFoundError, ValueError, AttributeError):
+        log.warning("%s: is missing or damaged: it is written anew", path)
+        _write_environment(folder, device)
+        return
+    # Earlier releases did not write it.
+    if known is not None and known != _hash_of_settings(folder):
+        raise InputError(
+            f"{folder}: its config.yaml was changed since this run began: put back what was there, "
+            "or start a new run"
+        )
+
+
+def _hash_of_settings(folder: Path) -> str:
+    values = flatten(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    rest = {key: value for key, value in values.items() if key not in CIRCUMSTANCES}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def write_config(config: Config, folder: Path) -> None:
@@ -88,7 +130,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 def check_unchanged(path: Path, key: str) -> None:
     """A resumed run must go on with the very bags that it began with."""
-    if path.exists() and path.read_text(encoding="utf-8").strip() != key:
+    if path.exists() and path.read_text(encoding="utf-8", errors="replace").strip() != key:
         raise InputError(
             f"{path.parent}: the data, or how it is tokenized, has changed since this run began: "
             "start a new run"

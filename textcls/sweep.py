@@ -116,9 +116,15 @@ def record_unfinished(sweep: Path, reason: str) -> None:
 
 
 def statuses_of_failures(sweep: Path) -> list[int]:
-    """Return the exit status of each run in the sweep's folder that failed."""
+    """Return the exit status of each run in the sweep's folder that failed; 1 of a damaged one."""
     failed = [path for path in sweep.glob(f"*/{FAILED}") if not path.with_name(FINISHED).exists()]
-    return [int(json.loads(path.read_text(encoding="utf-8"))["exit_status"]) for path in failed]
+    statuses = []
+    for path in failed:
+        try:
+            statuses.append(int(json.loads(path.read_text(encoding="utf-8"))["exit_status"]))
+        except (ValueError, KeyError, TypeError):
+            statuses.append(1)
+    return statuses
 
 
 def command_again(folder: Path) -> list[str] | None:

@@ -247,9 +247,11 @@ def _read_run(folder: Path) -> Run:
         known = [part[name] for part in parts for name in names]
         known += [metrics[key] for key in ("test_set", "train_seconds", "tokens_per_second")]
         known += [metrics[key] for key in ("epochs", "best_epoch", "parameters")]
+        epochs = read_epochs(folder)
+        known += [record["validation"][name] for record in epochs for name in names[:-1]]
     except KeyError as error:
         raise InputError(
-            f"{folder}: was written by an older textcls ({FINISHED} has no {error}): "
+            f"{folder}: was written by an older textcls, or is damaged (it has no {error}): "
             "train it again to compare it"
         ) from None
     except (OSError, ValueError, TypeError) as error:
@@ -273,7 +275,6 @@ def _read_run(folder: Path) -> Run:
             raise ValueError(f"its accuracy is not that of {FINISHED}")
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InputError(f"{folder}: its {file.name} is damaged ({error})") from None
-    epochs = read_epochs(folder)
     return Run(folder, config, metrics, epochs, labels, predictions, confidence, losses, lengths)
 
 
@@ -298,11 +299,11 @@ def _why_unfinished(folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"failed, and its {FAILED} is damaged ({error})"
     try:
-        wanted = read_config(folder).trainer.epochs
+        wanted, done = read_config(folder).trainer.epochs, len(read_epochs(folder))
     except InputError:
         return "not finished"
     of = "" if is_auto(wanted) else f" of {wanted}"
-    return f"not finished: {len(read_epochs(folder))}{of} epochs"
+    return f"not finished: {done}{of} epochs"
 
 
 def _check_comparable(groups: Sequence[Sequence[Run]]) -> None:
