@@ -147,6 +147,9 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     shrink(tmp_path, 10**9)
     folders = {path.name for path in tmp_path.iterdir() if path.is_dir()}
     assert folders == {name, ".mine-0123abcd", "mine"}
+    (tmp_path / f".{name}-0123abcd").mkdir()
+    made(tmp_path, 1)  # as well where an entry is there, and whatever the limit
+    assert not (tmp_path / f".{name}-0123abcd").exists()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from textcls.config import read_config
 from textcls.errors import InputError
 from textcls.files import read_epochs
 from textcls.report.study import read_study
-from textcls.run_folder import check_settings, write_settings
+from textcls.run_folder import alone, check_settings, write_settings
 from textcls.sweep import statuses_of_failures
 
 RECORD = {"train": {"loss": 0.5}, "validation": {"loss": 0.5}}
@@ -104,3 +104,14 @@ def test_edited_settings_are_seen(
     check_settings(tmp_path, device)
     assert "environment.json: is missing or damaged: it is written anew" in caplog.text
     assert json.loads((tmp_path / "environment.json").read_text())["python"]
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    left = [".metrics.json.12", "checkpoints/.last.safetensors.7", ".model-0123abcd/config.json"]
+    others = [".lock", ".mine", ".libx.so.1", "model/config.json", ".git/.a-0123abcd/b"]
+    for name in [*left, *others, "config.yaml"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    with alone(tmp_path):
+        assert not any((tmp_path / name).exists() for name in [*left, ".model-0123abcd"])
+        assert all((tmp_path / name).exists() for name in others)

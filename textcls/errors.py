@@ -1,5 +1,6 @@
 """The ways in which a run may end early, each with the exit status that the shell sees."""
 
+import errno
 import io
 import os
 import signal
@@ -52,10 +53,18 @@ def status_and_reason(error: Exception) -> tuple[int, str]:
     """
     if isinstance(error, TextclsError):
         return error.exit_status, str(error)
+    if isinstance(error, MemoryError):
+        return 1, f"out of memory ({first_line(error)})"
     if isinstance(error, OSError):
         return 1, f"{error.filename or 'file'}: {error.strerror or error}"
     traceback.print_exception(error)
     return 1, f"{type(error).__name__}: {first_line(error)}"
+
+
+def raise_if_out_of_memory(error: Exception) -> None:
+    """Raise ``MemoryError`` where the system's error stands for it: no file is at fault then."""
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        raise MemoryError(error.strerror) from None
 
 
 def first_line(error: BaseException) -> str:

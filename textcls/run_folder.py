@@ -6,6 +6,9 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,9 @@ log = logging.getLogger("textcls")
 RUN_FILES = (FINISHED, "epochs.jsonl", "model", "checkpoints", SEARCH)
 
 
+# See :mod:`textcls.files`.
+_LEFT_FILE = re.compile(r"\.\w+\.(json|jsonl|md|safetensors|txt|yaml)\.\d+")
+_LEFT_FOLDER = re.compile(r"\.model-[0-9a-f]{8}(-old)?")
 # In environment.json: a hash of the settings that the run began with.
 _SETTINGS = "settings"
 
@@ -123,9 +129,21 @@ def alone(folder: Path) -> Iterator[None]:
     except Timeout:
         raise BusyError(f"run_dir={folder}: another process is training there") from None
     try:
+        if (folder / "config.yaml").exists():
+            _remove_leftovers(folder)
         yield
     finally:
         lock.release()
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what is left of files and folders whose writer was killed; who writes has the lock."""
+    for place, names, files in os.walk(folder):
+        for name in filter(_LEFT_FOLDER.fullmatch, list(names)):
+            shutil.rmtree(Path(place, name), ignore_errors=True)
+            names.remove(name)
+        for name in filter(_LEFT_FILE.fullmatch, files):
+            Path(place, name).unlink(missing_ok=True)
 
 
 def check_unchanged(path: Path, key: str) -> None:

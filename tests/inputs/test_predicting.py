@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.command import main
 from tests.inputs.cases import MANY, ROWS, check_message, csv_text, jsonl_text, plain_text
 from textcls.config import Reading
 from textcls.corpus.paths import find_files
@@ -208,6 +210,25 @@ def test_lines_of_a_stream(content: bytes, expected: list[str]) -> None:
 
 def test_lines_of_jsonl_out_of_order_for_a_model_of_csv(tmp_path: Path) -> None:
     assert texts(write(tmp_path / "a.jsonl", jsonl_text())) == TEXTS
+
+
+@pytest.mark.parametrize(
+    "error", [pa.ArrowMemoryError("malloc of size 64 failed"), OSError(errno.ENOMEM, "Cannot")]
+)
+def test_memory_that_runs_out_is_no_fault_of_the_file(
+    error: Exception,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    trained: Path,
+) -> None:
+    def run_out(*_: Any, **__: Any) -> None:
+        raise error
+
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
+    monkeypatch.setattr(pq, "ParquetFile", run_out)
+    assert main("predict", trained, tmp_path / "a.parquet") == 1
+    assert capfd.readouterr().err.startswith("error: out of memory (")
 
 
 def test_parquet_is_read_in_constant_memory(tmp_path: Path) -> None:

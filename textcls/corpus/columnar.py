@@ -24,7 +24,7 @@ from textcls.corpus.tables import (
     cell,
     nullable_strings,
 )
-from textcls.errors import InputError, first_line
+from textcls.errors import InputError, first_line, raise_if_out_of_memory
 
 # What is read of a column of a Parquet file at one go.
 _BUFFER_BYTES = 1 << 20
@@ -85,7 +85,10 @@ class ArrowFile(TableFile):
                 else:
                     source = stack.enter_context(pa.memory_map(str(self.path)))
                 yield self._reader(source)
+        except MemoryError:  # Arrow's is both: it is no fault of the file's
+            raise
         except (pa.ArrowException, OSError, KeyError, UnicodeDecodeError) as error:
+            raise_if_out_of_memory(error)
             # (What pyarrow says of it is about the format's inner parts.)
             reason = " (a name in it is not UTF-8)" if isinstance(error, UnicodeDecodeError) else ""
             raise InputError(
@@ -240,7 +243,7 @@ class Workbook(TableFile):
                             yield number, row
                         if not is_blank:
                             return
-        except InputError:
+        except (InputError, MemoryError):
             raise
         except Exception as error:  # zipfile, the XML parser and openpyxl each raise their own
             raise InputError(

@@ -206,6 +206,8 @@ def _load_from_hub(config: DataConfig, given: dict[str, str]) -> dict[str, Any]:
             )
             for split, name in given.items()
         }
+    except MemoryError:
+        raise
     except Exception as error:  # datasets, fsspec, httpx and the OS each raise their own
         reason = first_line(error).rstrip(".")
         raise InputError(

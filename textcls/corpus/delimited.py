@@ -146,6 +146,8 @@ class DelimitedFile(TableFile):
                     if batch.num_rows:
                         yield pa.Table.from_batches([batch]).rename_columns(wanted)
                         done += batch.num_rows
+            except pa.ArrowMemoryError:
+                raise
             except pa.ArrowException:
                 return done
         return None

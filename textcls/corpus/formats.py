@@ -215,6 +215,8 @@ def _load_from_disk(folder: Path) -> Any:
 
     try:
         return datasets.load_from_disk(str(folder))
+    except MemoryError:
+        raise
     except Exception as error:  # datasets, pyarrow and the OS each raise their own
         reason = first_line(error)
         raise InputError(f"{folder}: is no folder saved by save_to_disk ({reason})") from None

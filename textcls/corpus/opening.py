@@ -15,7 +15,7 @@ from typing import IO, Any, Literal, NoReturn
 import numpy as np
 import pyarrow as pa
 
-from textcls.errors import InputError, first_line
+from textcls.errors import InputError, first_line, raise_if_out_of_memory
 from textcls.naming import option
 
 # By the bytes that such a file begins with; bzip2's first ones alone could be text.
@@ -144,6 +144,7 @@ def _file_errors(path: Path) -> Iterator[None]:
     except (RuntimeError, NotImplementedError) as error:  # zipfile's: a password, a method
         raise InputError(f"{path}: cannot be unpacked ({first_line(error)})") from None
     except OSError as error:
+        raise_if_out_of_memory(error)
         if error.errno is None:  # gzip's, bz2's and Arrow's complaints about the content
             raise InputError(f"{path}: {_DAMAGED}") from None
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None

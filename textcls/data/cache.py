@@ -107,6 +107,7 @@ def find_or_make(
             own = entry.with_name(f"{entry.name}-{_user()}")
             found, was_there = _find_or_make(own, key, make, load)
             log.info("%s: is another user's, and not readable: %s takes its place", entry, own.name)
+        _remove_leftovers(cache_dir)
         if limit is not None and not was_there:
             shrink(cache_dir, limit)
     except (OSError, SafetensorError) as error:  # the latter where safetensors finds a full disk
