@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from textcls import Classifier
 from textcls import run as running
 from textcls.config import Reading
 from textcls.corpus.reading import read_lines, read_texts
+from textcls.model.folder import save_model
 
 
 def write_odd(folder: Path, kind: str) -> Path:
@@ -230,3 +233,17 @@ def test_other_encodings(
     (tmp_path / "a.txt").write_bytes("na\u00efve great\nwarm".encode(encoding))
     printed = textcls(capfd, "predict", trained, tmp_path / "a.txt", "--encoding", encoding)
     assert [row["label"] for row in csv.DictReader(io.StringIO(printed))] == ["good", "good"]
+
+
+def test_labels_move_no_cursor_on_a_terminal(
+    trained: Path, classifier: Classifier, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    names = tuple(f"\x1b[2J{name}\u202e" for name in classifier.label_names)
+    save_model(dataclasses.replace(classifier.parts, label_names=names), tmp_path / "model")
+    (tmp_path / "a.txt").write_text("great\ndull\n", encoding="utf-8")
+    piped = textcls(capfd, "predict", tmp_path / "model", tmp_path / "a.txt", "--format", "tsv")
+    assert "\x1b[2J" in piped  # what a program reads is what was meant
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = textcls(capfd, "predict", tmp_path / "model", tmp_path / "a.txt", "--format", "tsv")
+    assert shown == piped.replace("\x1b", "\u241b").replace("\u202e", "\ufffd")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,7 +133,7 @@ def predict(
     predicted = Predicted(label_names, task, top, threshold, probabilities, least, unknown)
     between = list_delimiter(classifier.parts.reading.label_delimiter, label_names)
     with (
-        _output(out, compression) as target,
+        _output(out, compression, format_) as target,
         PredictionWriter(target, format_, predicted, between) as writer,
         _counted(out is not None) as count,
     ):
@@ -185,15 +186,30 @@ def _pieces(
         yield Piece(texts, pa.table({}))
 
 
+class _Terminal(io.BytesIO):
+    """Standard output that is a terminal: it is shown the codes of labels, and obeys none."""
+
+    def write(self, data: Any) -> int:
+        """Show UTF-8 text."""
+        lines = bytes(data).decode().split("\n")
+        shown = "\n".join("\t".join(map(visible, line.split("\t"))) for line in lines)
+        return sys.stdout.buffer.write(shown.encode())
+
+    def flush(self) -> None:
+        """Have it shown now."""
+        sys.stdout.buffer.flush()
+
+
 @contextlib.contextmanager
-def _output(out: Path | None, compression: str | None) -> Iterator[BinaryIO]:
+def _output(out: Path | None, compression: str | None, format_: str) -> Iterator[BinaryIO]:
     """Yield standard output, or a file that is there whole or not at all."""
     import pyarrow as pa
 
     from textcls.files import whole_file
 
     if out is None:
-        yield sys.stdout.buffer
+        shows = sys.stdout.isatty() and format_ != "parquet"
+        yield _Terminal() if shows else sys.stdout.buffer
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(out) as scratch, scratch.open("wb") as file:

@@ -240,8 +240,8 @@ def read_lines(file: Any, encoding: str = "utf-8") -> Iterator[pa.Array]:
             rest = []
         rest.append(begun)  # a long line comes in many pieces
     last = "".join([*rest, decode(b"", final=True)])
-    if last:
-        yield _lines(last)
+    if last:  # the decoder has kept a last "\r" back, as a "\n" might have followed
+        yield _lines(last.removesuffix("\n"))
 
 
 def _lines(text: str) -> pa.Array:
