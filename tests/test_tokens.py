@@ -4,6 +4,7 @@ import re
 import sys
 import threading
 import time
+import tracemalloc
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from torchtext.vocab import Vocab
 from tests.conftest import shared
 from textcls.arrow import Int64
 from textcls.config import TokenizerConfig
+from textcls.data import long_texts
 from textcls.data import tokenizer as tokenizer_module
 from textcls.data import tokens as tokens_module
 from textcls.data.counting import places_of_keys
@@ -143,6 +145,34 @@ def test_block_borders_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(len("".join(block.to_pylist())) <= 60 or len(block) == 1 for block in cut)
 
 
+@given(st.lists(st.one_of(RULES, st.sampled_from(["a b", "x", " "])), max_size=60), st.booleans())
+def test_a_long_text_is_split_in_parts_alike(parts: list[str], unspaced: bool) -> None:
+    name = "basic" if unspaced else "basic_english"
+    text = "".join(parts)
+    whole = tokenize([text], Tokenizer(config(name)))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(long_texts, "LONG", 0)
+        patched.setattr(long_texts, "BLOCK_BYTES", 3)
+        cut = tokenize([text], Tokenizer(config(name)))
+        again = " ".join(p[0].as_py() for p in long_texts.parts(pa.array([text])))
+    assert cut.to_lists() == whole.to_lists()
+    assert cut.codes.tolist() == whole.codes.tolist()
+    assert again.split() == text.split()
+
+
+def test_a_long_text_takes_little_memory() -> None:
+    text = pa.array(["great, and WARM " * (1 << 19)], pa.large_string())  # 8 MB
+    tokenizer = Tokenizer(config("basic"))
+    tracemalloc.start()
+    try:
+        tokens = tokenizer.use_up([text])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(tokens.codes) == 4 << 19
+    assert peak < 4 * text.nbytes  # of which two are the tokens'
+
+
 def test_rows_beyond_ascii_do_not_touch_their_neighbours() -> None:
     # Only such rows are lowered exactly. Rows of both kinds stand side by side in one block, and
     # what ends one (a capital sigma, half a line break, white space) meets what begins the next.
@@ -166,13 +196,13 @@ def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(tokenizer_module, "BLOCK_BYTES", 16)
     monkeypatch.setattr(tokenizer_module, "usable_cpus", lambda: threads)
     used = set()
-    split = tokens_module.basic_english
+    split = long_texts.split
 
     def watched(block: pa.Array, unspaced: bool) -> tuple[pa.DictionaryArray, Int64]:
         used.add(threading.get_ident())
         return split(block, unspaced)
 
-    monkeypatch.setattr(tokenizer_module, "basic_english", watched)
+    monkeypatch.setattr(long_texts, "split", watched)
     tokens = tokenize(texts)
     assert threading.get_ident() not in used
     assert len(used) <= threads

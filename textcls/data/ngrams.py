@@ -107,7 +107,10 @@ class NgramIds:
         for grid, offsets in self._grids(tokens, words):
             flat = grid.reshape(-1)
             there = flat >= 0
-            ends = offsets_of(there.view(np.uint8))[offsets * self.ngrams]
+            if len(offsets) == 2:  # a single text may be long
+                ends = np.array([0, np.count_nonzero(there)])
+            else:
+                ends = offsets_of(there.view(np.uint8))[offsets * self.ngrams]
             yield flat.compress(there), ends, lengths_of(offsets)
 
     def runs(self, tokens: Tokens) -> Int32:
@@ -135,8 +138,11 @@ class NgramIds:
         for codes, follows, offsets in _pieces(tokens):
             grid = np.full((len(codes), self.ngrams), -1, np.int32)
             grid[:, 0] = words[codes]
-            for column, ids in enumerate(find(codes, follows), start=1):
-                grid[: len(ids), column] = ids
+            for start in range(0, len(codes), PIECE):  # more than one of a long text alone
+                here = grid[start : start + PIECE]
+                more = slice(start, start + PIECE + self.ngrams - 1)  # that they may end in
+                for column, ids in enumerate(find(codes[more], follows[more]), start=1):
+                    here[: len(ids), column] = ids[: len(here)]
             yield grid, offsets
 
     def _finder(self, dictionary: pa.Array) -> Find:

@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from textcls.arrow import Int64
 from textcls.config import TokenizerConfig
+from textcls.data import long_texts
 from textcls.data.fasttext_features import split_lines
 from textcls.data.threads import made_ahead, usable_cpus
 from textcls.data.tokens import (
     BLOCK_BYTES,
     Tokens,
     are_few,
-    basic_english,
     basic_english_one_by_one,
     blocks,
     join_blocks,
@@ -64,7 +64,7 @@ class Tokenizer:
         self.json: str | None = None
         self._unspaced = config.name == "basic"
         if config.name in OWN:
-            self._split: _Split = partial(basic_english, unspaced=self._unspaced)
+            self._split: _Split = partial(long_texts.split, unspaced=self._unspaced)
         elif config.name in ("bpe", "wordpiece", "file"):
             if json is None:
                 json = (

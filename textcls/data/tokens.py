@@ -277,7 +277,7 @@ def basic_english(texts: pa.Array, unspaced: bool = False) -> tuple[pa.Dictionar
         len(starts), pa.py_buffer(token_offsets), pa.py_buffer(kept)
     )
     row_ends = np.searchsorted(starts, np.flatnonzero(kind == _ROW_END))
-    return _small(tokens.dictionary_encode()), np.diff(row_ends, prepend=0).astype(np.int64)
+    return small(tokens.dictionary_encode()), np.diff(row_ends, prepend=0).astype(np.int64)
 
 
 def are_few(chunks: Sequence[pa.Array]) -> bool:
@@ -306,7 +306,7 @@ def basic_english_one_by_one(
     return Tokens(np.array(codes, np.int32), strings(list(places)), offsets_of(lengths))
 
 
-def _small(tokens: pa.DictionaryArray) -> pa.DictionaryArray:
+def small(tokens: pa.DictionaryArray) -> pa.DictionaryArray:
     """Halve the codes of a block, where they allow it: all blocks of a corpus are held at once."""
     if len(tokens.dictionary) > 1 << 16:
         return tokens
