@@ -14,13 +14,11 @@ import pytest
 import torch
 from pyarrow import csv
 
+from tests import interpreter  # noqa: F401 - before the kernels
 from tests.conftest import PROJECT, bags_of, make_config
 
 if sys.platform != "linux":
     pytest.skip("Triton is for Linux", allow_module_level=True)
-if not torch.cuda.is_available():  # must be set before the kernels are first imported
-    os.environ["TRITON_INTERPRET"] = "1"
-
 from benchmarks.corpora import Corpus
 from benchmarks.gpu import __main__ as gpu
 from benchmarks.gpu.accuracy import SETTINGS, Setting, Training

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,7 @@ from textcls.data.batches import batches
 from textcls.data.composition import Composition
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.pooling import WEIGHT_SCALE
-from textcls.task.objective import Objective
-from textcls.training import checkpoint, loop, steps
+from textcls.training import checkpoint, loop
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.optimizer import touches_few
 from textcls.values import Mode
@@ -131,17 +129,6 @@ def test_words_touch_the_rows_of_their_ngrams() -> None:
     many = make_composition([[], list(range(10, 30))], 100)
     assert touches_few(bags, torch.tensor([0]), 100)
     assert not touches_few(bags, torch.tensor([0]), 100, many)
-
-
-def test_a_gpu_falls_back_for_what_its_kernels_do_not_have() -> None:
-    plain = Bags(*flat([[1, 2]]), torch.tensor([0]))
-    assert steps._no_kernels(make_model("mean"), plain, Objective()) is None
-    assert "mode=sqrtn" in str(steps._no_kernels(make_model("sqrtn"), plain, Objective()))
-    weighted = dataclasses.replace(plain, weights=torch.ones(2))
-    assert "weighted tokens" in str(steps._no_kernels(make_model("mean"), weighted, Objective()))
-    model = make_model("mean")
-    model.composition = make_composition([[7], [8]])
-    assert "composed" in str(steps._no_kernels(model, plain, Objective()))
 
 
 @pytest.mark.parametrize("rows", ["touched", "all"])

@@ -22,7 +22,6 @@ from textcls.task.single import SingleLabel
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.direct import is_direct
 from textcls.training.loop import fit
-from textcls.training.steps import _no_kernels
 from textcls.training.tracking import Listener
 
 Float64 = npt.NDArray[np.float64]
@@ -262,10 +261,3 @@ def test_steps_with_and_without_autograd_agree(task: Task) -> None:
     found, expected = (trained(bags, clip_norm=norm, batch_size=2) for norm in (None, 1e9))
     assert_alike(found[0], expected[0])
     assert found[1] == pytest.approx(expected[1], rel=1e-4)
-
-
-def test_the_captured_steps_of_a_gpu_are_not_taken() -> None:
-    model = EmbeddingBagClassifier(TOKENS, 8, CLASSES, "mean")
-    assert _no_kernels(model, make_bags(SINGLE, None), Objective()) is None
-    reason = _no_kernels(model, make_bags(SINGLE, WEIGHTS), Objective())
-    assert "weights of rows" in (reason or "")

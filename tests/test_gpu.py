@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.conftest import PROJECT, bags_of, make_config
+from tests.interpreter import DEVICE, HAS_GPU
 from tests.test_training import NAMES, TRAIN, VALIDATION, Recorder, make_model
 from textcls.config import Config
 from textcls.data.bags import Bags
@@ -28,7 +29,7 @@ from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.pooling import WEIGHT_SCALE, TransposedEmbeddingBag
 from textcls.pooling import KERNEL_MODES
 from textcls.task.objective import Objective
-from textcls.training import loop, steps
+from textcls.training import choice, loop
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.optimizer import Optimizer
 from textcls.training.steps import Steps
@@ -36,16 +37,12 @@ from textcls.values import Mode
 
 if sys.platform != "linux":
     pytest.skip("Triton is for Linux", allow_module_level=True)
-HAS_GPU = torch.cuda.is_available()
-if not HAS_GPU:  # must be set before the kernels are first imported
-    os.environ["TRITON_INTERPRET"] = "1"
 
-from textcls.model import resident_bag  # noqa: E402
-from textcls.model.kernels import TILE  # noqa: E402
-from textcls.model.resident_bag import ResidentEmbeddingBag  # noqa: E402
-from textcls.training.captured import CapturedSteps, rates_of  # noqa: E402
+from textcls.model import resident_bag
+from textcls.model.kernels import TILE
+from textcls.model.resident_bag import ResidentEmbeddingBag
+from textcls.training.captured import CapturedSteps, rates_of
 
-DEVICE = torch.device("cuda" if HAS_GPU else "cpu")
 PLENTY = 1 << 30  # bytes
 # Two whole batches an epoch, and half of one: the interpreter takes its time for each row. Some
 # have more entries than a tile, others fewer, and there are empty bags.
@@ -313,7 +310,7 @@ def test_rates_are_the_learning_rate_and_adams_corrections() -> None:
 def captured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let any device train by captured steps."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * PLENTY, 4 * PLENTY))
-    monkeypatch.setattr(loop, "steps_on", CapturedSteps)
+    monkeypatch.setattr(loop, "steps_on", lambda *args, **_: CapturedSteps(*args[:7]))
 
 
 def fit(config: Config, folder: Path, recorder: Recorder) -> EmbeddingBagClassifier:
@@ -351,7 +348,7 @@ def test_a_whole_training_is_that_of_the_plain_steps(
     recorder, plain = Recorder(), Recorder()
     fit(config, tmp_path / "captured", recorder)
     monkeypatch.setattr(
-        loop, "steps_on", lambda m, o, train, *args: Steps(m, o, train.to(DEVICE), *args[:3])
+        loop, "steps_on", lambda m, o, train, *args, **_: Steps(m, o, train.to(DEVICE), *args[:3])
     )
     fit(config, tmp_path / "plain", plain)
     for record, expected in zip(recorder.records, plain.records, strict=True):
@@ -366,17 +363,17 @@ def test_a_whole_training_is_that_of_the_plain_steps(
 
 
 def test_why_the_kernels_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert steps._no_triton(DEVICE) is None
+    assert choice.no_triton(DEVICE) is None
 
     class Broken:
         def __getitem__(self, grid: Any) -> Any:
             raise RuntimeError("Failed to find C compiler.\nPlease install one.")
 
     monkeypatch.setattr("textcls.model.kernels.probe_kernel", Broken())
-    reason = steps._no_triton(DEVICE)
+    reason = choice.no_triton(DEVICE)
     assert reason == "Triton cannot be used here (Failed to find C compiler.)"
-    monkeypatch.setattr(steps, "find_spec", lambda name: None)
-    assert steps._no_triton(DEVICE) == "Triton is not installed"
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    assert choice.no_triton(DEVICE) == "Triton is not installed"
 
 
 @pytest.mark.slow

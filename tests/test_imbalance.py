@@ -22,7 +22,6 @@ from textcls.task.single import SingleLabel
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.direct import is_direct
 from textcls.training.loop import fit
-from textcls.training.steps import _no_kernels
 from textcls.training.tracking import Listener
 
 SINGLE, MULTI = SingleLabel(), MultiLabel()
@@ -150,16 +149,10 @@ def test_steps_with_and_without_autograd_agree(task: Task) -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_class_weights_and_the_focal_loss_go_without_autograd_but_not_all_by_kernels() -> None:
+def test_class_weights_and_the_focal_loss_go_without_autograd() -> None:
     model = EmbeddingBagClassifier(3, 4, 2, "sqrtn")
     model.embedding.sparse = True
     assert is_direct(model, bags_of(SINGLE), Objective(torch.ones(2), 0.1, None, 2.0))
-    mean = EmbeddingBagClassifier(3, 4, 2, "mean")
-    unweighted = Bags(
-        torch.tensor([2], dtype=torch.int32), torch.arange(2), torch.zeros(1).long(), 3
-    )
-    assert _no_kernels(mean, unweighted, Objective(adjustment=torch.ones(2))) is None
-    assert "focal" in (_no_kernels(mean, unweighted, Objective(focal=2.0)) or "")
 
 
 # --- what is refused -----------------------------------------------------------------------------

@@ -9,12 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from textcls.errors import InputError
@@ -28,12 +23,14 @@ from textcls.values import (
     Counts,
     Delimiter,
     Fraction,
+    Kernels,
     LabelDelimiter,
     Mode,
     Monitor,
     Names,
     NonNegative,
     OfScores,
+    OptimizerName,
     PositiveInt,
     Quoting,
     Size,
@@ -45,7 +42,8 @@ from textcls.values import (
 
 # What of a configuration does not change what a run comes to.
 CIRCUMSTANCES = (
-    "cache_dir", "cache_size", "trainer.device", "trainer.num_threads", "trainer.profile",
+    "cache_dir", "cache_size", "trainer.device", "trainer.kernels", "trainer.num_threads",
+    "trainer.profile",
 )  # fmt: skip
 
 # Which features of a new train split get an embedding row: see :func:`inherited_options`.
@@ -246,7 +244,7 @@ class ModelConfig:
 class OptimizerConfig:
     """One of torch's optimizers."""
 
-    name: Literal["sgd", "adam", "adamw", "adagrad"]
+    name: OptimizerName
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False), Auto]
     weight_decay: NonNegative
     rows: Literal["auto", "all", "touched"]
@@ -290,6 +288,7 @@ class TrainerConfig:
     focal: NonNegative | None = None
     logit_adjustment: NonNegative | None = None
     ordinal: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    kernels: Kernels = "auto"
 
     def __post_init__(self) -> None:
         if self.logit_adjustment and self.class_weights is not None:
@@ -322,6 +321,11 @@ class Config:
     def __post_init__(self) -> None:
         if self.trainer.overfit and self.trainer.patience:
             raise ValueError("trainer.overfit has no validation split: set trainer.patience=null")
+
+    @property
+    def cache(self) -> Path:
+        """The folder that ``cache_dir`` names."""
+        return Path(self.cache_dir).expanduser()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested dicts; :func:`parse` reads them back to an equal ``Config``."""

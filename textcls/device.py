@@ -104,7 +104,7 @@ def _cause(message: str) -> str:
     if too_old:
         known = int(too_old[1])
         return (
-            f"the NVIDIA driver{_driver_version()} is too old: it knows CUDA {known // 1000}."
+            f"the NVIDIA driver{_named_driver()} is too old: it knows CUDA {known // 1000}."
             f"{known % 1000 // 10}, and torch is built for {torch.version.cuda}: update it on the "
             "host, or take a torch for an older CUDA"
         )
@@ -131,7 +131,7 @@ def _no_driver() -> str:
         return "no NVIDIA driver is loaded"
     if (ROOT / "proc/driver/nvidia/version").exists():
         return (
-            f"the host has an NVIDIA driver{_driver_version()}, but the container was given no "
+            f"the host has an NVIDIA driver{_named_driver()}, but the container was given no "
             "GPU: start it with --gpus all, for which the host needs the NVIDIA container toolkit"
         )
     return (
@@ -140,11 +140,16 @@ def _no_driver() -> str:
     )
 
 
-def _driver_version() -> str:
-    """Return `` 580.65.06``, or nothing where the kernel does not tell."""
+def _named_driver() -> str:
+    version = driver_version()
+    return "" if version is None else f" {version}"
+
+
+def driver_version() -> str | None:
+    """Return that of NVIDIA's driver, such as ``580.65.06``; None where the kernel has none."""
     try:
         told = (ROOT / "proc/driver/nvidia/version").read_text(encoding="utf-8")
     except OSError:
-        return ""
+        return None
     found = re.search(r" (\d+\.\d+(?:\.\d+)?) ", told)
-    return f" {found[1]}" if found else ""
+    return found[1] if found else None

@@ -279,6 +279,7 @@ class _Trainings:
                 config,
                 checkpoints,
                 its,
+                config.cache,
             )
         self.done.append(progress)
         return _Training(model, progress, checkpoints)

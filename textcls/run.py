@@ -167,6 +167,7 @@ def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker
                 config,
                 Checkpoints(),
                 tracker,
+                config.cache,
             )
         return score(config, prepared, model, progress)
 
@@ -312,12 +313,11 @@ def corpus(
         InputError: data, tokenizer or vectors cannot be used.
         TextclsError: the cache cannot be written.
     """
-    cache_dir = Path(config.cache_dir).expanduser()
     known = None if start is None else start.known
     name = config.model.vectors
     vectors = None if name is None else PretrainedVectors.find(name)
     prepared = prepare(
-        config.data, config.tokenizer, cache_dir, config.cache_size, joined, both, known, vectors
+        config.data, config.tokenizer, config.cache, config.cache_size, joined, both, known, vectors
     )
     if config.trainer.overfit:
         prepared = _only(prepared, config.trainer.overfit)

@@ -18,6 +18,9 @@ Mode = Literal[
     "sqrtn+max", "mean+sum+sqrtn", "mean+sum+max", "mean+sqrtn+max", "sum+sqrtn+max",
     "mean+sum+sqrtn+max", "weighted_mean", "weighted_sum", "weighted_sqrtn",
 ]  # fmt: skip
+OptimizerName = Literal["sgd", "adam", "adamw", "adagrad"]
+# Whose kernels train on a GPU.
+Kernels = Literal["auto", "triton", "torch"]
 # How the fields of a csv hold the delimiter: in quotes that are doubled inside, in quotes after a
 # backslash, or not at all.
 Quoting = Literal["double", "backslash", "none"]

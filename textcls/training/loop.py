@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -18,10 +19,10 @@ from textcls.model.embedding_bag import OF_VECTORS, EmbeddingBagClassifier, scor
 from textcls.task.objective import objective_of
 from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints, Progress
+from textcls.training.choice import steps_on
 from textcls.training.optimizer import Optimizer, make_schedule, touches_few
 from textcls.training.sampling import ClassSampler
 from textcls.training.signals import deferred
-from textcls.training.steps import steps_on
 from textcls.training.tracking import Listener
 
 log = logging.getLogger("textcls")
@@ -48,6 +49,7 @@ def fit(
     config: _Settings,
     checkpoints: Checkpoints,
     tracker: Listener,
+    cache_dir: Path | None = None,
 ) -> Progress:
     """Train until the last epoch, or until the monitored metric has stopped improving.
 
@@ -64,6 +66,7 @@ def fit(
         config: how to train.
         checkpoints: of this training.
         tracker: is told of every step and epoch; what it raises ends the training.
+        cache_dir: where it is remembered what a GPU has shown; None: nowhere.
 
     Raises:
         TextclsError: the loss is no longer a number.
@@ -127,6 +130,8 @@ def fit(
         learning_rate,
         total_steps,
         sampler,
+        kernels=options.kernels,
+        cache_dir=cache_dir,
     )
 
     def save() -> None:

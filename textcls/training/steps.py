@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,19 +10,12 @@ from torch import Tensor
 from textcls.data.bags import Bags
 from textcls.data.batches import batches
 from textcls.data.targets import Targets
-from textcls.errors import first_line
 from textcls.model.embedding_bag import EmbeddingBagClassifier
-from textcls.pooling import KERNEL_MODES
 from textcls.task.objective import Objective
 from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer
 from textcls.training.sampling import ClassSampler, Sampled
-
-if TYPE_CHECKING:
-    from textcls.training.captured import CapturedSteps
-
-log = logging.getLogger("textcls")
 
 
 class Steps:
@@ -123,79 +113,3 @@ class Steps:
     def tally(self) -> Tensor:
         """What the epoch's predictions come to so far, as its task counts them, on the CPU."""
         return self._tally.cpu()
-
-
-def steps_on(
-    model: EmbeddingBagClassifier,
-    optimizer: Optimizer,
-    train: Bags,
-    batch_size: int,
-    objective: Objective,
-    learning_rate: Callable[[int], float],
-    total_steps: int,
-    sampler: ClassSampler | None = None,
-) -> Steps | CapturedSteps:
-    """Return the steps of a training, the fastest way its device knows.
-
-    The arguments are those of :class:`Steps`, and how many steps the whole training has.
-    """
-    device = model.linear.weight.device
-    if device.type == "cuda":
-        reason = _no_kernels(model, train, objective, sampler) or _no_triton(device)
-        if reason is None:
-            from textcls.training.captured import CapturedSteps
-
-            return CapturedSteps(
-                model, optimizer, train, batch_size, objective, learning_rate, total_steps
-            )
-        log.warning("training by torch's own kernels, which is slower: %s", reason)
-    from textcls.training.direct import DirectSteps, is_direct
-
-    kind = DirectSteps if is_direct(model, train, objective) else Steps
-    return kind(model, optimizer, train.to(device), batch_size, objective, learning_rate, sampler)
-
-
-def _no_kernels(
-    model: EmbeddingBagClassifier,
-    train: Bags,
-    objective: Objective,
-    sampler: ClassSampler | None = None,
-) -> str | None:
-    """Say what of a training Triton's kernels do not have; None: they have all."""
-    mode = model.embedding.pooling.mode
-    if mode not in KERNEL_MODES:
-        return f"the faster ones do not have mode={mode}"
-    if train.weights is not None:
-        return "the faster ones do not have weighted tokens"
-    if train.label_shares is not None:
-        return "the faster ones do not have probabilities of labels"
-    if train.label_offsets is not None:
-        return "the faster ones do not have several labels a text"
-    if train.example_weights is not None:
-        return "the faster ones do not have weights of rows"
-    if objective.focal:
-        return "the faster ones do not have the focal loss"
-    if sampler is not None:
-        return "the faster ones do not have sampled classes"
-    if not model.linear.weight.requires_grad:
-        return "the faster ones do not have rows of class scores"
-    if objective.ordinal is not None:
-        return "the faster ones do not have targets that are spread over neighbours"
-    if model.composition is not None:
-        return "the faster ones do not have words composed of character n-grams"
-    if model.vectors is not None:
-        return "the faster ones do not have vectors of words"
-    return None
-
-
-def _no_triton(device: torch.device) -> str | None:
-    """Say why Triton's kernels cannot be had on a device; None: they can."""
-    if find_spec("triton") is None:
-        return "Triton is not installed"
-    from textcls.model.kernels import probe_kernel
-
-    try:
-        probe_kernel[(1,)](torch.zeros(1, device=device))
-    except Exception as error:  # no C compiler, no Python.h, no place for its cache, an old GPU, …
-        return f"Triton cannot be used here ({first_line(error)})"
-    return None
