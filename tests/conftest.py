@@ -110,6 +110,15 @@ def bags_of(rows: list[list[int]], num_embeddings: int, labels: list[int] | None
     return Bags(indices, offsets, numbers, num_embeddings)
 
 
+def pytest_report_header() -> str | None:
+    """Name the GPU, where there is one: what it passed is worth a report."""
+    if not torch.cuda.is_available():
+        return None
+    from textcls.training.proven import machine
+
+    return ", ".join(f"{key} {value}" for key, value in machine(torch.device("cuda")).items())
+
+
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")

@@ -1,6 +1,6 @@
 """What ``python -m textcls.training.proof`` does, with kernels at fault, in Triton's interpreter.
 
-    python tests/faulty_kernels.py FAULT
+python tests/faulty_kernels.py FAULT
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ FAULTS: dict[str, tuple[str, Any]] = {
     "wrong": ("join_kernel", lambda *arguments: None),
     "raises": ("credit_kernel", fail),
     "hangs": ("pool_kernel", hang),
-    "dies": ("pool_kernel", lambda *arguments: sys.exit("Segmentation fault")),
 }
 proof.STEPS, proof.EPOCHS, proof.TIMED = 3, 1, 1
 fault = sys.argv[1]

@@ -76,7 +76,7 @@ def check_gpu(name: str, option: str = "trainer.device") -> None:
     """
     if torch.version.hip is not None or not re.fullmatch(r"cuda(:\d+)?", name):
         return
-    reason = _no_gpu()
+    reason = no_gpu()
     if reason is None:
         count, number = torch.cuda.device_count(), int(name.partition(":")[2] or 0)
         if number < count:
@@ -85,7 +85,8 @@ def check_gpu(name: str, option: str = "trainer.device") -> None:
     raise InputError(f"{option}={name}: is not to be had here ({reason})")
 
 
-def _no_gpu() -> str | None:
+def no_gpu() -> str | None:
+    """Say why CUDA does not start; None: it does."""
     if torch.version.cuda is None:
         return (
             f"torch {torch.__version__} is a build without CUDA: install one with it, or take the "

@@ -21,7 +21,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -40,7 +39,7 @@ from benchmarks.gpu.report import tables
 from benchmarks.gpu.speed import (
     QUICK,
     Plan,
-    copy_bandwidth,
+    copying,
     find_device,
     peer,
     stacked,
@@ -48,6 +47,7 @@ from benchmarks.gpu.speed import (
 )
 from benchmarks.measure import Record
 from textcls.data.bags import Bags
+from textcls.device import driver_version
 from textcls.errors import InputError, first_line, status_and_reason
 from textcls.files import write_whole
 from textcls.pooling import KERNEL_MODES
@@ -114,12 +114,7 @@ def machine(device: torch.device) -> Record:
         properties = torch.cuda.get_device_properties(device)
         found |= {"device": properties.name, "memory": properties.total_memory}
         found |= {"multiprocessors": properties.multi_processor_count, "cuda": torch.version.cuda}
-        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-        try:
-            done = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
-            found["driver"] = done.stdout.partition("\n")[0]
-        except (OSError, subprocess.SubprocessError):
-            found["driver"] = "unknown"
+        found["driver"] = driver_version() or "unknown"
     return found
 
 
@@ -138,7 +133,7 @@ def run(file: Path, folder: Path, quick: bool) -> Results:
     folder.mkdir(parents=True, exist_ok=True)
     results = Results(folder, machine(device))
     take = results.take
-    bandwidth = take("copy", copy_bandwidth, plan, device).get("bytes_per_second")
+    bandwidth = take("copy", copying, plan, device).get("bytes_per_second")
 
     for name, corpus in packed.items():
         take("cold", cold_training, file, name, quick, corpus=name)

@@ -23,8 +23,6 @@ from benchmarks.gpu.speed import (
     adagrad,
     find_device,
     free_bytes,
-    seconds_of,
-    synchronize,
     use_up,
 )
 from benchmarks.measure import Record
@@ -36,6 +34,7 @@ from textcls.task.objective import Objective
 from textcls.training.captured import CapturedSteps
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer, make_schedule, touches_few
+from textcls.training.timing import seconds_of, synchronize
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.gpu.data import Packed
-from benchmarks.gpu.speed import Plan, free_bytes, synchronize, trainer, use_up
+from benchmarks.gpu.speed import Plan, free_bytes, trainer, use_up
 from benchmarks.measure import Record
 from textcls.data.bags import Bags
 from textcls.data.batches import epoch_order
@@ -15,6 +15,7 @@ from textcls.data.resident import Resident
 from textcls.model.pooling import WEIGHT_SCALE, TransposedEmbeddingBag
 from textcls.model.resident_bag import ResidentEmbeddingBag
 from textcls.training.checkpoint import Progress
+from textcls.training.timing import synchronize
 from textcls.values import Mode
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from textcls.task.objective import Objective
 from textcls.training.captured import CapturedSteps
 from textcls.training.checkpoint import Progress
 from textcls.training.optimizer import Optimizer, touches_few
+from textcls.training.timing import copy_bandwidth, seconds_of, synchronize
 from textcls.values import Mode
 
 # Without a GPU nobody can say how much of its memory is free.
@@ -83,21 +83,6 @@ def find_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait for the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def seconds_of(device: torch.device, action: Callable[[], object]) -> float:
-    """Return the host's seconds, with the device idle before and after."""
-    synchronize(device)
-    began = time.perf_counter()
-    action()
-    synchronize(device)
-    return time.perf_counter() - began
-
-
 def intervals(device: torch.device, action: Callable[[], object], count: int) -> list[float]:
     """Return the device's seconds from the end of each call to that of the next.
 
@@ -125,17 +110,9 @@ def use_up(iterator: Iterable[object]) -> None:
 # --- the floor ---------------------------------------------------------------------------------
 
 
-def copy_bandwidth(plan: Plan, device: torch.device) -> Record:
+def copying(plan: Plan, device: torch.device) -> Record:
     """Copy within the device's memory; bytes read and bytes written both count."""
-    source = torch.zeros(plan.copy_bytes, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    target.copy_(source)
-    seconds = intervals(device, lambda: target.copy_(source), 20)
-    return {
-        "bytes": 2 * plan.copy_bytes,
-        "seconds": statistics.median(seconds),
-        "bytes_per_second": 2 * plan.copy_bytes / statistics.median(seconds),
-    }
+    return {"bytes_per_second": copy_bandwidth(device, plan.copy_bytes, 20)}
 
 
 def floor_bytes(

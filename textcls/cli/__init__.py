@@ -39,6 +39,7 @@ VERBS = (
     "compress",
     "compare",
     "cache",
+    "doctor",
 )
 
 

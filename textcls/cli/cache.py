@@ -17,15 +17,23 @@ DEFAULT = "~/.cache/textcls"
 LISTED_FILES = 3
 
 
-@click.command()
-@click.option("--clear", is_flag=True, help="Remove all entries.")
-@click.option("--max-size", type=Size(), help="Remove entries until the rest take so much: 5GB, …")
-@click.option(
+DIR = click.option(
     "--dir",
     "folder",
     type=click.Path(path_type=Path),
     help=f"Of the cache.  [default: $TEXTCLS_CACHE, else {DEFAULT}]",
 )
+
+
+def folder_of(given: Path | None) -> Path:
+    """Return the folder of the cache."""
+    return (given or Path(os.environ.get("TEXTCLS_CACHE") or DEFAULT)).expanduser()
+
+
+@click.command()
+@click.option("--clear", is_flag=True, help="Remove all entries.")
+@click.option("--max-size", type=Size(), help="Remove entries until the rest take so much: 5GB, …")
+@DIR
 def cache(clear: bool, max_size: int | None, folder: Path | None) -> None:
     """Show, and remove, the tokenized corpora that training keeps.
 
@@ -37,7 +45,7 @@ def cache(clear: bool, max_size: int | None, folder: Path | None) -> None:
     from textcls.data.cache import entries, shrink
     from textcls.sizes import size_in_words
 
-    folder = (folder or Path(os.environ.get("TEXTCLS_CACHE") or DEFAULT)).expanduser()
+    folder = folder_of(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--dir {folder}: is no folder")
     limit = 0 if clear else max_size

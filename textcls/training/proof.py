@@ -115,11 +115,11 @@ def prove(case: Case, device: torch.device) -> Finding:
     return replace(found, fault=fault, seconds=seconds)
 
 
-def timed(paths: Mapping[str, Trial]) -> dict[str, float]:
+def timed(trials: Mapping[str, Trial]) -> dict[str, float]:
     """Return the seconds a step of each trial, in turn: what else is at work slows all of them."""
-    seconds: dict[str, list[float]] = {name: [] for name in paths}
+    seconds: dict[str, list[float]] = {name: [] for name in trials}
     for number in range(TIMED):
-        for name, trial in paths.items():
+        for name, trial in trials.items():
             seconds[name].append(trial.seconds(number))
     return {name: min(found) / STEPS for name, found in seconds.items()}
 
