@@ -17,20 +17,16 @@ from torch import Tensor
 from tests.conftest import PROJECT, bags_of, make_config, with_options, write_files
 from tests.interpreter import DEVICE, HAS_GPU
 from textcls import run
-from textcls.config import CIRCUMSTANCES, OptimizerConfig, parse
 from textcls.data.bags import Bags
 from textcls.errors import InputError
-from textcls.model.embedding_bag import EmbeddingBagClassifier, hold_scores
-from textcls.pooling import KERNEL_MODES
+from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.pooling import TransposedEmbeddingBag
 from textcls.task.objective import Objective
 from textcls.training import cases, choice, proof, proven
 from textcls.training.cases import Case
 from textcls.training.checkpoint import Checkpoints
-from textcls.training.choice import LACKING, Training, lacking
 from textcls.training.loop import fit
-from textcls.training.optimizer import Optimizer
 from textcls.training.proof import Finding
-from textcls.training.sampling import ClassSampler
 from textcls.training.steps import Steps
 from textcls.training.tracking import Listener
 from textcls.values import Mode, OptimizerName
@@ -238,6 +234,28 @@ def test_a_step_of_the_kernels_is_that_of_the_reference(
         assert "are slower: a step takes" in found.fault
 
 
+@pytest.mark.parametrize(
+    ("dim", "rows", "batch_size", "sizes"),
+    [
+        (32, 5_000, 100, (1 << 13, 256)),
+        (32, 8_192, 32, (1 << 13, 32)),
+        (32, 10_000_000, 32_768, (1 << 16, 2048)),
+        (300, 10_000_000, 32_768, (1 << 13, 32)),
+        (65_536, 10_000_000, 32_768, (1 << 10, 32)),
+    ],
+)
+def test_a_case_is_as_large_as_its_training_but_takes_seconds(
+    dim: int, rows: int, batch_size: int, sizes: tuple[int, int]
+) -> None:
+    with torch.device("meta"):
+        embedding = TransposedEmbeddingBag(rows, dim, "mean", sparse=True)
+    optimizer = make_config("optimizer=adamw", "optimizer.weight_decay=0.1").optimizer
+    case = cases.case_of(embedding, BAGS, 3, batch_size, optimizer, Objective(clip_norm=1.0))
+    assert (case.rows, case.bags) == sizes
+    wanted = Case("mean", dim, 16, *sizes, 16, True, "adamw", decays=True, clips=True)
+    assert case == wanted
+
+
 @pytest.mark.parametrize("optimizer", get_args(OptimizerName))
 @pytest.mark.parametrize("mode", ["mean", "weighted_sum"])
 def test_little_that_is_wrong_is_seen(mode: Mode, optimizer: OptimizerName) -> None:
@@ -284,105 +302,3 @@ def test_either_can_be_forced(gpu: pytest.MonkeyPatch, log: pytest.LogCaptureFix
     gpu.setattr(choice, "is_gpu", lambda device: False)
     with pytest.raises(InputError, match=r"kernels=triton: is for a GPU, not for .*: set trainer"):
         trained(kernels="triton")
-
-
-def test_kernels_are_a_circumstance() -> None:
-    config = make_config()
-    assert config.trainer.kernels == "auto"
-    assert "trainer.kernels" in CIRCUMSTANCES
-    older = config.to_dict()
-    del older["trainer"]["kernels"]
-    assert parse(older) == config
-
-
-def test_nothing_but_training_uses_the_kernels() -> None:
-    """Prediction, evaluation and what else there is go by torch's operators on any device."""
-    package = PROJECT / "textcls"
-    of_kernels = re.compile(
-        r"^\s*(?:from|import) textcls\.(?:model\.(?:kernels|resident_bag)|data\.resident"
-        r"|training\.(?:captured|proof|proven))\b",
-        re.MULTILINE,
-    )
-    users = {
-        path.relative_to(package).as_posix()
-        for path in package.rglob("*.py")
-        if of_kernels.search(path.read_text(encoding="utf-8"))
-    }
-    assert users == {
-        "model/resident_bag.py", "training/captured.py", "training/choice.py", "training/proof.py",
-        "training/proven.py", "machine.py",
-    }  # fmt: skip
-
-
-# --- what the kernels have -----------------------------------------------------------------------
-
-
-def training_of(
-    mode: Mode = "mean", optimizer: OptimizerName = "adagrad", touched: bool = True, **has: Any
-) -> Training:
-    """Return a training that has what is said, and nothing else."""
-    model = EmbeddingBagClassifier(16, 4, 3, mode)
-    model.embedding.sparse = touched
-    decay, momentum = has.pop("weight_decay", 0.0), has.pop("momentum", 0.0)
-    config = OptimizerConfig(
-        name=optimizer, lr=0.1, weight_decay=decay, rows="auto", momentum=momentum
-    )
-    if has.pop("scores", False):
-        model = EmbeddingBagClassifier(16, 3, 3, mode)
-        hold_scores(model)
-    for name in ("composition", "vectors"):
-        if has.pop(name, False):
-            setattr(model, name, torch.nn.Identity() if name == "vectors" else object())
-    bags = dataclasses.replace(BAGS, **has.pop("bags", {}))
-    sampler = has.pop("sampler", None)
-    return Training(
-        model, Optimizer(config, model.named_parameters()), bags, 8, Objective(**has), sampler
-    )
-
-
-ONES = torch.ones(len(BAGS))
-OFFSETS = torch.arange(len(BAGS) + 1)
-# Of each thing that the kernels do not have, trainings that do.
-HAVING: dict[str, list[dict[str, Any]]] = {
-    "the poolings with sqrtn, and weighted_mean": [
-        {"mode": mode} for mode in get_args(Mode) if "sqrtn" in mode or mode == "weighted_mean"
-    ],
-    "weighted features": [{"bags": {"weights": torch.ones(BAGS.num_tokens)}}],
-    "probabilities of labels": [{"bags": {"label_offsets": OFFSETS, "label_shares": ONES}}],
-    "several labels a text": [{"bags": {"label_offsets": OFFSETS}}],
-    "weights of rows": [{"bags": {"example_weights": ONES}}],
-    "the focal loss": [{"focal": 2.0}],
-    "targets that are spread over neighbours": [{"ordinal": 2.0}],
-    "sampled classes": [{"sampler": ClassSampler(BAGS.targets, 3, 1, 8, Objective(), 1)}],
-    "a table of class scores": [{"scores": True}],
-    "words composed of character n-grams": [{"composition": True}],
-    "pretrained vectors of words": [{"vectors": True}],
-    "max of touched rows with Adam, momentum or weight decay": [
-        {"mode": "max", "optimizer": "adam"},
-        {"mode": "max", "optimizer": "adamw"},
-        {"mode": "max", "optimizer": "sgd", "momentum": 0.9},
-        {"mode": "max", "weight_decay": 0.1},
-    ],
-}
-
-
-def test_the_list_of_what_the_kernels_lack_is_true() -> None:
-    assert list(HAVING) == list(LACKING)
-    for what, trainings in HAVING.items():
-        for has in trainings:
-            assert lacking(training_of(**has)) == what
-    everything = {
-        "class_weights": torch.ones(3), "label_smoothing": 0.1, "clip_norm": 1.0,
-        "adjustment": torch.ones(3), "bags": {"ordered": True},
-    }  # fmt: skip
-    for mode in KERNEL_MODES:
-        for optimizer in get_args(OptimizerName):
-            only_plain = mode == "max" and optimizer in ("adam", "adamw")
-            for touched in (False,) if only_plain else (True, False):
-                assert lacking(training_of(mode, optimizer, touched, **everything)) is None
-
-    text = (PROJECT / "docs" / "speed.md").read_text(encoding="utf-8")
-    section = text.partition("### What the kernels have")[2].partition("\n## ")[0]
-    listed = re.findall(r"^- (.+?)(?: \(.*\))?$", section, re.MULTILINE)
-    assert listed == list(LACKING)
-    assert re.findall(r"`([^`]+)`", section.partition(".")[0]) == list(KERNEL_MODES)

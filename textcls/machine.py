@@ -22,7 +22,7 @@ from textcls.training.steps import Steps
 from textcls.training.timing import copy_bandwidth
 
 # What is timed everywhere: experiment=plain on texts of some length.
-PLAIN = Case("mean", 32, rows=1 << 14, bags=256, tokens=64)
+PLAIN = Case("mean", 32, rows=1 << 13, bags=256, tokens=64)
 # Bytes of a copy: more than caches hold.
 CPU_COPY, GPU_COPY = 1 << 28, 1 << 30
 COPIES = 5

@@ -15,8 +15,10 @@ from textcls.task.objective import Objective
 from textcls.training.optimizer import Optimizer
 from textcls.values import Mode, OptimizerName
 
-# Sizes that cases have. Those of bags, rows and tokens are such that the reference takes seconds.
-_BAGS, _ROWS, _CLASSES = (32, 256, 2048), (1 << 10, 1 << 14, 1 << 18), (2, 16, 128)
+# Numbers of a table, and of the rows that a step looks up, at most: the reference takes seconds.
+MOST_NUMBERS = 1 << 22
+# Sizes that cases have.
+_BAGS, _ROWS, _CLASSES = (32, 256, 2048), (1 << 10, 1 << 13, 1 << 16), (2, 16, 128)
 # The first are what a kernel pools at once of bags that are shorter than the last.
 _TOKENS = (16, 32, 64)
 
@@ -72,8 +74,8 @@ def case_of(
         embedding.pooling.mode,
         embedding.embedding_dim,
         _near(classes, _CLASSES),
-        _near(embedding.num_embeddings, _ROWS),
-        _near(batch_size, _BAGS),
+        _near(embedding.num_embeddings, _ROWS, embedding.embedding_dim),
+        _near(batch_size, _BAGS, embedding.embedding_dim * _TOKENS[-1]),
         _near(train.num_tokens // max(len(train), 1), _TOKENS),
         embedding.sparse,
         optimizer.name,
@@ -86,8 +88,16 @@ def case_of(
     )
 
 
-def _near(size: int, sizes: tuple[int, ...]) -> int:
-    return next((one for one in sizes if one >= size), sizes[-1])
+def _near(size: int, sizes: tuple[int, ...], numbers: int = 1) -> int:
+    """Return the least of the sizes that is no smaller, or the largest that is no work.
+
+    Args:
+        size: of a training.
+        sizes: ascending.
+        numbers: that one more means.
+    """
+    little = [one for one in sizes if one * numbers <= MOST_NUMBERS] or sizes[:1]
+    return next((one for one in little if one >= size), little[-1])
 
 
 def bags_of(case: Case, steps: int) -> Bags:

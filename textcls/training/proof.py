@@ -34,8 +34,8 @@ CPU = torch.device("cpu")
 # or what the optimizer remembers of it) by that of what the steps changed there; and the share of
 # the loss. Sums in another order differ by some 1e-7.
 WEIGHTS, LOSS = 1e-4, 1e-5
-# A number that is stored is rounded by so much of itself, however little the step changed it.
-ROUNDING = 2.0**-23
+# How much of itself a stored number may be off by rounding, however little the step changed it.
+ROUNDING = 2.0**-22
 # Steps of an epoch, and epochs that are compared. The third step is captured, later ones replayed;
 # the last of an epoch is a smaller one.
 STEPS, EPOCHS = 16, 2
@@ -194,10 +194,10 @@ class Differences:
         """Compare a step that both have taken."""
         wanted = reference.state()
         for name, found in trial.state().items():
-            exact = wanted[name].double()
-            change = exact - before[name]
-            parts = (found.cpu() - exact, change, exact * (change != 0))
-            squares = torch.stack([part.square().sum() for part in parts])
+            exact, old = (state[name].to(found.device) for state in (wanted, before))
+            parts = (found - exact, exact - old, exact * (exact != old))
+            norms = [torch.linalg.vector_norm(part, dtype=torch.float64) for part in parts]
+            squares = torch.stack(norms).square().cpu()
             self._squares[name] = self._squares.get(name, 0) + squares
         exact_loss = reference.steps.loss_sum.item()
         self.loss = _larger(self.loss, abs(trial.steps.loss_sum.item() / exact_loss - 1))
