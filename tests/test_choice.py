@@ -47,6 +47,12 @@ def test_nothing_but_training_uses_the_kernels() -> None:
         "model/resident_bag.py", "training/captured.py", "training/choice.py", "training/proof.py",
         "training/proven.py", "machine.py",
     }  # fmt: skip
+    # Nor are they imported on a CPU.
+    choice = (package / "training" / "choice.py").read_text(encoding="utf-8")
+    at_import = choice.partition("if TYPE_CHECKING:")
+    assert not of_kernels.search(
+        at_import[0] + at_import[2].partition("\n\n")[2].partition("def ")[0]
+    )
 
 
 # --- what the kernels have -----------------------------------------------------------------------

@@ -89,18 +89,21 @@ def prove(case: Case, device: torch.device) -> Finding:
     """Try a case on a device: compare steps, then time them."""
     from textcls.training.captured import CapturedSteps
 
-    bags = bags_of(case, STEPS)
-    triton, differences = _compared(case, bags, device, CapturedSteps)
+    bags, differences = bags_of(case, STEPS), Differences()
+    triton = Trial(case, bags, device, CapturedSteps)
+    differences.add(triton, EPOCHS)
+    differences.add(Trial(case, bags, device, CapturedSteps, streamed=True), 1)
     fault = differences.fault
     found = Finding(
         None if fault is None else f"Triton's kernels gave something else: {fault}",
         differences.weights,
         differences.loss,
-        EPOCHS * STEPS,
+        differences.steps,
         bags.num_tokens / STEPS,
     )
+    torchs, differences = Trial(case, bags, device, Steps), Differences()
     try:
-        torchs, differences = _compared(case, bags, device, Steps)
+        differences.add(torchs, EPOCHS)
     except Exception as error:
         return replace(found, torch_fault=_failed(error))
     found = replace(found, torch_fault=differences.fault)
@@ -124,36 +127,35 @@ def timed(trials: Mapping[str, Trial]) -> dict[str, float]:
     return {name: min(found) / STEPS for name, found in seconds.items()}
 
 
-def _compared(
-    case: Case, bags: Bags, device: torch.device, kind: type[Any]
-) -> tuple[Trial, Differences]:
-    """Train by a kind of steps beside the reference."""
-    trial, reference = Trial(case, bags, device, kind), Trial(case, bags, CPU, Steps)
-    differences = Differences()
-    for epoch in range(EPOCHS):
-        before = reference.state(copied=True)
-        for _ in zip(trial.epoch(epoch), reference.epoch(epoch), strict=True):
-            differences.add(trial, reference, before)
-            before = reference.state(copied=True)
-            trial.take_over(before)
-    return trial, differences
-
-
 class Trial:
-    """A training of a case, by one kind of steps on one device."""
+    """A training of a case, by one kind of steps on one device.
 
-    def __init__(self, case: Case, bags: Bags, device: torch.device, kind: type[Any]) -> None:
-        self.bags, self.device = bags, device
+    Args:
+        case: of model, optimizer and objective.
+        bags: to train on, on the CPU.
+        device: of the model.
+        kind: ``Steps`` or ``CapturedSteps``.
+        streamed: with the latter, whether the bags are brought to the device step by step, as if
+            all of them did not fit there.
+    """
+
+    def __init__(
+        self, case: Case, bags: Bags, device: torch.device, kind: type[Any], streamed: bool = False
+    ) -> None:
+        self.case, self.bags, self.device = case, bags, device
         self.model = model = model_of(case).to(device)
         self.optimizer = optimizer_of(case, model)
         lr = self.optimizer.config.lr
-        args: list[Any] = [
-            model, self.optimizer, bags.to(device), case.bags, objective_of(case, device),
-            lambda step: lr * (1 - 0.01 * (step % STEPS)),
-        ]  # fmt: skip
-        if kind is not Steps:
-            args += [(EPOCHS + TIMED) * STEPS, CPU_BYTES if device.type == "cpu" else None]
-        self.steps = kind(*args)
+        more: dict[str, Any] = {}
+        if kind is Steps:
+            bags = bags.to(device)
+        else:
+            room = CPU_BYTES if device.type == "cpu" else None
+            more = {"total_steps": (EPOCHS + TIMED) * STEPS, "free_bytes": 0 if streamed else room}
+        self.steps = kind(
+            model, self.optimizer, bags, case.bags, objective_of(case, device),
+            lambda step: lr * (1 - 0.01 * (step % STEPS)), **more,
+        )  # fmt: skip
 
     def state(self, copied: bool = False) -> dict[str, Tensor]:
         """Return all that a step changes, by name."""
@@ -180,18 +182,32 @@ class Trial:
 
 
 class Differences:
-    """How far a path was from the reference.
+    """How far trials were from the reference, torch's operators on the CPU.
 
     Over all steps together: what one step changes may nearly cancel out, as with a bias.
+
+    Attributes:
+        loss: the largest difference of a loss, by the loss.
+        steps: that were compared.
     """
 
     def __init__(self) -> None:
         # By tensor the squared 2-norms of differences, changes, and numbers that were stored.
         self._squares: dict[str, Tensor] = {}
-        self.loss = 0.0
+        self.loss, self.steps = 0.0, 0
 
-    def add(self, trial: Trial, reference: Trial, before: dict[str, Tensor]) -> None:
-        """Compare a step that both have taken."""
+    def add(self, trial: Trial, epochs: int) -> None:
+        """Train beside the reference, from its weights at each step, and compare."""
+        reference = Trial(trial.case, trial.bags, CPU, Steps)
+        for epoch in range(epochs):
+            before = reference.state(copied=True)
+            for _ in zip(trial.epoch(epoch), reference.epoch(epoch), strict=True):
+                self._compare(trial, reference, before)
+                before = reference.state(copied=True)
+                trial.take_over(before)
+
+    def _compare(self, trial: Trial, reference: Trial, before: dict[str, Tensor]) -> None:
+        self.steps += 1
         wanted = reference.state()
         for name, found in trial.state().items():
             exact, old = (state[name].to(found.device) for state in (wanted, before))
