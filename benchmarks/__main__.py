@@ -16,8 +16,10 @@ from benchmarks.measure import Results
 from benchmarks.parts import Benchmark
 from benchmarks.settings import COMPRESS_RATES, PEERS, TUNE_CORPORA, TUNE_SECONDS
 
-# Those measured without --parts. The part "accuracy" takes hours: only when it is asked for.
+# Those measured without --parts. "accuracy" takes hours and "fasttext" needs packages that exclude
+# each other: only when they are asked for.
 PARTS = ("corpora", "bags", "size", "tune", "serve", "compress")
+ASKED = ("accuracy", "fasttext")
 
 
 def chosen(given: str | None, known: Sequence[str], option: str) -> list[str]:
@@ -60,17 +62,21 @@ def installed(needs: Mapping[str, str]) -> list[str]:
 def main() -> None:
     """Parse the command line, measure, report."""
     options = _parse()
-    parts = chosen(options.parts, [*PARTS, "accuracy"], "--parts") if options.parts else PARTS
-    others = [part for part in parts if part != "accuracy"]
-    results, accuracies = (
-        _earlier(options.out / name) for name in ("results.json", "accuracy.json")
+    parts = chosen(options.parts, [*PARTS, *ASKED], "--parts") if options.parts else PARTS
+    others = [part for part in parts if part not in ASKED]
+    results, accuracies, models = (
+        _earlier(options.out / name) for name in ("results.json", "accuracy.json", "fasttext.json")
     )
     if not options.report:
         if "accuracy" in parts:
             _measure_accuracy(options, accuracies)
+        if "fasttext" in parts:
+            from benchmarks import fasttext_models
+
+            fasttext_models.run(models, options)
         if others:
             _measure(options, others, results)
-    elif not results.records and not accuracies.records:
+    elif not (results.records or accuracies.records or models.records):
         sys.exit(f"error: {options.out / 'results.json'}: there are no results to report")
 
     # Only now: the measuring process must stay small.
@@ -82,6 +88,10 @@ def main() -> None:
         from benchmarks.accuracy import report as accuracy_report
 
         print(accuracy_report.write(accuracies, options.out))
+    if models.records and (options.report or "fasttext" in parts):
+        from benchmarks import fasttext_models
+
+        print(fasttext_models.report(models, options.out))
 
 
 def _parse() -> argparse.Namespace:
@@ -101,7 +111,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=numbers, default=[1, 2, 3])
     parser.add_argument("--corpora", help="default: all")
     parser.add_argument("--peers", help=f"default: all of {', '.join(PEERS)}")
-    parser.add_argument("--parts", help=f"default: {','.join(PARTS)}; accuracy has to be asked for")
+    parser.add_argument("--parts", help=f"default: {','.join(PARTS)}; {' and '.join(ASKED)} "
+                        "have to be asked for")  # fmt: skip
     parser.add_argument("--sizes", type=numbers, default=[1, 2, 4, 8, 16],
                         help="multiples of the first corpus")  # fmt: skip
     parser.add_argument("--seconds", type=int, default=TUNE_SECONDS, help="of each search")
@@ -109,6 +120,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--systems", help=f"of the part accuracy; default: all of {', '.join(SYSTEMS)}"
     )
+    parser.add_argument("--peer", action="append", default=[], metavar="NAME=FOLDER",
+                        help="of the part fasttext: a package of fastText in a folder")  # fmt: skip
+    parser.add_argument("--lid", type=Path, help="of the part fasttext: lid.176.ftz")
+    parser.add_argument("--pairs", type=Path, help="of the part fasttext: a model of word pairs")
+    parser.add_argument("--times", type=int, default=5, help="that the part fasttext is measured")
     parser.add_argument("--report", action="store_true",
                         help="measure nothing: only draw the tables and plots")  # fmt: skip
     return parser.parse_args()

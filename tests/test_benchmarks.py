@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 from pyarrow import csv
 
+from benchmarks import fasttext_models
 from benchmarks.__main__ import installed
+from benchmarks.measure import Results
 from tests.conftest import PROJECT, one_line
 
 RUN = [sys.executable, "-m", "benchmarks"]
@@ -88,9 +91,50 @@ def test_a_peer_that_is_not_installed_is_skipped(
     assert "fasttext is skipped: fasttext is not installed" in capsys.readouterr().out
 
 
+def test_packages_of_fasttext_that_are_absent_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def version(name: str) -> str:
+        if name != "fasttext-community":
+            raise importlib.metadata.PackageNotFoundError
+        return "0.11"
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    found = fasttext_models.find_peers([f"fasttext-new={tmp_path}"])
+    assert found == {"fasttext-community": "", "fasttext-new": str(tmp_path)}
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" is skipped")[0] for line in lines] == ["fasttext", "fasttext-predict"]
+    assert fasttext_models.language_model(None, tmp_path) is None
+    assert fasttext_models.pairs_model(None, tmp_path, tmp_path) is None
+    short, long = capsys.readouterr().out.splitlines()
+    assert short.startswith("short lines are skipped: ")
+    assert long.startswith("documents of 4 kB are skipped: ")
+
+
+@pytest.mark.slow
+def test_models_of_fasttext_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fasttext = pytest.importorskip("fasttext", reason="fasttext-community is not installed")
+    source, model = tmp_path / "train.txt", tmp_path / "model.bin"
+    source.write_text("__label__a good day\n__label__b bad night\n" * 50, encoding="utf-8")
+    fasttext.train_supervised(str(source), bucket=100, thread=1, verbose=0).save_model(str(model))
+    texts = tmp_path / "texts.json"
+    texts.write_text(json.dumps(["good day", "bad"] * 50), encoding="utf-8")
+    results = Results(tmp_path / "fasttext.json")
+    for peer in (fasttext_models.OURS, "fasttext-community"):
+        key = {"case": "few", "cores": 1, "peer": peer, "repeat": 0}
+        record = fasttext_models.measure(peer, "", model, texts, 1)
+        assert record.get("error") is None
+        results.add(key, record | {"texts": 100})
+    table = fasttext_models.report(results, tmp_path)
+    assert [line.split("|")[3].strip() for line in table.splitlines()[2:]] == [
+        "textcls.fasttext", "fasttext-community"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--parts", "fasttext", "--peer", "fasttext"], "--peer: write NAME=FOLDER"),
         (["--peers", "textcls,fasttxt"], "--peers: fasttxt: choose from textcls, "),
         (["--report"], "results.json: there are no results to report"),
     ],

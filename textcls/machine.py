@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from textcls.data.threads import usable_cpus
 from textcls.device import no_gpu
 from textcls.environment import environment
 from textcls.markdown import table
 from textcls.sizes import size_in_words
+from textcls.threads import usable_cpus
 from textcls.training.cases import Case, bags_of
 from textcls.training.choice import is_gpu, no_triton
 from textcls.training.proof import CPU, STEPS, Finding, Trial, timed

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from textcls.data.bags import Bags
 from textcls.data.composition import Composition, Items
-from textcls.data.threads import made_ahead, usable_cpus
 from textcls.data.transpose import Transpose, transpose
+from textcls.threads import made_ahead, usable_cpus
 
 # Most batches for which bags are gathered and transposed in one go: enough that handing them from
 # thread to thread costs nothing, few enough that the first batch is there at once.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from textcls.data.bags import Bags
-from textcls.data.threads import made_ahead
+from textcls.threads import made_ahead
 
 # The label of a slot that no bag is in: torch's losses leave it out.
 NO_BAG = -100

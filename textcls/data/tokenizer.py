@@ -15,7 +15,6 @@ from textcls.arrow import Int64
 from textcls.config import TokenizerConfig
 from textcls.data import long_texts
 from textcls.data.fasttext_features import split_lines
-from textcls.data.threads import made_ahead, usable_cpus
 from textcls.data.tokens import (
     BLOCK_BYTES,
     Tokens,
@@ -28,6 +27,7 @@ from textcls.data.tokens import (
 from textcls.environment import version_of
 from textcls.errors import InputError, first_line
 from textcls.hugging_face import tokenizer_of
+from textcls.threads import made_ahead, usable_cpus
 
 # Those that textcls/data/tokens.py has: in flat arrays, in threads, a few texts one by one.
 OWN = ("basic_english", "basic")

@@ -22,7 +22,7 @@ from textcls.fasttext_models.evaluating import Tally, tally
 from textcls.fasttext_models.format import ModelFile
 from textcls.fasttext_models.hashing import Words, hashes_of
 from textcls.fasttext_models.matrices import Float32
-from textcls.fasttext_models.model import FastTextModel
+from textcls.fasttext_models.model import FastTextModel, trimmed
 from textcls.fasttext_models.quantising import pruned, quantised
 from textcls.fasttext_models.writing import write_model_file
 
@@ -49,12 +49,12 @@ class _FastText:
     def _use(self, source: str | Path | ModelFile) -> None:
         self._model = FastTextModel(source)
         self._similar = SimilarWords(self._model)
-        self._decoded: dict[str, list[str]] = {}
+        self._decoded: dict[str, np.ndarray[tuple[int], np.dtype[np.object_]]] = {}
 
-    def _names(self, errors: _Unicode) -> list[str]:
-        """Return the labels, decoded once."""
+    def _names(self, errors: _Unicode) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
+        """Return the labels, decoded once, as objects ``[num_labels]``."""
         if errors not in self._decoded:
-            self._decoded[errors] = self.get_labels(on_unicode_error=errors)
+            self._decoded[errors] = np.array(self.get_labels(on_unicode_error=errors), object)
         return self._decoded[errors]
 
     def __getattr__(self, name: str) -> Any:
@@ -103,9 +103,9 @@ class _FastText:
         labels: list[list[str]] = []
         probabilities: list[Float32] = []
         names = self._names(on_unicode_error)
-        for numbers, values in self._model.predict(map(as_bytes, texts), k, threshold):
-            labels.append([names[number] for number in numbers])
-            probabilities.append(values)
+        for part in self._model.ranked(map(as_bytes, texts), k, threshold):
+            labels += trimmed(names[part.numbers].tolist(), part.counts)
+            probabilities += trimmed(list(part.probabilities), part.counts)
         if isinstance(text, str):
             return tuple(labels[0]), probabilities[0].astype(np.float64)
         return labels, probabilities
@@ -360,14 +360,13 @@ def tokenize(text: str) -> list[str]:
 
 
 def as_bytes(text: str) -> bytes:
-    """Return a text as bytes, without line breaks; bytes of no UTF-8 may be in it as surrogates."""
-    if not isinstance(text, str):
-        raise TypeError(f"a text is a string, not {type(text).__name__}")
-    line = text.replace("\n", " ")
+    """Return a text as bytes; bytes of no UTF-8 may be in it as surrogates."""
     try:
-        return line.encode("utf-8", "surrogateescape")
+        return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return line.encode("utf-8", "replace")
+        return text.encode("utf-8", "replace")
+    except AttributeError:
+        raise TypeError(f"a text is a string, not {type(text).__name__}") from None
 
 
 __all__ = [

@@ -12,11 +12,12 @@ import numpy.typing as npt
 from textcls.arrow import Int64
 from textcls.fasttext_models.errors import FastTextError
 from textcls.fasttext_models.evaluating import compared
-from textcls.fasttext_models.losses import Float64
 from textcls.fasttext_models.model import FastTextModel
 
 # The score of a true label that is not among those predicted: no threshold reaches it.
 _NOT_PREDICTED = -1.0
+
+Float64 = npt.NDArray[np.float64]
 
 
 class Meter:

@@ -7,30 +7,39 @@ n-grams are hashed into the same buckets. A word that begins with ``__label__`` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import repeat
+from itertools import compress, repeat
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from textcls.arrow import Int32, Int64, as_numpy, lengths_of, offsets_of, places_of_runs
 from textcls.fasttext_models.format import Arguments, ModelFile
 from textcls.fasttext_models.hashing import (
     UInt32,
     Words,
+    char_ngram_grid,
+    char_ngram_hashes,
     char_ngram_texts,
-    char_ngrams_of,
+    counts_before,
+    hash_of,
     hashes_of,
 )
 
 Bools = npt.NDArray[np.bool_]
 
 END, LABEL = b"</s>", b"__label__"
-_SPACES = b" \n\r\t\v\f\0"
-_IS_SPACE = bytes(byte in _SPACES for byte in range(256))
+_BLANKS = bytes.maketrans(b"\n\r\t\v\f\0", b" " * 6)
+_INNER_END = re.compile(rb"(?<![^\s\0])</s>(?![^\s\0])")
+# Where Python is faster than calls into Arrow.
+_FEW_BYTES = 2_000
+# Bytes of words, as often as one is hashed, where Python is faster than calls into NumPy.
+_FEW_NGRAMS = 1_000
 # A table of more is larger than 64 MiB.
 _MANY_BUCKETS = 1 << 24
 _MULTIPLIER = np.uint64(116049371)
@@ -78,46 +87,41 @@ class Known(NamedTuple):
 
 def split(texts: Sequence[bytes]) -> Lines:
     """Split texts into words; what follows ``</s>`` in a text is no part of it."""
-    # Lines of a file end already.
-    ended = b"\n".join([b"", *(text.removesuffix(b"\n") for text in texts), b""])
-    # A word begins and ends where white space does: it is at both ends.
-    is_space = np.frombuffer(ended.translate(_IS_SPACE), np.bool_)
-    turns = np.flatnonzero(is_space[1:] != is_space[:-1]) + 1
-    starts, ends = turns[::2], turns[1::2]
-    letters = ended.translate(None, _SPACES)
-    offsets = offsets_of(ends - starts)
-    tokens = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(letters)]
-    )
-    encoded = tokens.dictionary_encode()
-    codes = as_numpy(encoded.indices).astype(np.int64)
-    words = encoded.dictionary.to_pylist()
-    lengths = np.fromiter(
-        (len(text) - text.endswith(b"\n") for text in texts), np.int64, len(texts)
-    )
-    bounds = np.searchsorted(starts, offsets_of(lengths + 1) + 1)
-    if END in words:
-        codes, bounds = _cut(codes, bounds, words.index(END))
-    number = len(words)
-    if END in words:
-        number = words.index(END)
+    joined = b" </s> ".join([*texts, b""]).translate(_BLANKS)
+    if len(joined) > _FEW_BYTES:
+        words, codes = _numbered(joined)
     else:
-        words.append(END)
-    # The end of each text.
-    closed = bounds + np.arange(len(bounds))
-    with_ends = np.full(closed[-1], number, np.int64)
-    inside = np.ones(len(with_ends), np.bool_)
-    inside[closed[1:] - 1] = False
-    with_ends[inside] = codes
-    return Lines(words, with_ends, closed)
+        numbers: dict[bytes, int] = {}
+        found = [numbers.setdefault(word, len(numbers)) for word in joined.split()]
+        words, codes = list(numbers), np.array(found, np.int64)
+    if not texts:
+        return Lines([END], codes, np.zeros(1, np.int64))
+    (places,) = (codes == words.index(END)).nonzero()
+    if len(places) > len(texts):
+        return split([_INNER_END.split(text, 1)[0] for text in texts])
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.add(places, 1, out=offsets[1:])
+    return Lines(words, codes, offsets)
 
 
-def _cut(codes: Int64, bounds: Int64, end: int) -> tuple[Int64, Int64]:
-    """Leave out what stands in a text from the first end on."""
-    passed = np.concatenate([[0], (codes == end).cumsum()])
-    text = np.repeat(np.arange(len(bounds) - 1), lengths_of(bounds))
-    stays = passed[1:] == passed[bounds[:-1]][text]
-    return codes[stays], offsets_of(np.bincount(text[stays], minlength=len(bounds) - 1))
+def _numbered(joined: bytes) -> tuple[list[bytes], Int64]:
+    """Return the distinct words of a text that ends with a blank, and which each word is."""
+    (ends,) = (np.frombuffer(joined, np.uint8) == ord(" ")).nonzero()
+    offsets = np.zeros(len(ends) + 1, np.int64)
+    np.add(ends, 1, out=offsets[1:])
+    # Each word with the blank after it: where two blanks meet, there is an empty one.
+    tokens = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(joined)]
+    )
+    encoded = pc.dictionary_encode(tokens)
+    codes = as_numpy(encoded.indices)
+    words = (encoded.dictionary.buffers()[2] or pa.py_buffer(b"")).to_pybytes().split(b" ")[:-1]
+    if joined.startswith(b" ") or b"  " in joined:
+        empty = words.index(b"")
+        codes = codes[codes != empty]
+        codes -= codes > empty
+        del words[empty]
+    return words, codes.astype(np.int64)
 
 
 class Dictionary:
@@ -138,6 +142,8 @@ class Dictionary:
 
     def rows_of(self, words: list[bytes]) -> WordRows:
         """Return the rows of words, in fastText's order: their own, those of their n-grams."""
+        if sum(map(len, words)) * max(self.arguments.maxn, 1) <= _FEW_NGRAMS:
+            return self._rows_of_few(words)
         laid = Words.of(words)
         found = np.fromiter(map(self._ids.get, words, repeat(-1)), np.int64, len(words))
         is_known = (found >= 0) & (found < len(self.file.words))
@@ -155,6 +161,35 @@ class Dictionary:
         ids[places_of_runs(total[:-1] + own, lengths - own)] = parts
         return WordRows(ids, total, hashes_of(laid), is_word)
 
+    def _rows_of_few(self, words: list[bytes]) -> WordRows:
+        """Return the same without the cost of calls into NumPy that are made for many words."""
+        numbers = [self.id_of(word) for word in words]
+        is_known = [0 <= number < len(self.file.words) for number in numbers]
+        is_word = [
+            known or (number < 0 and not word.startswith(LABEL))
+            for word, number, known in zip(words, numbers, is_known, strict=True)
+        ]
+        hashes: list[int] = []
+        ends = []
+        for word, counted in zip(words, is_word, strict=True):
+            if counted and word != END and self.arguments.maxn > 0:
+                hashes += char_ngram_hashes(word, self.arguments.minn, self.arguments.maxn)
+            ends.append(len(hashes))
+        buckets = np.array(hashes, np.uint32) % np.uint32(max(self.arguments.bucket, 1))
+        rows, there = (found.tolist() for found in self.rows_of_buckets(buckets))
+        ids: list[int] = []
+        offsets = [0]
+        for number, known, start, end in zip(numbers, is_known, [0, *ends], ends, strict=False):
+            ids += [number] * known
+            ids += compress(rows[start:end], there[start:end])
+            offsets.append(len(ids))
+        return WordRows(
+            np.array(ids, np.int64),
+            np.array(offsets),
+            np.array([hash_of(word) for word in words], np.uint32),
+            np.array(is_word, np.bool_),
+        )
+
     def subwords(self, word: bytes, errors: str) -> tuple[list[str], Int64]:
         """Return a word, if it is known, and its character n-grams; and the rows of those kept."""
         number = self.id_of(word)
@@ -167,9 +202,13 @@ class Dictionary:
         """Return the rows of the character n-grams of words, and their offsets."""
         if len(words.offsets) == 1:
             return np.zeros(0, np.int64), words.offsets
-        hashes, offsets = char_ngrams_of(words, self.arguments.minn, self.arguments.maxn)
-        rows, there = self.rows_of_buckets(hashes % np.uint32(self.arguments.bucket))
-        return rows[there], offsets_of(there.view(np.uint8))[offsets]
+        grid = char_ngram_grid(words, self.arguments.minn, self.arguments.maxn)
+        buckets = grid.hashes[grid.there] % np.uint32(self.arguments.bucket)
+        rows, kept = self.rows_of_buckets(buckets)
+        if self.file.kept_buckets is None:
+            return rows, counts_before(grid.there, grid.offsets)
+        grid.there[grid.there] = kept
+        return rows[kept], counts_before(grid.there, grid.offsets)
 
     def rows_of_buckets(
         self, buckets: np.ndarray[tuple[int], np.dtype[np.unsignedinteger]]
@@ -204,7 +243,7 @@ class Dictionary:
             offsets: of the texts in these.
         """
         grid, there = self.ngram_grid(hashes, offsets)
-        return grid[there], offsets_of(there.sum(1))[offsets]
+        return grid[there], counts_before(there, offsets)
 
     def ngram_grid(self, hashes: UInt32, offsets: Int64) -> tuple[Int64, Bools]:
         """Return the row of the n-gram of n words that begins at each word, and whether it has one.
@@ -220,16 +259,17 @@ class Dictionary:
         extended = hashes.view(np.int32).astype(np.int64).view(np.uint64)
         grid = np.zeros((count, max(longest - 1, 0)), np.int64)
         there = np.zeros(grid.shape, np.bool_)
-        left = np.repeat(offsets[1:], lengths_of(offsets)) - np.arange(count)
+        is_inside = np.ones(count, np.bool_)
         rolling = extended
-        for n in range(2, longest + 1):
+        for n in range(2, min(longest, count) + 1):
+            # So close to the end of its text none of n words begins.
+            last = offsets[1:] - (n - 1)
+            is_inside[last[last >= 0]] = False
             size = count - n + 1
-            if size <= 0:
-                break
             rolling = rolling[:size] * _MULTIPLIER + extended[n - 1 :]
             rows, kept = self.rows_of_buckets(rolling % np.uint64(self.arguments.bucket))
             grid[:size, n - 2] = rows
-            there[:size, n - 2] = kept & (left[:size] >= n)
+            np.logical_and(kept, is_inside[:size], out=there[:size, n - 2])
         return grid, there
 
 

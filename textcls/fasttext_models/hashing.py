@@ -7,6 +7,7 @@ which the upper 24 are set, as fastText has it
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +63,21 @@ def hashes_of(words: Words) -> UInt32:
     return hashes
 
 
+class Grid(NamedTuple):
+    """Hashes of the n-grams of characters of words that lie one after another.
+
+    Attributes:
+        hashes: uint32 ``[num_characters, longest - shortest + 1]``, by the beginning of the n-gram
+            and its length.
+        there: bool, of the same shape: whether there is such an n-gram.
+        offsets: int64 ``[num_words + 1]``, of the words in the rows.
+    """
+
+    hashes: UInt32
+    there: npt.NDArray[np.bool_]
+    offsets: Int64
+
+
 def char_ngrams_of(words: Words, shortest: int, longest: int) -> tuple[UInt32, Int64]:
     """Return the hashes of the character n-grams of each word, its ends marked by ``<`` and ``>``.
 
@@ -76,47 +92,101 @@ def char_ngrams_of(words: Words, shortest: int, longest: int) -> tuple[UInt32, I
     Returns:
         uint32 ``[num_ngrams]``, and their offsets by word, int64 ``[num_words + 1]``.
     """
-    num_words = len(words.offsets) - 1
+    grid = char_ngram_grid(words, shortest, longest)
+    return grid.hashes[grid.there], counts_before(grid.there, grid.offsets)
+
+
+def char_ngram_grid(words: Words, shortest: int, longest: int) -> Grid:
+    """Return the n-grams of :func:`char_ngrams_of` as they are hashed, with gaps."""
+    shortest = max(shortest, 1)
     marked = _marked(words)
     is_first = (marked.data & 0xC0) != 0x80
     (starts,) = is_first.nonzero()  # of characters
-    ends = np.append(starts[1:], len(marked.data))
+    lengths = np.append(starts[1:], len(marked.data)) - starts
+    first, more = _characters(marked.data, starts, lengths)
     # The characters of each word.
     bounds = offsets_of(is_first.view(np.uint8))[marked.offsets]
-    word = np.repeat(np.arange(num_words), lengths_of(bounds))
-    left = bounds[1:][word] - np.arange(len(starts))  # from here to the end of the word
-    grid = np.empty((len(starts), max(longest, 0)), np.uint32)
-    there = np.zeros(grid.shape, np.bool_)
+    left = np.repeat(bounds[1:], lengths_of(bounds)) - np.arange(len(starts))
+    shape = len(starts), max(longest - shortest + 1, 0)
+    grid, there = np.zeros(shape, np.uint32), np.zeros(shape, np.bool_)
     hashes = np.full(len(starts), _START)
-    for n in range(1, longest + 1):
-        (fits,) = (left >= n).nonzero()
-        if not len(fits):
-            break
-        longer = hashes[fits]
-        last = fits + n - 1
-        _append(longer, marked.data, starts[last], (ends - starts)[last])
-        hashes[fits] = longer
+    for n in range(1, min(longest, len(starts)) + 1):
+        # Those of n characters are those of n - 1 from the same place, and one more.
+        hashes = (hashes[: len(starts) - n + 1] ^ first[n - 1 :]) * _PRIME
+        for places, values in more:
+            begun = np.searchsorted(places, n - 1)
+            from_here = places[begun:] - (n - 1)
+            hashes[from_here] = (hashes[from_here] ^ values[begun:]) * _PRIME
         if n >= shortest:
-            grid[fits, n - 1] = longer
-            there[fits, n - 1] = True
-    if shortest <= 1 <= longest:
+            grid[: len(hashes), n - shortest] = hashes
+            np.greater_equal(left, n, out=there[:, n - shortest])
+    if shortest == 1 <= longest:
         there[bounds[:-1], 0] = False
         there[bounds[1:] - 1, 0] = False
-    by_word = offsets_of(there.sum(1))[bounds]
-    return grid[there], by_word
+    return Grid(grid, there, bounds)
+
+
+def counts_before(there: npt.NDArray[np.bool_], offsets: Int64) -> Int64:
+    """Return how many are there in the rows before each offset, int64 ``[len(offsets)]``.
+
+    Args:
+        there: bool ``[num_rows, width]``.
+        offsets: of runs of rows.
+    """
+    found: Int64 = offsets_of(there.reshape(-1).view(np.uint8))[offsets * there.shape[1]]
+    return found
+
+
+def _characters(
+    data: UInt8, starts: Int64, lengths: Int64
+) -> tuple[UInt32, list[tuple[Int64, UInt32]]]:
+    """Return the first bytes of characters, and those after it: of which characters, and values."""
+    signed = _SIGNED[data]
+    more: list[tuple[Int64, UInt32]] = []
+    (places,) = (lengths > 1).nonzero()
+    while len(places):
+        more.append((places, signed[starts[places] + len(more) + 1]))
+        places = places[lengths[places] > len(more) + 1]
+    return signed[starts], more
 
 
 def char_ngram_texts(word: bytes, shortest: int, longest: int) -> list[bytes]:
     """Return the character n-grams of a single word, as :func:`char_ngrams_of` hashes them."""
-    marked = b"<" + word + b">"
-    starts = [place for place, byte in enumerate(marked) if byte & 0xC0 != 0x80]
-    bounds, count = [*starts, len(marked)], len(starts)
+    bounds = _bounds_of_characters(word)
+    marked, count = b"<" + word + b">", len(bounds) - 1
     return [
         marked[bounds[first] : bounds[first + n]]
         for first in range(count)
         for n in range(max(shortest, 1), min(longest, count - first) + 1)
         if not (n == 1 and first in (0, count - 1))
     ]
+
+
+def hash_of(word: bytes) -> int:
+    """Return the hash of a single word."""
+    return _hash_on(int(_START), word)
+
+
+def char_ngram_hashes(word: bytes, shortest: int, longest: int) -> list[int]:
+    """Return what :func:`char_ngrams_of` does of a single word, without the cost of its calls."""
+    bounds = _bounds_of_characters(word)
+    signed = [byte if byte < 128 else byte | 0xFFFFFF00 for byte in b"<" + word + b">"]
+    characters = [signed[start:stop] for start, stop in pairwise(bounds)]
+    found = []
+    for first in range(len(characters)):
+        value = 2166136261
+        for n, character in enumerate(characters[first : first + longest], 1):
+            for byte in character:
+                value = (value ^ byte) * 16777619 & 0xFFFFFFFF
+            if n >= shortest and (n > 1 or 0 < first < len(characters) - 1):
+                found.append(value)
+    return found
+
+
+def _bounds_of_characters(word: bytes) -> list[int]:
+    """Return where the characters of a word between marks begin, and where the last one ends."""
+    inside = [place for place, byte in enumerate(word, 1) if byte & 0xC0 != 0x80]
+    return [0, *inside, len(word) + 1, len(word) + 2]
 
 
 def _marked(words: Words) -> Words:
@@ -150,7 +220,6 @@ def _append(hashes: UInt32, data: UInt8, starts: Int64, lengths: Int64) -> None:
 
 
 def _hash_on(value: int, rest: bytes) -> int:
-    prime = int(_PRIME)
     for byte in rest:
-        value = (value ^ (byte if byte < 128 else byte | 0xFFFFFF00)) * prime & 0xFFFFFFFF
+        value = (value ^ (byte if byte < 128 else byte | 0xFFFFFF00)) * 16777619 & 0xFFFFFFFF
     return value

@@ -12,23 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from textcls.arrow import Int64
 from textcls.fasttext_models.format import MOST_TEXTS, ModelFile
 from textcls.fasttext_models.matrices import Float32
 
-Float64 = npt.NDArray[np.float64]
-
 SHIFT = 1e-5
 _STEPS, _MOST = 512, 8
-# Products of nodes that are worked on at a time: what fits into a processor's cache.
-_AT_ONCE = 1 << 17
 # Labels whose paths are a matrix: 2 MiB.
 _FEW_LABELS = 512
-# The logarithm of a smaller number may be minus infinity.
-_LEAST = np.float32(1e-30)
+# What a threshold below zero stands for.
+_LEAST = 1e-30
 _INPUTS = np.arange(_STEPS + 1) * (2 * _MOST / _STEPS) - _MOST
 _TABLE = (1 / (1 + np.exp(-_INPUTS))).astype(np.float32)
 
@@ -62,57 +56,54 @@ class Output:
         self.levels = tree(file.label_counts) if self.loss == "hs" else []
         self.paths = None if self.num_labels > _FEW_LABELS else self._paths()
 
-    def probabilities(self, hidden: Float32) -> Float32:
-        """Return the probability of each label, float32 ``[num_texts, num_labels]``.
+    def logarithms(
+        self, hidden: Float32, threshold: float
+    ) -> tuple[Float32, npt.NDArray[np.bool_] | None]:
+        """Return the logarithms of what fastText calls probabilities, and which may be answers.
 
         Args:
             hidden: float32 ``[num_texts, dim]``.
+            threshold: labels less probable are left out.
+
+        Returns:
+            float32 ``[num_texts, num_labels]``, and bool of the same shape; None: all.
         """
-        scores = torch.from_numpy(hidden @ self.weight.T)
+        scores = hidden @ self.weight.T
         if self.loss == "hs":
-            return self._of_tree(scores, 0).astype(np.float32)
-        found: Float32 = (
-            scores.softmax(1).numpy() if self.loss == "softmax" else sigmoid(scores.numpy())
-        )
-        return found
+            found = self._of_tree(scores)
+            return found, found >= np.log(max(threshold + SHIFT, _LEAST))
+        values = softmax(scores) if self.loss == "softmax" else sigmoid(scores)
+        is_allowed = None if threshold <= 0 else values >= threshold
+        return np.log(values + np.float64(SHIFT)).astype(np.float32), is_allowed
 
-    def shifted(self, hidden: Float32) -> Float64:
-        """Return what fastText calls probabilities, float64 ``[num_texts, num_labels]``."""
-        if self.loss == "hs":
-            return self._of_tree(torch.from_numpy(hidden @ self.weight.T), SHIFT)
-        return self.probabilities(hidden).astype(np.float64) + SHIFT
-
-    def _of_tree(self, scores: Tensor, shift: float) -> Float64:
-        """Return the product of ``p + shift`` over the path to each label.
+    def _of_tree(self, scores: Float32) -> Float32:
+        """Return the sums of the logarithms of ``p + SHIFT`` over the path to each label.
 
         Args:
             scores: of the inner nodes, float32 ``[num_texts, num_labels]``.
-            shift: what is added at each node.
         """
+        nodes = scores.shape[1]
+        of_sides = np.empty((len(scores), 2 * nodes), np.float32)
+        right, left = of_sides[:, :nodes], of_sides[:, nodes:]
+        with np.errstate(over="ignore"):
+            np.divide(1, 1 + np.exp(-scores), out=right)
+        np.subtract(1, right, out=left)
+        of_sides += np.float32(SHIFT)
+        np.log(of_sides, out=of_sides)
         if self.paths is not None:
-            of_right = scores.sigmoid().numpy()
-            to_right, to_left = (
-                np.log(np.maximum(side + shift, _LEAST)) for side in (of_right, 1 - of_right)
-            )
-            sums = to_right @ self.paths[0] + to_left @ self.paths[1]
-            return np.exp(sums.astype(np.float64))
-        products = np.empty((len(scores), self.num_labels))
-        nodes = 2 * self.num_labels - 1
-        step = max(_AT_ONCE // nodes, 1)
-        for start in range(0, len(scores), step):
-            right = scores[start : start + step].T.sigmoid().numpy()
-            found = np.ones((nodes, right.shape[1]))
-            for parents, left, other in self.levels:
-                of_right, above = right[parents - self.num_labels], found[parents]
-                found[left] = above * (1 - of_right + shift)
-                found[other] = above * (of_right + shift)
-            products[start : start + step] = found[: self.num_labels].T
-        return products
+            found: Float32 = of_sides @ self.paths
+            return found
+        by_node = np.zeros((2 * nodes - 1, len(scores)), np.float32)
+        for parents, to_left, to_right in self.levels:
+            above = by_node[parents]
+            by_node[to_left] = above + left.T[parents - nodes]
+            by_node[to_right] = above + right.T[parents - nodes]
+        return np.ascontiguousarray(by_node[:nodes].T)
 
-    def _paths(self) -> tuple[Float32, Float32]:
-        """Return which inner nodes the path to each label leaves to the right, and to the left.
+    def _paths(self) -> Float32:
+        """Return by which inner nodes the path to each label goes right, then by which left.
 
-        Both are float32 ``[num_labels, num_labels]``, of nodes by labels.
+        They are float32 ``[2 * num_labels, num_labels]``, 1 or 0.
         """
         to_right = np.zeros((2 * self.num_labels - 1, self.num_labels), np.float32)
         to_left = np.zeros_like(to_right)
@@ -121,7 +112,15 @@ class Output:
                 to_right[children], to_left[children] = to_right[parents], to_left[parents]
             to_left[left, parents - self.num_labels] = 1
             to_right[right, parents - self.num_labels] = 1
-        return to_right[: self.num_labels].T.copy(), to_left[: self.num_labels].T.copy()
+        both = np.hstack([to_right[: self.num_labels], to_left[: self.num_labels]])
+        return np.ascontiguousarray(both.T)
+
+
+def softmax(scores: Float32) -> Float32:
+    """Return the softmax of each row."""
+    found: Float32 = np.exp(scores - scores.max(1, keepdims=True))
+    found /= found.sum(1, keepdims=True)
+    return found
 
 
 def sigmoid(scores: Float32) -> Float32:

@@ -21,6 +21,10 @@ UInt8 = npt.NDArray[np.uint8]
 
 # Numbers of quantised rows that are restored once and kept: 16 MiB.
 _FEW_NUMBERS = 1 << 22
+# Numbers of rows that are restored at a time, where they are many.
+_AT_ONCE = 1 << 20
+# Where NumPy is faster than a call into torch.
+_FEW_ROWS = 64
 CENTROIDS = 256
 
 
@@ -63,6 +67,8 @@ class Dense:
 
     def sums(self, ids: Int64, offsets: Int64) -> Float32:
         """Return sums of rows, float32 ``[len(offsets) - 1, width]``; of no row: zeros."""
+        if len(offsets) == 2 and len(ids) <= _FEW_ROWS:
+            return _added(self.rows(ids))
         return sums_of(self.data, ids, offsets)
 
     def with_zeros(self, count: int) -> Float32:
@@ -133,7 +139,18 @@ class Quantised:
         """Return sums of rows, float32 ``[len(offsets) - 1, width]``; of no row: zeros."""
         if self._restored is not None:
             return sums_of(self._restored, ids, offsets)
-        return sums_of(self.rows(ids), None, offsets)
+        sums = np.zeros((len(offsets) - 1, self.shape[1]), np.float32)
+        step = max(_AT_ONCE // self.shape[1], 1)
+        for start in range(0, len(ids), step):
+            stop = min(start + step, len(ids))
+            first = np.searchsorted(offsets, start, "right") - 1
+            last = np.searchsorted(offsets, stop)
+            # The first run goes on from what it came to before.
+            rows = np.concatenate([sums[first : first + 1], self.rows(ids[start:stop])])
+            own = offsets[first : last + 1].clip(start, stop) - start + 1
+            own[0] = 0
+            sums[first:last] = sums_of(rows, None, own)
+        return sums
 
     @cached_property
     def _restored(self) -> Float32 | None:
@@ -151,6 +168,8 @@ def sums_of(rows: Float32, ids: Int64 | None, offsets: Int64) -> Float32:
         ids: int64 ``[n]``, of the rows of the runs; None: these are all rows, one after another.
         offsets: int64, of the runs.
     """
+    if ids is not None and len(offsets) == 2 and len(ids) <= _FEW_ROWS:
+        return _added(rows[ids])
     pooled = F.embedding_bag(
         torch.arange(len(rows)) if ids is None else torch.from_numpy(ids),
         torch.from_numpy(rows),
@@ -159,4 +178,9 @@ def sums_of(rows: Float32, ids: Int64 | None, offsets: Int64) -> Float32:
         include_last_offset=True,
     )
     found: Float32 = pooled.numpy()
+    return found
+
+
+def _added(rows: Float32) -> Float32:
+    found: Float32 = rows.sum(0, keepdims=True)
     return found

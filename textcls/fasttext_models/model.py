@@ -6,30 +6,46 @@ the rows of each distinct word is taken once, and kept for later texts.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+from functools import partial
+from itertools import chain, compress, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+import torch
 
 from textcls.arrow import Int64, lengths_of, offsets_of
 from textcls.fasttext_models.encoding import Dictionary, encode, split
 from textcls.fasttext_models.format import Arguments, ModelFile, read_model_file
-from textcls.fasttext_models.hashing import UInt32
-from textcls.fasttext_models.losses import SHIFT, Output
-from textcls.fasttext_models.matrices import Float32, Matrix, sums_of
+from textcls.fasttext_models.known import KnownWords
+from textcls.fasttext_models.losses import Output
+from textcls.fasttext_models.matrices import Float32, sums_of
 from textcls.fasttext_models.ranking import best
+from textcls.threads import made_ahead
 
 # Texts that are worked on at a time, and bytes of them (or one text).
-BLOCK_TEXTS, BLOCK_BYTES = 4_096, 1 << 20
+BLOCK_TEXTS, BLOCK_BYTES = 1 << 14, 1 << 20
 # Texts of more words are added up row by row: by then it shows in what order numbers are rounded.
 _LONG = 2_000
-# Numbers of rows that are added up at a time.
-_AT_ONCE = 1 << 20
-# Numbers of the sums of words that are kept: 64 MiB.
-_KEPT_NUMBERS = 1 << 24
+# Probabilities that are worked on at a time: what fits into a processor's cache.
+_AT_ONCE = 1 << 17
+
+
+class Ranked(NamedTuple):
+    """The best labels of some texts.
+
+    Attributes:
+        numbers: int64 ``[num_texts, k]``, descending; what they are from ``counts`` on has no
+            meaning.
+        counts: int64 ``[num_texts]``.
+        probabilities: as fastText has them, float32 ``[num_texts, k]``.
+    """
+
+    numbers: Int64
+    counts: Int64
+    probabilities: Float32
 
 
 class FastTextModel:
@@ -56,7 +72,7 @@ class FastTextModel:
             self.file = read_model_file(self.path)
         self.dictionary = Dictionary(self.file)
         self.output = Output(self.file)
-        self._known = _KnownWords(self.dictionary, self.file.input)
+        self._known = KnownWords(self.dictionary, self.file.input)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FastTextModel, (self.path or self.file,)
@@ -81,31 +97,38 @@ class FastTextModel:
             float32 ``[num_texts, dim]``, zeros where there is no row, and int64 ``[num_texts]``.
         """
         lines = split(texts)
-        known = self._known.of(lines.words)
-        sums = known.sums_of(lines.codes, lines.offsets)
-        counts = np.add.reduceat(np.append(known.counts[lines.codes], 0), lines.offsets[:-1])
+        is_long = lengths_of(lines.offsets) > _LONG
+        if is_long.any():
+            return self._with_long(texts, is_long)
+        slots, known = self._known.of(lines.words)
+        tokens = slots[lines.codes]
+        with_counts = sums_of(known.sums, tokens, lines.offsets)
+        sums, counts = with_counts[:, :-1], with_counts[:, -1].astype(np.int64)
         if self.arguments.wordNgrams > 1:
-            counted = known.is_word[lines.codes]
-            offsets = offsets_of(counted.view(np.uint8))[lines.offsets]
-            hashes = known.hashes[lines.codes[counted]]
-            rows, ends = self.dictionary.ngrams(hashes, offsets)
+            offsets = lines.offsets
+            if not known.is_word[slots].all():
+                is_word = known.is_word[tokens]
+                tokens, offsets = tokens[is_word], offsets_of(is_word.view(np.uint8))[offsets]
+            rows, ends = self.dictionary.ngrams(known.hashes[tokens], offsets)
             sums += self.file.input.sums(rows, ends)
-            counts = counts + lengths_of(ends)
-        for place in np.flatnonzero(lengths_of(lines.offsets) > _LONG).tolist():
-            sums[place] = self._added_in_order(texts[place])
+            counts += lengths_of(ends)
         sums /= np.maximum(counts, 1)[:, None]
         return sums, counts
 
-    def _added_in_order(self, text: bytes) -> Float32:
-        """Return the sum of the rows of a text as fastText rounds it, float32 ``[dim]``."""
-        ids, _ = self.encode([text])
-        total = np.zeros((1, self.arguments.dim), np.float32)
-        step = max(_AT_ONCE // self.arguments.dim, 1)
-        for start in range(0, len(ids), step):
-            rows = self.file.input.rows(ids[start : start + step])
-            total = sums_of(np.concatenate([total, rows]), None, np.array([0, len(rows) + 1]))
-        found: Float32 = total[0]
-        return found
+    def _with_long(
+        self, texts: Sequence[bytes], is_long: npt.NDArray[np.bool_]
+    ) -> tuple[Float32, Int64]:
+        """Return the same, of long texts as fastText rounds it: their rows added in its order."""
+        means = np.empty((len(texts), self.arguments.dim), np.float32)
+        counts = np.empty(len(texts), np.int64)
+        long = list(compress(texts, is_long))
+        short = list(compress(texts, ~is_long))
+        means[~is_long], counts[~is_long] = self.hidden(short)
+        ids, offsets = self.encode(long)
+        counts[is_long] = lengths_of(offsets)
+        means[is_long] = self.file.input.sums(ids, offsets)
+        means[is_long] /= np.maximum(counts[is_long], 1)[:, None]
+        return means, counts
 
     def predict(
         self, texts: Iterable[bytes], k: int, threshold: float
@@ -122,16 +145,48 @@ class FastTextModel:
         Raises:
             ValueError: ``k`` is 0, or below -1.
         """
+        for part in self.ranked(texts, k, threshold):
+            numbers = trimmed(part.numbers.tolist(), part.counts)
+            yield from zip(numbers, trimmed(list(part.probabilities), part.counts), strict=True)
+
+    def ranked(self, texts: Iterable[bytes], k: int, threshold: float) -> Iterator[Ranked]:
+        """Yield what :meth:`predict` does, of so many texts at once as are worked on together."""
         if k == 0 or k < -1:
             raise ValueError("k needs to be 1 or higher!")
-        count = len(self.file.labels) if k == -1 else k
-        for block in blocks_of(texts):
-            hidden, num_rows = self.hidden(block)
-            values = self.output.shifted(hidden)
-            chosen = best(values, count, threshold + SHIFT)
-            for row, numbers in enumerate(chosen):
-                found = numbers if num_rows[row] else numbers[:0]
-                yield found.tolist(), values[row, found].astype(np.float32)
+        work = partial(self._ranked, k=k, threshold=threshold)
+        blocks, threads = blocks_of(texts), torch.get_num_threads()
+        first = list(islice(blocks, 2))
+        ordered = chain(first, blocks)
+        if len(first) < 2 or threads == 1:
+            yield from chain.from_iterable(map(work, ordered))
+        else:
+            yield from chain.from_iterable(made_ahead(work, ordered, threads, threads))
+
+    def _ranked(self, texts: Sequence[bytes], k: int, threshold: float) -> list[Ranked]:
+        hidden, num_rows = self.hidden(texts)
+        num_labels = len(self.file.labels)
+        parts = []
+        step = max(_AT_ONCE // num_labels, 1)
+        for start in range(0, len(texts), step):
+            part = slice(start, start + step)
+            logarithms, is_allowed = self.output.logarithms(hidden[part], threshold)
+            numbers, counts = best(logarithms, is_allowed, num_labels if k == -1 else k)
+            counts[num_rows[part] == 0] = 0
+            values = logarithms[np.arange(len(counts))[:, None], numbers]
+            parts.append(Ranked(numbers, counts, np.exp(values)))
+        return parts
+
+
+def trimmed(rows: list[Any], counts: Int64) -> list[Any]:
+    """Cut rows that have less than the others, in place.
+
+    Args:
+        rows: lists or arrays, each of the same length.
+        counts: how much of each stays.
+    """
+    for place in (counts < max(map(len, rows), default=0)).nonzero()[0].tolist():
+        rows[place] = rows[place][: counts[place]]
+    return rows
 
 
 def blocks_of(texts: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -146,64 +201,3 @@ def blocks_of(texts: Iterable[bytes]) -> Iterator[list[bytes]]:
         size += len(text)
     if block:
         yield block
-
-
-class _Found:
-    """What is known of the distinct words of some texts, by their places."""
-
-    def __init__(self, table: Float32, slots: Int64, counts: Int64, hashes: UInt32, is_word: Any):
-        self.table, self.slots = table, slots
-        self.counts, self.hashes, self.is_word = counts, hashes, is_word
-
-    def sums_of(self, codes: Int64, offsets: Int64) -> Float32:
-        """Return the sums over the words of texts, float32 ``[num_texts, dim]``."""
-        return sums_of(self.table, self.slots[codes], offsets)
-
-
-class _KnownWords:
-    """The sums of the rows of words that were seen."""
-
-    def __init__(self, dictionary: Dictionary, matrix: Matrix) -> None:
-        self.dictionary, self.matrix = dictionary, matrix
-        self.most = max(_KEPT_NUMBERS // dictionary.arguments.dim, 1)
-        self.lock = threading.Lock()
-        self._clear()
-
-    def _clear(self) -> None:
-        self.slot_of: dict[bytes, int] = {}
-        self.table = np.zeros((0, self.dictionary.arguments.dim), np.float32)
-        self.counts = np.zeros(0, np.int64)
-        self.hashes = np.zeros(0, np.uint32)
-        self.is_word = np.zeros(0, np.bool_)
-
-    def of(self, words: list[bytes]) -> _Found:
-        """Return what is known of distinct words, after adding what is not."""
-        with self.lock:
-            slots = np.fromiter(map(self.slot_of.get, words, repeat(-1)), np.int64, len(words))
-            (new,) = (slots < 0).nonzero()
-            if len(new):
-                if len(self.slot_of) + len(new) > self.most:
-                    self._clear()
-                    new = np.arange(len(words))
-                slots[new] = self._add([words[place] for place in new.tolist()])
-            return _Found(
-                self.table, slots, self.counts[slots], self.hashes[slots], self.is_word[slots]
-            )
-
-    def _add(self, words: list[bytes]) -> Int64:
-        rows = self.dictionary.rows_of(words)
-        first, size = len(self.slot_of), len(self.slot_of) + len(words)
-        sums = self.matrix.sums(rows.ids, rows.offsets)
-        if size > len(self.table):  # twice as much: few copies
-            capacity = max(size, min(2 * len(self.table), self.most))
-            for name in ("table", "counts", "hashes", "is_word"):
-                old = getattr(self, name)
-                larger = np.zeros((capacity, *old.shape[1:]), old.dtype)
-                larger[:first] = old[:first]
-                setattr(self, name, larger)
-        # Slots that others have taken are never written again: they may still read them.
-        self.table[first:size] = sums
-        self.counts[first:size] = lengths_of(rows.offsets)
-        self.hashes[first:size], self.is_word[first:size] = rows.hashes, rows.is_word
-        self.slot_of.update(zip(words, range(first, size), strict=True))
-        return np.arange(first, size)

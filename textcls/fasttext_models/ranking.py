@@ -7,45 +7,59 @@ probabilities come out of a table.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from textcls.arrow import Int64
-from textcls.fasttext_models.losses import Float64
+from textcls.fasttext_models.matrices import Float32
 
 _Item = tuple[float, int]
 
 
-def best(values: Float64, k: int, least: float) -> list[Int64]:
-    """Return the numbers of the largest values of each row, descending.
+def best(
+    logarithms: Float32, is_allowed: npt.NDArray[np.bool_] | None, k: int
+) -> tuple[Int64, Int64]:
+    """Return the numbers of the largest values of each row, descending, and how many these are.
 
     Args:
-        values: float64 ``[num_rows, num_labels]``.
+        logarithms: of the values, as fastText compares them, float32 ``[num_rows, num_labels]``.
+        is_allowed: which may be among them, bool of the same shape; None: all.
         k: so many of each row at most.
-        least: smaller values are left out.
+
+    Returns:
+        int64 ``[num_rows, k]``, with any numbers past the last one of a row, and int64
+        ``[num_rows]``.
     """
-    k = min(k, values.shape[1])
-    # As fastText compares them.
-    logarithms = np.log(np.maximum(values, np.finfo(np.float64).tiny)).astype(np.float32)
+    k = min(k, logarithms.shape[1])
+    rows = np.arange(len(logarithms))[:, None]
     if k == 1:
-        order = logarithms.argmax(1)[:, None]
-        is_tied = (logarithms == logarithms.max(1, keepdims=True)).sum(1) > 1
+        found = logarithms.argmax(1)[:, None]
+        is_tied = logarithms == logarithms[rows, found]
+        if np.count_nonzero(is_tied) == len(found):
+            tied = []
+        else:
+            tied = (is_tied.sum(1) > 1).nonzero()[0].tolist()
     else:
-        order = np.argsort(-logarithms, axis=1, kind="stable")
-        ranked = np.take_along_axis(logarithms, order, 1)[:, : k + 1]
-        is_tied = (ranked[:, 1:] == ranked[:, :-1]).any(1)
-        order = order[:, :k]
-    large_enough = values >= least
-    chosen = [row[kept[row]] for row, kept in zip(order, large_enough, strict=True)]
-    for number in is_tied.nonzero()[0].tolist():
-        chosen[number] = _by_heap(logarithms[number], large_enough[number], k)
-    return chosen
+        order = (-logarithms).argsort(axis=1, kind="stable")
+        ranked = logarithms[rows, order[:, : k + 1]]
+        tied = (ranked[:, 1:] == ranked[:, :-1]).any(1).nonzero()[0].tolist()
+        found = order[:, :k]
+    counts = np.full(len(found), k) if is_allowed is None else is_allowed[rows, found].sum(1)
+    for row in tied:
+        allowed: Sequence[int] = range(logarithms.shape[1])
+        if is_allowed is not None:
+            allowed = is_allowed[row].nonzero()[0].tolist()
+        numbers = _by_heap(logarithms[row].tolist(), allowed, k)
+        found[row, : len(numbers)], counts[row] = numbers, len(numbers)
+    return found, counts
 
 
-def _by_heap(values: npt.NDArray[np.float32], allowed: npt.NDArray[np.bool_], k: int) -> Int64:
+def _by_heap(values: list[float], allowed: Sequence[int], k: int) -> list[int]:
     heap: list[_Item] = []
-    for number in np.flatnonzero(allowed).tolist():
-        item = (float(values[number]), number)
+    for number in allowed:
+        item = (values[number], number)
         if len(heap) == k and item[0] < heap[0][0]:
             continue
         heap.append(item)
@@ -55,7 +69,7 @@ def _by_heap(values: npt.NDArray[np.float32], allowed: npt.NDArray[np.bool_], k:
             heap.pop()
     for size in range(len(heap) - 1, 0, -1):
         _sink(heap, size)
-    return np.array([number for _, number in heap], np.int64)
+    return [number for _, number in heap]
 
 
 def _rise(heap: list[_Item], hole: int, item: _Item) -> None:
