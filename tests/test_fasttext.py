@@ -268,11 +268,6 @@ def test_what_is_no_model_is_one_line(
     assert "model.bin" in line
 
 
-def test_other_verbs_name_those_for_it(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("predict", small, __file__) == 2
-    assert "it is a model of fastText, which textcls fasttext" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(("kind", "count"), [("softmax, characters", 1_500), ("hs, pruned", 500)])
 def test_damaged_models_are_refused_or_predict(kind: str, count: int, tmp_path: Path) -> None:
     """2,000 damages; a header that promises a huge matrix takes no memory."""

@@ -50,7 +50,7 @@ def test_a_model_is_quantised(model: Path, tmp_path: Path, capfd: Any) -> None:
         (("-cutoff", "20"), "model.bin: the input matrix has 20 rows"),
         (("-qout",), "leave out qout"),
         (("-dsub", "0"), "dsub=0"),
-        (("-retrain", "-input", "train.txt"), "retrain: "),
+        (("-retrain", "-input", "nowhere.txt"), "nowhere.txt: there is no such file"),
         (("-dim", "3"), "No such option"),
     ],
 )

@@ -1,4 +1,4 @@
-"""``textcls fasttext``: fastText's command line, for models that are trained already."""
+"""``textcls fasttext``: fastText's command line."""
 
 from __future__ import annotations
 
@@ -21,6 +21,28 @@ def fasttext() -> None:
 
     MODEL is a supervised model. TEXTS is a file with a text in each line, - the standard input.
     """
+
+
+# Options of fastText that are refused by name, unless they are its defaults.
+_MEANINGLESS: dict[str, type] = {
+    "ws": int, "neg": int, "lrUpdateRate": int, "t": float, "minCountLabel": int, "label": str,
+    "pretrainedVectors": str,
+}  # fmt: skip
+
+
+def _with_meaningless(function: Callable[..., None]) -> Callable[..., None]:
+    for name, kind in _MEANINGLESS.items():
+        function = click.option(
+            f"-{name}", name, type=kind, hidden=True, expose_value=False, callback=_refused
+        )(function)
+    return function
+
+
+def _refused(_: click.Context, parameter: click.Parameter, value: object) -> None:
+    if value is not None:
+        from textcls.fasttext.arguments import check_meaningless
+
+        check_meaningless({str(parameter.name): value})
 
 
 def _command(name: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -100,6 +122,31 @@ def test_label(model: Path, texts: str, k: int, threshold: float) -> None:
     click.echo(f"R@{k}\t{found.recall():.3f}")
 
 
+@fasttext.command("supervised")
+@click.option("-input", required=True, type=click.Path(), help="training texts, with __label__s")
+@click.option("-output", required=True, metavar="NAME", help="NAME.bin is written")
+@click.option("-lr", type=float, default=0.1, show_default=True, help="learning rate")
+@click.option("-dim", type=int, default=100, show_default=True, help="numbers of a vector")
+@click.option("-epoch", type=int, default=5, show_default=True, help="passes over the texts")
+@click.option("-minCount", "minCount", type=int, default=1, help="rarer words are left out")
+@click.option("-minn", type=int, default=0, help="shortest character n-gram")
+@click.option("-maxn", type=int, default=0, help="longest character n-gram; 0: none")
+@click.option("-wordNgrams", "wordNgrams", type=int, default=1, help="longest word n-gram")
+@click.option("-loss", default="softmax", show_default=True, help="softmax, or ova (one-vs-all)")
+@click.option("-bucket", type=int, default=2_000_000, show_default=True, help="rows of n-grams")
+@click.option("-thread", type=int, help="the result is the same whatever their number")
+@click.option("-seed", type=int, default=0, help="of the weights, and the order of texts")
+@click.option("-verbose", type=int, default=2, help="not looked at")
+@_with_meaningless
+def supervised(output: str, **settings: Any) -> None:
+    """Train a model: see docs/fasttext.md for what differs from fastText."""
+    from textcls.fasttext import train_supervised
+
+    model = train_supervised(**settings)
+    model.save_model(f"{output}.bin")
+    click.echo(f"{len(model.words):,} words, {len(model.labels):,} labels: {output}.bin")
+
+
 @fasttext.command("quantize")
 @click.option("-output", required=True, metavar="NAME", help="NAME.bin is read, NAME.ftz written")
 @click.option("-input", type=click.Path(), help="training texts, for -retrain")
@@ -107,7 +154,7 @@ def test_label(model: Path, texts: str, k: int, threshold: float) -> None:
 @click.option("-qout", is_flag=True, help="quantize the output matrix as well")
 @click.option("-cutoff", type=int, default=0, help="keep so many words and n-grams; 0: all")
 @click.option("-dsub", type=int, default=2, help="numbers that share a byte")
-@click.option("-retrain", is_flag=True, help="train what the cutoff kept; not available")
+@click.option("-retrain", is_flag=True, help="train what the cutoff kept")
 @click.option("-epoch", type=int, help="for -retrain")
 @click.option("-lr", type=float, help="for -retrain")
 @click.option("-thread", type=int, help="for -retrain")

@@ -269,6 +269,7 @@ class TextEncoder:
             None if encoded.weights is None else torch.from_numpy(encoded.weights),
             targets.offsets,
             targets.weights,
+            targets.shares,
         )
 
     def encode_tokens(self, tokens: Tokens) -> Encoded:

@@ -7,9 +7,9 @@ model.predict("un texte")
 """
 
 from textcls.fasttext import FastText
+from textcls.fasttext.arguments import train_supervised
 from textcls.fasttext.FastText import BOW, EOS, EOW, load_model, tokenize
 from textcls.fasttext.refused import cbow, skipgram, supervised, train_unsupervised
-from textcls.fasttext.supervised import train_supervised
 
 __all__ = [
     "BOW",

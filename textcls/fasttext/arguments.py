@@ -38,6 +38,17 @@ _ORDER = (
 )  # fmt: skip
 
 
+def check_meaningless(given: Mapping[str, object]) -> None:
+    """Refuse arguments that have no meaning here, unless they are what they are by default.
+
+    Raises:
+        FastTextError: there is one; the message names it.
+    """
+    for name, (default, reason) in MEANINGLESS.items():
+        if given.get(name, default) != default:
+            raise FastTextError(f"{name} {reason}: leave it out")
+
+
 def train_supervised(*arguments: object, **named: object) -> _FastText:
     """Train a model on a file of fastText's format, ``__label__x text`` in each line.
 
@@ -65,9 +76,8 @@ def train_supervised(*arguments: object, **named: object) -> _FastText:
         if own in given:
             raise TypeError(f"train_supervised was given {own} twice")
         given[own] = value
-    for name, (default, reason) in MEANINGLESS.items():
-        if given.pop(name, default) != default:
-            raise FastTextError(f"{name} {reason}: leave it out")
+    check_meaningless(given)
+    given = {name: value for name, value in given.items() if name not in MEANINGLESS}
     given.pop("verbose", None)
     path = given.pop("input", None)
     if not isinstance(path, str | Path):
