@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textcls.model.classifier import Classifier
+    from textcls.scoring.scorer import Scorer
 
-__all__ = ["Classifier", "__version__"]
+__all__ = ["Classifier", "Scorer", "__version__"]
 __version__ = "0.1.0"
 
 
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> Any:
         from textcls.model.classifier import Classifier
 
         return Classifier
+    if name == "Scorer":
+        from textcls.scoring.scorer import Scorer
+
+        return Scorer
     raise AttributeError(f"module 'textcls' has no attribute {name!r}")

@@ -17,7 +17,7 @@ from textcls.data.targets import Targets
 from textcls.defaults import word_of
 from textcls.errors import InputError
 from textcls.fasttext_models.format import is_model_file
-from textcls.model.folder import CARD, FILES, WEIGHTS, load_model, model_folder
+from textcls.model.folder import WEIGHTS, files_of, load_model, model_folder
 from textcls.model.parts import ModelParts
 from textcls.values import CLASSES, is_auto
 
@@ -196,9 +196,7 @@ def _read(folder: Path) -> Start:
         )
     if reason is not None:
         raise InputError(f"init_from={folder}: {reason}")
-    files = [place]
-    if not is_file:
-        files = [place / name for name in FILES if name != CARD and (place / name).exists()]
+    files = files_of(place)
     hashes = str([(path.name, hash_file(path)) for path in files])
     with (place if is_file else place / WEIGHTS).open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,20 @@ def whole_file(path: Path, synced: bool = False) -> Iterator[Path]:
         raise
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def remove_scratch(paths: Iterable[Path]) -> None:
+    """Remove what processes left that were killed while they wrote these files.
+
+    Only where no other process is writing them.
+    """
+    wanted = {Path(os.path.realpath(path)) for path in paths}
+    for folder in {path.parent for path in wanted}:
+        names = os.listdir(folder) if folder.is_dir() else []
+        for name in names:
+            written, _, number = name.rpartition(".")
+            if number.isdecimal() and name[0] == "." and folder / written[1:] in wanted:
+                (folder / name).unlink(missing_ok=True)
 
 
 def write_whole(path: Path, text: str, synced: bool = False) -> None:

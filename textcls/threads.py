@@ -12,8 +12,19 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
+_alone = False
+
+
+def take_one_cpu() -> None:
+    """Let this process compute with one thread from here on: others have the other CPUs."""
+    global _alone
+    _alone = True
+
+
 def usable_cpus() -> int:
     """Return how many CPUs this process may use."""
+    if _alone:
+        return 1
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

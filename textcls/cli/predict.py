@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from textcls.cli.options import ABSTAIN, DEVICE, MODEL, names, number, with_reading
-from textcls.cli.shared import limit_of, load, reading_of, taken_in_words
-from textcls.config import Reading
+from textcls.cli.shared import limit_of, on_one_thread, reading_of, taken_in_words
 from textcls.errors import InputError, visible
-from textcls.naming import option
 
 if TYPE_CHECKING:
-    from textcls.corpus.reading import Piece
+    from textcls.scoring.files import Done, FileScorer
 
 
 @click.command()
@@ -26,14 +25,22 @@ if TYPE_CHECKING:
 @click.argument("patterns", nargs=-1, metavar="[FILE]...", type=click.Path(allow_dash=True))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    help="File to write: .csv, .tsv, .jsonl (also .gz, .bz2, .zst) or .parquet.",
+    type=click.Path(),
+    help="File to write: .csv, .tsv, .jsonl (also .gz, .bz2, .zst) or .parquet. Or a folder, DIR/: "
+    "of a file for each that is read, those done before left out.",
 )
 @click.option(
     "--format",
     "format_",
     type=click.Choice(["csv", "tsv", "jsonl", "parquet"]),
-    help="Of the output.  [default: by --out's name, else csv]",
+    help="Of the output.  [default: by --out's name, else csv; in a folder parquet]",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    metavar="N",
+    help="That label files into a folder, each with one thread.  [default: one for each CPU; on a "
+    "GPU, 1]",
 )
 @click.option(
     "--top",
@@ -74,8 +81,9 @@ if TYPE_CHECKING:
 def predict(
     model: Path,
     patterns: tuple[str, ...],
-    out: Path | None,
+    out: str | None,
     format_: str | None,
+    processes: int | None,
     top: int | None,
     threshold: float | None,
     labels: tuple[str, ...] | None,
@@ -95,61 +103,36 @@ def predict(
     FILE is csv, tsv, json, jsonl, parquet (compressed or not), or .txt with a text on each line, or
     a quoted pattern of several, 'new/**/*.csv'; without one, or for "-", lines are read from
     standard input. Texts are read, labelled and written piece by piece, so that no file is too
-    large.
+    large. A folder has whole files only, whatever stops this: the same command goes on.
     """
-    classifier = load(model, device)
-    limit = None if abstain is None else limit_of(classifier, abstain, labels)
-    if labels is not None:
-        classifier = classifier.restricted(labels)
-    import pyarrow.compute as pc
-
     from textcls.corpus.paths import find_files
-    from textcls.model.classifier import AT_ONCE
-    from textcls.report.predicted import Predicted
-    from textcls.report.predictions import (
-        PredictionWriter,
-        compression_by_name,
-        format_by_name,
-        list_delimiter,
-    )
 
-    format_ = format_ or ("csv" if out is None else format_by_name(out))
-    compression = None if out is None or format_ == "parquet" else compression_by_name(out)
-    files = [
+    sources = [
         file
         for pattern in patterns or ("-",)
         for file in ([Path("-")] if pattern == "-" else find_files(pattern, "train"))
     ]
-    for file in files:
-        if out is not None and out.exists() and file.exists() and file.samefile(out):
-            raise InputError(f"--out {out}: is one of the files to read")
-    reading = reading_of(classifier, given)
+    to_folder = out is not None and _is_folder(out, len(sources))
+    if processes is not None and not to_folder:
+        raise InputError("--processes: they label files into a folder: name it, as in --out DIR/")
+    if format_ is None:
+        format_ = "parquet" if to_folder else _format_of(out)
+    on_one_thread(device)
+    from textcls.scoring.files import FileScorer
+    from textcls.scoring.scorer import Scorer
+
+    scorer = Scorer(model, None, top, threshold, labels, probabilities, abstain, unknown, device)
+    reading = reading_of(scorer.classifier, given)
+    limit = None if abstain is None else limit_of(scorer.classifier, abstain, labels)
     kept = None if keep == ("all",) else tuple(dict.fromkeys(keep or ()))
-    label_names, task = classifier.label_names, classifier.task
-    least = 0.0 if limit is None else limit.confidence
-    read = undecoded = unsure = 0
-    rows = max(1, AT_ONCE // len(label_names))
-    top = top or (None if task.several else 1)
-    predicted = Predicted(label_names, task, top, threshold, probabilities, least, unknown)
-    between = list_delimiter(classifier.parts.reading.label_delimiter, label_names)
-    with (
-        _output(out, compression, format_) as target,
-        PredictionWriter(target, format_, predicted, between) as writer,
-        _counted(out is not None) as count,
-    ):
-        for file in files:
-            for piece in _pieces(file, reading, classifier.parts.reading, kept):
-                for start in range(0, max(len(piece.texts), 1), rows):  # once for no text
-                    texts = piece.texts.slice(start, rows)
-                    kept_too = piece.kept.slice(start, rows)
-                    found = classifier.predict_proba(texts)
-                    shares = classifier.unknown(texts) if unknown else None
-                    writer.write(found, kept_too, str(file), shares)
-                    unsure += int((found.max(1, initial=0) < least).sum())
-                    count(len(texts))
-                read += len(piece.texts)
-                undecoded += pc.sum(pc.match_substring(piece.texts, "\ufffd")).as_py() or 0
-    for column, renamed in writer.renamed.items():
+    files, failure = FileScorer(scorer, reading, kept, format_), None
+    if out is not None and to_folder:
+        from textcls.cli.predict_shards import predict_shards
+
+        done, failure = predict_shards(files, patterns or ("-",), Path(out), processes)
+    else:
+        done = _into_one(files, sources, None if out is None else Path(out))
+    for column, renamed in done.renamed.items():
         click.echo(
             f"note: the input's column {visible(column)} is written as {visible(renamed)}: "
             f"{visible(column)} is what the model says",
@@ -157,33 +140,60 @@ def predict(
         )
     if limit is not None:
         click.echo(
-            f"note: {unsure:,} of {read:,} texts are left without a label; "
-            f"of validation {taken_in_words(limit)}",
+            f"note: {done.counts['unlabelled']:,} of {done.counts['rows']:,} texts are left "
+            f"without a label; of validation {taken_in_words(limit)}",
             err=True,
         )
-    if undecoded:
+    if done.counts["undecoded"]:
         click.echo(
-            f"note: {undecoded:,} texts hold U+FFFD, which stands for bytes that are no "
-            f"{reading.encoding}: is --encoding right?",
+            f"note: {done.counts['undecoded']:,} texts hold U+FFFD, which stands for bytes that "
+            f"are no {reading.encoding}: is --encoding right?",
             err=True,
         )
+    if failure is not None:
+        raise failure
 
 
-def _pieces(
-    file: Path, reading: Reading, usual: Reading, keep: tuple[str, ...] | None
-) -> Iterator[Piece]:
-    """Yield the rows of a file, or the lines of standard input."""
-    import pyarrow as pa
+def _is_folder(out: str, sources: int) -> bool:
+    """Say whether ``--out`` is a folder of a file for each, which it may have to become."""
+    from textcls.report.predictions import FORMATS, suffix_of
 
-    from textcls.corpus.reading import Piece, read_lines, read_pieces
+    path = Path(out)
+    if out.endswith(os.sep):
+        return True
+    if path.exists() or suffix_of(path) in FORMATS:
+        return path.is_dir() and suffix_of(path) not in FORMATS
+    return sources > 1 and not path.suffix
 
-    if str(file) != "-":
-        yield from read_pieces(file, reading, usual, keep)
-        return
-    if keep:
-        raise InputError(f"{option('keep', *keep)}: lines on standard input have no columns")
-    for texts in read_lines(sys.stdin.buffer, reading.encoding):
-        yield Piece(texts, pa.table({}))
+
+def _format_of(out: str | None) -> str:
+    from textcls.report.predictions import format_by_name
+
+    return "csv" if out is None else format_by_name(Path(out))
+
+
+def _into_one(files: FileScorer, sources: Sequence[Path], out: Path | None) -> Done:
+    """Label files one after another into one, or onto standard output."""
+    from textcls.cli.progress import counted
+    from textcls.report.predictions import compression_by_name
+    from textcls.scoring.files import Done
+
+    for source in sources:
+        if out is not None and out.exists() and source.exists() and source.samefile(out):
+            raise InputError(f"--out {out}: is one of the files to read")
+    compression = None if out is None or files.format == "parquet" else compression_by_name(out)
+    done = Done()
+    # Beside predictions that scroll by on the same terminal, a live line would only flicker.
+    is_shown = out is not None or not sys.stdout.isatty()
+    with (
+        _output(out, compression, files.format) as target,
+        files.writer(target) as writer,
+        counted(is_shown) as (count, _),
+    ):
+        for source in sources:
+            done.counts += files.score(source, writer, count)
+    done.renamed = writer.renamed
+    return done
 
 
 class _Terminal(io.BytesIO):
@@ -218,27 +228,3 @@ def _output(out: Path | None, compression: str | None, format_: str) -> Iterator
             return
         with pa.CompressedOutputStream(file, compression) as packed:
             yield packed
-
-
-@contextlib.contextmanager
-def _counted(to_file: bool) -> Iterator[Any]:
-    """Yield a function that is told of rows, and shows their number and pace on a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    # Beside predictions that scroll by on the same terminal, a live line would only flicker.
-    shown = console.is_terminal and (to_file or not sys.stdout.isatty())
-    columns = (
-        TextColumn("{task.completed:,.0f} rows"),
-        TextColumn("{task.fields[pace]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
-        task = progress.add_task("", total=None, pace="")
-
-        def count(rows: int) -> None:
-            speed = progress.tasks[0].speed
-            progress.update(task, advance=rows, pace=f"{speed:,.0f} rows/s" if speed else "")
-
-        yield count

@@ -23,17 +23,23 @@ def check_new(out: Path) -> None:
 
 def load(model: Path, device: str) -> Classifier:
     """Load a model for a verb."""
+    from textcls.model.classifier import Classifier
+
+    on_one_thread(device)
+    return Classifier.load(model, device)
+
+
+def on_one_thread(device: str) -> None:
+    """Check the device of a verb, and have torch compute with one thread on the CPU."""
     import torch
 
     from textcls.device import to_device
-    from textcls.model.classifier import Classifier
 
     if device != "auto":
         to_device(device, "--device")  # a message names it as it is typed here
     # Reading and tokenizing take most of the time, and have threads of their own; torch's, with
     # other work beside them, would wait for each other.
     torch.set_num_threads(1)
-    return Classifier.load(model, device)
 
 
 def reading_of(classifier: Classifier, given: dict[str, Any]) -> Reading:

@@ -12,7 +12,7 @@ from textcls.corpus.delimited import DelimitedFile
 from textcls.corpus.dialect import splits_evenly
 from textcls.corpus.json_file import JsonFile
 from textcls.corpus.lines import LABEL_PREFIX, FastTextFile, LinesFile, TextFolders, class_files
-from textcls.corpus.opening import Errors, Unpacked, Utf8Stream
+from textcls.corpus.opening import Errors, Unpacked, Utf8Stream, unpacked_name
 from textcls.corpus.tables import TableFile
 from textcls.errors import InputError, first_line
 from textcls.naming import option
@@ -27,6 +27,12 @@ _BY_SUFFIX = {
 }  # fmt: skip
 _TEXTUAL = ("csv", "json", "text")
 _KNOWN = "csv, tsv, json, jsonl, parquet, arrow, xlsx or fastText's __label__ lines"
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without what says its compression and format."""
+    name = Path(unpacked_name(path))
+    return name.stem if name.suffix.lower() in _BY_SUFFIX else name.name
 
 
 def open_table(path: Path, reading: Reading, errors: Errors = "strict") -> TableFile:

@@ -49,6 +49,11 @@ _DAMAGED = "its compressed data are damaged, or cut short: copy or download it a
 SAMPLE_BYTES = 1 << 18
 
 
+def unpacked_name(path: Path) -> str:
+    """Return the name of a file without what says that it is compressed."""
+    return path.stem if path.suffix.lower() in _SUFFIXES else path.name
+
+
 class Unpacked:
     """A file's bytes without its compression.
 
@@ -72,7 +77,7 @@ class Unpacked:
             raise InputError(f"{path}: is no regular file: give its lines on standard input")
         with _file_errors(path), path.open("rb") as file:
             self.compression = compression_of(file.read(16))
-        self.name = path.stem if path.suffix.lower() in _SUFFIXES else path.name
+        self.name = unpacked_name(path)
         self.is_workbook = False
         self._member = ""
         if self.compression == "zip":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Iterable
@@ -41,6 +42,15 @@ def find_files(pattern: str, key: str) -> list[Path]:
     if not files:
         raise InputError(f"{option(key, pattern)}: there is no such file")
     return files
+
+
+def folder_of(pattern: str) -> Path:
+    """Return the folder that all files of a name or pattern lie in: that before its first ``*``."""
+    exact = Path(os.path.expanduser(pattern))
+    if os.path.lexists(exact):
+        return exact.parent
+    plain = itertools.takewhile(lambda part: glob.escape(part) == part, exact.parts)
+    return Path(*plain)
 
 
 def check_names(paths: Iterable[Path]) -> None:

@@ -75,17 +75,20 @@ class Classifier(ModelHubMixin):
         self.task = parts.task
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "auto") -> Classifier:
+    def load(cls, path: str | Path, device: str = "auto", mapped: bool = False) -> Classifier:
         """Load a run folder or a model folder.
 
         Args:
             path: the folder.
             device: ``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+            mapped: on the CPU, leave the embedding table in its file, mapped into memory: all
+                processes that do so have it once. The file must stay as it is meanwhile; to replace
+                the folder, as saving does, is no change of it. Quantized tables are copied.
 
         Raises:
             InputError: there is none, or it is damaged or of a newer version; no such device.
         """
-        parts = load_model(Path(path))
+        parts = load_model(Path(path), mapped)
         parts.model.to(to_device(device, "device"))
         return cls(parts)
 

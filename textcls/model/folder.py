@@ -137,11 +137,15 @@ class _Words:
     counts: list[Annotated[int, Field(ge=0, lt=2**63)]]
 
 
-def load_model(folder: Path) -> ModelParts:
+def load_model(folder: Path, mapped: bool = False) -> ModelParts:
     """Read a model folder, or the one inside a run folder; the model is on the CPU.
 
     A file of fastText's, ``.bin`` or ``.ftz``, is read as well: see :mod:`.from_fasttext`. No
     random numbers are drawn, and nothing that a folder holds is run.
+
+    Args:
+        folder: the folder.
+        mapped: leave a table of float32 in its file: see :func:`~.tensors.read_tensors`.
 
     Raises:
         InputError: there is none, or it is damaged, or of a newer version.
@@ -161,7 +165,8 @@ def load_model(folder: Path) -> ModelParts:
                 f"labels.json: {len(label_names)} labels for {config.model.num_classes} classes"
             )
         tokenizer = _read_tokenizer(folder / "tokenizer.json", config.tokenizer)
-        tensors = read_tensors(folder / WEIGHTS, config.model, config.tokenizer, vocabulary)
+        weights = folder / WEIGHTS
+        tensors = read_tensors(weights, config.model, config.tokenizer, vocabulary, mapped)
         decisions = {name: tensors.pop(name) for name in _DECISIONS if name in tensors}
         task = task_named(config.task, decisions)
         foreign = decisions.keys() - task.tensors().keys()
@@ -212,6 +217,21 @@ def model_folder(folder: Path) -> Path:
     except OSError as error:
         reason = _reason(error)
     raise InputError(f"{folder}: is no model or run folder ({reason})")
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return the files of a model that decide what it predicts.
+
+    Args:
+        path: a model folder, a run folder or a file of fastText's.
+
+    Raises:
+        InputError: there is no model.
+    """
+    if is_model_file(path):
+        return [path]
+    folder = model_folder(path)
+    return [folder / name for name in FILES if name != CARD and (folder / name).exists()]
 
 
 def _read_config(folder: Path) -> _Config:

@@ -64,6 +64,7 @@ def read_tensors(
     shape: Shape,
     tokenizer: TokenizerConfig,
     vocabulary: Vocabulary,
+    mapped: bool = False,
 ) -> dict[str, Tensor]:
     """Return the tensors of the file, and the table where the file has a quantized one.
 
@@ -72,6 +73,7 @@ def read_tensors(
         shape: of the model.
         tokenizer: of the model.
         vocabulary: of the model.
+        mapped: leave the table in the file, which is mapped into memory: processes share it.
 
     Raises:
         OSError, SafetensorError: there is no such file, or it is damaged.
@@ -86,9 +88,12 @@ def read_tensors(
                 raise ValueError(f"{path.name}: {name} is missing, or is not {_in_words(kind)}")
         if kinds:
             raise ValueError(f"{path.name}: holds what this model has not: {min(kinds)!r:.40}")
-        # Copied: what is mapped would change with the file.
-        tensors = {name: file.get_tensor(name).clone() for name in found}
+        # Copied: what is mapped would change with the file. The table is of numbers alone, none of
+        # which says where something is.
+        tensors = {name: file.get_tensor(name) for name in found}
         metadata = file.metadata()
+    for name in tensors.keys() - ({TABLE} if mapped else set()):
+        tensors[name] = tensors[name].clone()
     try:
         check(tensors, metadata)
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,3 +94,20 @@ class Predicted:
             columns.append(names.take(pa.array(classes[:, rank], mask=left_out)))
             columns.append(pa.array(values[:, rank], mask=left_out))
         return columns
+
+
+def other_names(names: Sequence[str], ours: Collection[str]) -> dict[str, str]:
+    """Return other names for those columns of the input that have the name of one of ours.
+
+    Returns:
+        ``input_NAME`` by name, with so many ``input_`` before it that no other column has it.
+    """
+    taken, renamed = {*ours, *names}, {}
+    for name in names:
+        if name in ours:
+            new = f"input_{name}"
+            while new in taken:
+                new = f"input_{new}"
+            taken.add(new)
+            renamed[name] = new
+    return renamed

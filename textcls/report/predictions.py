@@ -15,9 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from textcls.errors import InputError
-from textcls.model.classifier import Float32
 from textcls.report.kept import arrow_column, arrow_field, cells, json_values
-from textcls.report.predicted import Predicted
+from textcls.report.predicted import other_names
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
@@ -30,8 +29,7 @@ def format_by_name(path: Path) -> str:
     Raises:
         InputError: it asks for none of ours.
     """
-    suffix = (path.with_suffix("") if compression_by_name(path) else path).suffix.lower()
-    found = suffix.removeprefix(".")
+    found = suffix_of(path)
     if found == "parquet" and compression_by_name(path):
         raise InputError(
             f"--out {shlex.quote(str(path))}: a Parquet file is packed already: name it .parquet"
@@ -42,6 +40,12 @@ def format_by_name(path: Path) -> str:
             "it is, as in --format csv"
         )
     return found
+
+
+def suffix_of(path: Path) -> str:
+    """Return the ending of a file's name, without that of its compression: ``csv``."""
+    name = path.with_suffix("") if compression_by_name(path) else path
+    return name.suffix.lower().removeprefix(".")
 
 
 def compression_by_name(path: Path) -> str | None:
@@ -65,7 +69,7 @@ def list_delimiter(wanted: str | None, label_names: Sequence[str]) -> str | None
 
 
 class PredictionWriter:
-    """Writes a row for each text: what is predicted, see :class:`~.predicted.Predicted`.
+    """Writes a row for each text: what is predicted of it.
 
     Columns of the input that are kept come first; one that has the name of ours is put as
     ``input_NAME``.
@@ -75,7 +79,7 @@ class PredictionWriter:
     Args:
         file: is written to, and not closed.
         format: one of ``FORMATS``.
-        predicted: which columns.
+        schema: of what is predicted, as :class:`~.predicted.Predicted` has it.
         delimiter: stands in csv and tsv between what a list holds; None: lists are written as JSON.
 
     Attributes:
@@ -87,13 +91,12 @@ class PredictionWriter:
         self,
         file: BinaryIO,
         format: str,
-        predicted: Predicted,
+        schema: pa.Schema,
         delimiter: str | None = ",",
     ) -> None:
         self.format = format
-        self.predicted = predicted
         self.delimiter = delimiter
-        self.schema = predicted.schema  # of what is ours; then also of what is kept
+        self.schema = schema  # of what is ours; then also of what is kept
         self.renamed: dict[str, str] = {}
         self._kept: pa.Schema | None = None
         self._file = file
@@ -111,14 +114,7 @@ class PredictionWriter:
     def _begin(self, kept: pa.Schema) -> pa.Schema:
         """Write what comes before the first row; not before there is one, or there will be none."""
         self._kept = kept
-        taken = {*self.schema.names, *kept.names}
-        for name in kept.names:
-            if name in self.schema.names:
-                new = f"input_{name}"
-                while new in taken:
-                    new = f"input_{new}"
-                taken.add(new)
-                self.renamed[name] = new
+        self.renamed = other_names(kept.names, self.schema.names)
         fields = [arrow_field(field, self.renamed.get(field.name, field.name)) for field in kept]
         self.schema = pa.schema([*fields, *self.schema])
         if self.format == "parquet":
@@ -127,21 +123,14 @@ class PredictionWriter:
             self._write_csv([self.schema.names])
         return kept
 
-    def write(
-        self,
-        probabilities: Float32,
-        kept: pa.Table | None = None,
-        where: str = "",
-        unknown: Float32 | None = None,
-    ) -> None:
+    def write(self, answers: pa.Table, kept: pa.Table | None = None, where: str = "") -> None:
         """Write the rows of some texts.
 
         Args:
-            probabilities: float32 ``[num_texts, num_classes]``.
+            answers: what is predicted, of the schema.
             kept: columns of the input with as many rows, as of
                 :class:`~textcls.corpus.reading.Piece`; the same columns each time.
             where: the input, for messages.
-            unknown: float32 ``[num_texts]``, where ``predicted`` has it.
 
         Raises:
             InputError: the input has other columns than the one before it.
@@ -154,7 +143,7 @@ class PredictionWriter:
                 f"{_listing(first)}: name those that all files have, as in --keep id"
             )
         theirs = [(kept.column(name), kept.schema.field(name)) for name in first.names]
-        ours = self.predicted.columns(probabilities, unknown)
+        ours = [column.combine_chunks() for column in answers.columns]
         if self._parquet is not None:
             of_schema = zip(theirs, self.schema, strict=False)
             columns = [arrow_column(*pair, field.type, where) for pair, field in of_schema]

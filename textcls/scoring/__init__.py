@@ -1,0 +1,1 @@
+"""Labels for very many texts: in tables of other programs, and in files by several processes."""
