@@ -159,6 +159,10 @@ def test_the_verbs_take_a_model_of_fasttext(
     predicted = [line.split(",")[0] for line in run(capfd, "predict", path, source).splitlines()]
     assert predicted[1:] == [name[0].removeprefix("__label__") for name in model.predict(lines)[0]]
     assert "no model or run folder" in complaint(capfd, "inspect", source)
+    page = ("explain", path, "--html", tmp_path / "page.html", "-t", "word1")
+    assert "a tree of labels or negative sampling" in complaint(capfd, *page)
+    arguments = ("export", path, "--to", "numpy", "--out", tmp_path / "numpy")
+    assert "export to fasttext" in complaint(capfd, *arguments)
 
 
 def test_nearest_words_are_by_the_means_of_their_rows(

@@ -213,7 +213,8 @@ def export_numpy(parts: ModelParts, folder: Path) -> None:
     if name not in TOKENIZERS:
         raise InputError(
             f"tokenizer.name={name}: its package is no part of the NumPy export, which has "
-            f"{', '.join(TOKENIZERS)}: train with one of these, or export to ONNX"
+            f"{', '.join(TOKENIZERS)}: train with one of these, or export to "
+            + ("fasttext, which textcls.fasttext predicts with" if name == "fasttext" else "ONNX")
         )
     with filled_folder(folder, (*FILES, PREDICTOR)) as scratch:
         save_model(parts, scratch)

@@ -25,6 +25,7 @@ from textcls.data.scripts import PATTERN
 from textcls.data.sources import CharParts, Entries, char_parts_of, entries_of
 from textcls.data.tokenizer import OWN
 from textcls.data.vocabulary import Vocabulary
+from textcls.errors import InputError
 from textcls.model.classifier import Classifier
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.report.explain import Bag, bag_of, whole
@@ -168,6 +169,11 @@ def render_steps(models: Sequence[tuple[str, Classifier]], texts: Sequence[str])
 
 def _model_of(name: str, classifier: Classifier) -> _Model:
     parts, task = classifier.parts, classifier.task
+    if not (task.by_softmax or task.several):
+        raise InputError(
+            f"{name}: was trained with a tree of labels or negative sampling, which the page does "
+            "not show: leave out --html"
+        )
     names = tuple(parts.label_names)
     embedding, linear = parts.model.embedding, parts.model.linear
     weights = None
