@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from textcls.errors import InputError
+from textcls.faults import describe_all
 from textcls.naming import option
 from textcls.sizes import parse_size
 from textcls.values import (
@@ -392,29 +393,3 @@ def inherited_options() -> list[str]:
     fields = dataclasses.fields(TokenizerConfig)
     own = [f"tokenizer.{field.name}" for field in fields if field.name not in _OF_NEW_FEATURES]
     return [*own, "model.mode", "model.dim"]
-
-
-def describe_all(error: ValidationError, prefix: str = "") -> str:
-    """Return what is wrong in one line, of many faults those that a line has room for."""
-    faults = list(dict.fromkeys(describe_error(dict(item), prefix) for item in error.errors()))
-    shown = 1
-    while shown < len(faults) and len("; ".join(faults[: shown + 1])) <= 270:
-        shown += 1
-    more = f"; and {len(faults) - shown} more" if shown < len(faults) else ""
-    return "; ".join(faults[:shown]) + more
-
-
-def describe_error(item: dict[str, Any], prefix: str = "") -> str:
-    """Return one of pydantic's errors in terms of options, whose names begin with ``prefix``."""
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "value_error" and len(item["loc"]) < 2:  # of a group, not of a key in it
-        return message
-    # Steps into a union are numbers or type names, not keys of ours: the first two name the key.
-    key = prefix + ".".join(str(part) for part in item["loc"][:2])
-    if item["type"] == "unexpected_keyword_argument":
-        return f"{key}: there is no such option"
-    if item["type"] in ("missing", "missing_argument"):
-        return f"{key} is missing"
-    value = str(item["input"])
-    shown = value if len(value) <= 60 else f"{value[:59]}…"
-    return f"{key}={shown}: {message[0].lower()}{message[1:]}"

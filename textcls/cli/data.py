@@ -13,9 +13,10 @@ import click
 from pydantic import ValidationError
 
 from textcls.cli.options import with_reading
-from textcls.config import DataConfig, Reading, TokenizerConfig, describe_all
+from textcls.config import DataConfig, Reading, TokenizerConfig
 from textcls.corpus.paths import name_of_files
 from textcls.errors import InputError
+from textcls.faults import describe_all
 
 # How many rows of train are shown.
 FIRST_ROWS = 5

@@ -16,7 +16,7 @@ import torch
 from pydantic import ValidationError
 
 from textcls.arrow import strings
-from textcls.config import TokenizerConfig, describe_all
+from textcls.config import TokenizerConfig
 from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import PADDING, UNKNOWN, Vocabulary
@@ -25,6 +25,7 @@ from textcls.fasttext_models.encoding import LABEL
 from textcls.fasttext_models.format import Arguments, ModelFile, read_model_file
 from textcls.fasttext_models.losses import children_of
 from textcls.fasttext_models.matrices import Dense, Float32
+from textcls.faults import describe_all
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.parts import ModelParts
 from textcls.task.base import Task

@@ -13,10 +13,9 @@ from textcls.config import (
     ScheduleConfig,
     TokenizerConfig,
     TrainerConfig,
-    describe_all,
-    describe_error,
 )
 from textcls.errors import InputError
+from textcls.faults import describe_all, describe_error
 from textcls.values import STRICT, PositiveInt
 
 
