@@ -101,8 +101,9 @@ def prove(case: Case, device: torch.device) -> Finding:
         differences.steps,
         bags.num_tokens / STEPS,
     )
-    torchs, differences = Trial(case, bags, device, Steps), Differences()
+    differences = Differences()
     try:
+        torchs = Trial(case, bags, device, Steps)
         differences.add(torchs, EPOCHS)
     except Exception as error:
         return replace(found, torch_fault=_failed(error))
