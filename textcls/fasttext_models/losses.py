@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from textcls.arrow import Int64
 from textcls.fasttext_models.format import MOST_TEXTS, ModelFile
@@ -19,6 +20,8 @@ from textcls.fasttext_models.matrices import Float32
 
 SHIFT = 1e-5
 _STEPS, _MOST = 512, 8
+# Products that are summed up without BLAS.
+_FEW_PRODUCTS = 1 << 22
 # Labels whose paths are a matrix: 2 MiB.
 _FEW_LABELS = 512
 # What a threshold below zero stands for.
@@ -52,7 +55,9 @@ class Output:
         self.loss = file.arguments.loss
         self.num_labels = len(file.labels)
         rows = np.arange(file.output.shape[0])
-        self.weight: Float32 = np.ascontiguousarray(file.output.rows(rows), np.float32)
+        # By dimension, as products are fastest.
+        by_dimension: Float32 = np.ascontiguousarray(file.output.rows(rows).T, np.float32)
+        self.weight: Float32 = by_dimension.T
         self.levels = tree(file.label_counts) if self.loss == "hs" else []
         self.paths = None if self.num_labels > _FEW_LABELS else self._paths()
 
@@ -68,7 +73,7 @@ class Output:
         Returns:
             float32 ``[num_texts, num_labels]``, and bool of the same shape; None: all.
         """
-        scores = hidden @ self.weight.T
+        scores = product(hidden, self.weight.T)
         if self.loss == "hs":
             found = self._of_tree(scores)
             return found, found >= np.log(max(threshold + SHIFT, _LEAST))
@@ -90,9 +95,8 @@ class Output:
         np.subtract(1, right, out=left)
         of_sides += np.float32(SHIFT)
         np.log(of_sides, out=of_sides)
-        if self.paths is not None:
-            found: Float32 = of_sides @ self.paths
-            return found
+        if len(scores) == 1 and self.paths is not None:  # fewer calls
+            return product(of_sides, self.paths)
         by_node = np.zeros((2 * nodes - 1, len(scores)), np.float32)
         for parents, to_left, to_right in self.levels:
             above = by_node[parents]
@@ -114,6 +118,19 @@ class Output:
             to_right[right, parents - self.num_labels] = 1
         both = np.hstack([to_right[: self.num_labels], to_left[: self.num_labels]])
         return np.ascontiguousarray(both.T)
+
+
+def product(left: Float32, right: Float32) -> Float32:
+    """Return the product of two matrices.
+
+    BLAS takes several threads for all but tiny ones, which wait for each other at the end of each
+    product: where other threads are at work, up to 16 ms. That is longer than most products take.
+    """
+    if len(left) * right.size <= _FEW_PRODUCTS:
+        found: Float32 = np.einsum("ij,jk->ik", left, right)
+    else:
+        found = (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()
+    return found
 
 
 def softmax(scores: Float32) -> Float32:
