@@ -148,14 +148,14 @@ def test_a_run_goes_on_in_any_of_its_trainings(
     def stopped(model: Any, train: Any, validation: Any, *others: Any) -> Any:
         calls.append(validation)
         if len(calls) == number:
-            inner = others[-1].epoch
+            inner = others[3].epoch
 
             def epoch(record: dict[str, Any], progress: Any) -> None:
                 inner(record, progress)
                 if progress.epoch == 2:
                     raise Interrupted(2)
 
-            others[-1].epoch = epoch
+            others[3].epoch = epoch
         return real(model, train, validation, *others)
 
     with monkeypatch.context() as patched:
