@@ -17,11 +17,9 @@ from textcls.arrow import Int32, Int64, lengths_of, offsets_of
 from textcls.config import TokenizerConfig
 from textcls.data.tokens import PIECE, Tokens
 from textcls.data.vocabulary import Vocabulary
-from textcls.fasttext_models.encoding import LABEL, Dictionary, Known, bags_of, split
+from textcls.fasttext_models.encoding import END, LABEL, Dictionary, Known, bags_of, split
 from textcls.fasttext_models.format import Arguments
 from textcls.fasttext_models.hashing import Words, char_ngram_texts, hashes_of
-
-END = "</s>"
 
 
 def split_lines(texts: pa.Array) -> tuple[pa.DictionaryArray, Int64]:
@@ -80,21 +78,16 @@ class FastTextFeatures:
     @property
     def end_id(self) -> int:
         """The row of the end of a text; -1: it has none."""
-        return self.dictionary.id_of(END.encode())
+        return self.dictionary.id_of(END)
 
     def __call__(self, tokens: Tokens) -> tuple[Int32, Int64]:
         """Return indices, int32 ``[num_indices]``, and offsets, int64 ``[num_texts + 1]``."""
         rows = self.dictionary.rows_of(_as_bytes(tokens.dictionary))
         indices, lengths = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
-        start, ends = 0, tokens.offsets
-        while start + 1 < len(ends):
-            fits = int(ends.searchsorted(ends[start] + PIECE, side="right")) - 1
-            stop = max(fits, start + 1)
-            some = tokens.slice(start, stop)
+        for some in tokens.pieces(PIECE):
             ids, offsets = bags_of(self.dictionary, rows, some.codes.astype(np.int64), some.offsets)
             indices.append(ids.astype(np.int32))
             lengths.append(lengths_of(offsets))
-            start = stop
         return np.concatenate(indices), offsets_of(np.concatenate(lengths))
 
     def of_words(self, ids: npt.NDArray[np.integer]) -> tuple[Int64, Int64]:
@@ -125,7 +118,7 @@ class FastTextFeatures:
         """Return what the rows of a word stand for, in their order: itself, character n-grams."""
         content, arguments = word.encode(), self.dictionary.arguments
         names = [word] if self.dictionary.id_of(content) >= 0 else []
-        if word == END or not arguments.maxn:
+        if content == END or not arguments.maxn:
             return names
         parts = char_ngram_texts(content, arguments.minn, arguments.maxn)
         hashes = hashes_of(Words.of(parts))

@@ -176,14 +176,8 @@ def _pieces(tokens: Tokens) -> Iterator[tuple[Int32, Bools, Int64]]:
     Yields:
         Codes ``[n]``, whether the next code is of the same text ``[n]``, offsets of the texts.
     """
-    start, offsets = 0, tokens.offsets
-    while start + 1 < len(offsets):
-        fits = int(offsets.searchsorted(offsets[start] + PIECE, side="right")) - 1
-        stop = max(fits, start + 1)
-        codes = tokens.codes[offsets[start] : offsets[stop]]
-        own = offsets[start : stop + 1] - offsets[start]
-        yield codes, _follows(own), own
-        start = stop
+    for some in tokens.pieces(PIECE):
+        yield some.codes, _follows(some.offsets), some.offsets
 
 
 def num_ngrams_of(tokens: Tokens, shortest: int, longest: int) -> int:

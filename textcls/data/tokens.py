@@ -65,6 +65,15 @@ class Tokens:
         offsets = self.offsets[start : stop + 1]
         return Tokens(self.codes[offsets[0] : offsets[-1]], self.dictionary, offsets - offsets[0])
 
+    def pieces(self, size: int) -> Iterator[Tokens]:
+        """Yield the tokens of some texts after others, about ``size`` of them, or of one text."""
+        start, ends = 0, self.offsets
+        while start + 1 < len(ends):
+            fits = int(ends.searchsorted(ends[start] + size, side="right")) - 1
+            stop = max(fits, start + 1)
+            yield self.slice(start, stop)
+            start = stop
+
     def to_lists(self) -> list[list[str]]:
         """Return the tokens of each text as Python lists (to look at, and in tests)."""
         words = np.asarray(self.dictionary.to_pylist(), dtype=object)
