@@ -116,6 +116,7 @@ def test_a_pruned_model_is_trained_again(files: tuple[Path, Path]) -> None:
         ({"dim": 0}, "dim=0: input should be greater"),
         ({"lr": -1.0}, "lr=-1.0: input should be greater"),
         ({"minCount": 10_000}, "minCount=10000 leaves no word"),
+        ({"lr": 1e30}, "the training diverged: lower lr"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(

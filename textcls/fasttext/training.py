@@ -18,14 +18,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from textcls.arrow import offsets_of
-from textcls.config import (
-    ModelConfig,
-    OptimizerConfig,
-    Reading,
-    ScheduleConfig,
-    TokenizerConfig,
-    TrainerConfig,
-)
+from textcls.config import Reading
 from textcls.corpus.lines import FastTextFile
 from textcls.corpus.opening import Unpacked
 from textcls.data.bags import Bags
@@ -40,10 +33,7 @@ from textcls.model.from_fasttext import parts_of
 from textcls.model.parts import ModelParts
 from textcls.model.to_fasttext import as_model_file
 from textcls.task.tasks import task_of
-from textcls.training.apart import apart
-from textcls.training.checkpoint import Checkpoints
-from textcls.training.loop import fit
-from textcls.training.tracking import Listener
+from textcls.training.apart import Settings, apart, fit_apart
 
 LOSSES = ("softmax", "ova")
 # Adagrad's sums begin with it in batches of 32, in larger ones with as much less as the squares of
@@ -128,19 +118,11 @@ def trained_on(file: ModelFile, path: Path, options: Options) -> ModelFile:
 
 
 def _fit(
-    model: EmbeddingBagClassifier, bags: Bags, names: tuple[str, ...], settings: _Settings
+    model: EmbeddingBagClassifier, bags: Bags, names: tuple[str, ...], settings: Settings
 ) -> None:
     model.linear.bias.requires_grad_(False)  # fastText has none
     try:
-        fit(
-            model,
-            bags,
-            validation=None,
-            label_names=names,
-            config=settings,
-            checkpoints=Checkpoints(),
-            tracker=Listener(),
-        )
+        fit_apart(model, bags, names, settings)
     except InputError as error:
         raise FastTextError(str(error)) from None
     model.eval().requires_grad_(False)
@@ -187,20 +169,10 @@ def _targets(labels: pa.ListArray, names: tuple[str, ...], loss: str) -> Targets
     return Targets(ids, offsets, shares=torch.from_numpy((1 / lengths).repeat(lengths)).float())
 
 
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    tokenizer: TokenizerConfig
-    model: ModelConfig
-    optimizer: OptimizerConfig
-    schedule: ScheduleConfig
-    trainer: TrainerConfig
-    seed: int
+_adapter = TypeAdapter(Settings)
 
 
-_adapter = TypeAdapter(_Settings)
-
-
-def _settings_of(options: Options, num_texts: int) -> _Settings:
+def _settings_of(options: Options, num_texts: int) -> Settings:
     """Return the settings of a training.
 
     They were chosen on validation splits of eleven data sets, beside fastText with the same ``lr``

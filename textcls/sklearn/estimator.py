@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -16,7 +15,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from textcls.arrow import booleans
 from textcls.corpus.splits import RowLabels
-from textcls.data.bags import Bags
 from textcls.data.encoder import TextEncoder
 from textcls.data.features import Encoded
 from textcls.data.targets import Targets, relative_weights
@@ -25,22 +23,18 @@ from textcls.data.tokens import Tokens
 from textcls.data.word_vectors import WordRows, read_vectors, word_rows
 from textcls.data.words import composition_of
 from textcls.defaults import measure, resolve
-from textcls.errors import InputError, Interrupted, TextclsError
+from textcls.errors import InputError
 from textcls.model.classifier import Classifier, Float32, to_arrow
-from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
+from textcls.model.embedding_bag import logits_of, untrained
 from textcls.model.parts import ModelParts
 from textcls.sklearn.inputs import labels_of, texts_of
 from textcls.sklearn.settings import (
-    Settings,
     TokenizerName,
     in_terms_of_parameters,
     settings_of,
 )
 from textcls.task.tasks import task_of
-from textcls.training.apart import apart
-from textcls.training.checkpoint import Checkpoints
-from textcls.training.loop import fit
-from textcls.training.tracking import Listener
+from textcls.training.apart import Settings, apart, fit_apart
 from textcls.values import CharTokenWeights, Counts, Mode, TokenWeights
 from textcls.vectors.found import PretrainedVectors
 
@@ -217,7 +211,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             model = untrained(encoder, len(names), settings.model, composition_of(encoder), words)
             if model.vectors is not None:
                 model.vectors.scale(bags)
-            n_iter = self._train(model, bags, names, settings)
+            try:
+                n_iter = fit_apart(model, bags, names, settings)
+            except InputError as error:
+                raise ValueError(in_terms_of_parameters(str(error))) from None
         model = model.composed().eval().requires_grad_(False)
 
         self.classes_ = labels.classes
@@ -264,37 +261,6 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         tags.classifier_tags.multi_label = True
         return tags
-
-    def _train(
-        self,
-        model: EmbeddingBagClassifier,
-        bags: Bags,
-        names: tuple[str, ...],
-        settings: Settings,
-    ) -> int:
-        try:
-            progress = fit(
-                model,
-                bags,
-                validation=None,
-                label_names=names,
-                config=settings,
-                checkpoints=Checkpoints(),
-                tracker=Listener(),
-            )
-            # The losses were those before each step; the last one can break the weights as well.
-            diverged = not bool(logits_of(model.composed(), bags).isfinite().all())
-        except InputError as error:
-            raise ValueError(in_terms_of_parameters(str(error))) from None
-        except TextclsError:
-            diverged = True
-        except Interrupted as stopped:
-            # What a signal means is the caller's to say: KeyboardInterrupt, or the process's end.
-            signal.raise_signal(stopped.signum)
-            raise
-        if diverged:
-            raise ValueError(f"the training diverged: lower lr (it is {settings.optimizer.lr:g})")
-        return progress.epoch
 
 
 def _learned(

@@ -8,16 +8,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
 from sklearn.utils import check_random_state
 
-from textcls.config import (
-    ModelConfig,
-    OptimizerConfig,
-    ScheduleConfig,
-    TokenizerConfig,
-    TrainerConfig,
-)
+from textcls.training.apart import Settings
 from textcls.values import is_auto
 
 # Tokenizers that need no file.
@@ -26,18 +19,6 @@ _OF_TOKENIZER = (
     "min_freq", "max_tokens", "ngrams", "ngram_min_freq", "buckets", "char_ngrams", "char_weight",
     "char_token_weights", "counts", "token_weights", "ngram_weight",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the parameters come to, in the groups of ``configs/``."""
-
-    tokenizer: TokenizerConfig
-    model: ModelConfig
-    optimizer: OptimizerConfig
-    schedule: ScheduleConfig
-    trainer: TrainerConfig
-    seed: int
 
 
 _adapter = TypeAdapter(Settings)
