@@ -41,8 +41,8 @@ def textcls(path: str) -> dict[str, Any]:
     times: dict[str, Any] = {}
     with timed(times, "seconds_of_work"):
         file = open_table(Path(path), Reading())
-        rows = RowReader([file], Reading(), *choose_columns(Reading(), file))
-    return times | {"rows": sum(map(len, rows.chunks))}
+        rows = RowReader([file], Reading(), *choose_columns(Reading(), file)).read()
+    return times | {"rows": len(rows)}
 
 
 def datasets(path: str) -> dict[str, Any]:

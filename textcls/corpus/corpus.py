@@ -32,6 +32,8 @@ from textcls.program import train_command
 
 log = logging.getLogger("textcls")
 
+# By split: the columns of text, and those of label.
+_Columns = dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
 _VALIDATION_NAMES = ("validation", "valid", "val", "dev")
 
 
@@ -132,9 +134,10 @@ class Source:
         if "test" not in opened:
             return self.read().test
         soft, columns = _columns_of(self.config, opened)
-        rows = RowReader(opened["test"], self.config.reading, *columns["test"], soft=soft)
-        labels = rows.labels.numbered(label_names, several, rows.place, "train")
-        return Split(rows.chunks, labels, rows.where)
+        reader = RowReader(opened["test"], self.config.reading, *columns["test"], soft=soft)
+        rows = reader.read()
+        labels = reader.numbered(rows, label_names, several, "train")
+        return Split(rows.chunks, labels, reader.where)
 
     def open(self) -> dict[str, list[TableFile]]:
         """Open the files of each split that is given; their rows are not read yet."""
@@ -223,44 +226,24 @@ def _make_corpus(
     known_labels: Sequence[str],
     left_out: Iterable[str],
 ) -> Corpus:
-    soft, columns = _columns_of(config, opened)
-    read = {
-        # Nothing is learned from test: its rows may do without weights.
-        split: RowReader(
-            files, config.reading, *columns[split],
-            config.weight if split != "test" or config.weight in files[0].columns else None, soft,
-        )
-        for split, files in opened.items()
-    }  # fmt: skip
+    readers, columns = readers_of(config, opened)
+    read = {split: reader.read() for split, reader in readers.items()}
     for split, rows in read.items():
-        if not sum(map(len, rows.chunks)):
-            raise InputError(f"{rows.where}: the {split} split is empty: it has no rows")
-    train, is_ordered = read["train"], config.task == "ordered"
-    if known_labels:
-        names = train.labels.beside(known_labels, is_ordered)
-    else:
-        names = train.labels.ranks() if is_ordered else train.labels.order()
-    several = not soft and _are_several(config, train)
-    notes = list(_notes(opened))
+        if not len(rows):
+            raise InputError(f"{readers[split].where}: the {split} split is empty: it has no rows")
+    train = readers["train"]
+    names, several = classes_of(config, train, known_labels)
+    notes = list(notes_of_files(opened))
     splits = {}
-    for split, rows in read.items():
-        labels = rows.labels.numbered(names, several, rows.place, "train")
-        labels = dataclasses.replace(labels, weights=rows.weights)
-        splits[split] = Split(rows.chunks, labels, rows.where)
-        if config.weight is not None:
-            notes.append(_note_of_weights(config.weight, split, rows))
-        rows.chunks = []  # from here on the splits alone hold the texts
-        notes += [f"{rows.where}: {note}" for note in rows.labels.notes]
-        if empty := sum(chunk.null_count for chunk in splits[split].chunks):
-            rows_have = plural(empty, "row has", "rows have")
-            notes.append(f"{rows.where}: {rows_have} no text: kept, as empty bags")
-    if not names:
-        raise InputError(f"{train.where}: no row has a label")
-    if len(names) < 2 and not several:
-        raise InputError(
-            f"{train.where}: every row has the label '{names[0]:.60}': "
-            "a classifier needs two classes"
-        )
+    while read:
+        split = next(iter(read))
+        rows, reader = read.pop(split), readers[split]  # the splits alone hold the texts
+        labels = reader.numbered(rows, names, several, "train")
+        splits[split] = Split(rows.chunks, labels, reader.where)
+        empty = sum(chunk.null_count for chunk in rows.chunks)
+        bounds = None if rows.weights is None else (rows.weights.min(), rows.weights.max())
+        notes += notes_of_rows(config, split, reader, empty, bounds)
+    check_classes(names, several, train.where)
     for split in left_out:
         splits[split] = Split([], splits["train"].labels.slice(0, 0), train.where)
     _cut_missing(config, splits, notes)
@@ -272,15 +255,58 @@ def _make_corpus(
         tuple(names),
         *columns["train"],
         config.weight,
-        is_ordered,
+        config.task == "ordered",
         tuple(notes),
         {split: tuple(file.facts for file in files) for split, files in opened.items()},
     )
 
 
-def _columns_of(
+def readers_of(
     config: DataConfig, opened: dict[str, list[TableFile]]
-) -> tuple[bool, dict[str, tuple[tuple[str, ...], tuple[str, ...]]]]:
+) -> tuple[dict[str, RowReader], _Columns]:
+    """Return what reads the rows of each split, and its columns of text and label."""
+    soft, columns = _columns_of(config, opened)
+    readers = {
+        # Nothing is learned from test: its rows may do without weights.
+        split: RowReader(
+            files, config.reading, *columns[split],
+            config.weight if split != "test" or config.weight in files[0].columns else None, soft,
+        )
+        for split, files in opened.items()
+    }  # fmt: skip
+    return readers, columns
+
+
+def classes_of(
+    config: DataConfig, train: RowReader, known_labels: Sequence[str] = ()
+) -> tuple[list[str], bool]:
+    """Return the classes in order, and whether rows have any number of them.
+
+    Args:
+        config: of the corpus.
+        train: that has read all rows of train.
+        known_labels: of the classes of a model, which the corpus has as well, and first.
+    """
+    is_ordered = config.task == "ordered"
+    if known_labels:
+        names = train.labels.beside(known_labels, is_ordered)
+    else:
+        names = train.labels.ranks() if is_ordered else train.labels.order()
+    several = train.labels.are_several if config.task == "auto" else config.task == "multi"
+    return names, several and not train.soft
+
+
+def check_classes(names: Sequence[str], several: bool, where: str) -> None:
+    """Raise InputError unless there are classes to tell apart."""
+    if not names:
+        raise InputError(f"{where}: no row has a label")
+    if len(names) < 2 and not several:
+        raise InputError(
+            f"{where}: every row has the label '{names[0]:.60}': a classifier needs two classes"
+        )
+
+
+def _columns_of(config: DataConfig, opened: dict[str, list[TableFile]]) -> tuple[bool, _Columns]:
     """Return whether labels are probabilities, and the columns of text and label by split.
 
     They are those of train, but where labels are probabilities a split may have its own for these:
@@ -298,12 +324,32 @@ def _columns_of(
     return soft, columns
 
 
-def _note_of_weights(column: str, split: str, rows: RowReader) -> str:
-    """Return what is to be said of the weights of a split's rows."""
-    if rows.weights is None:
-        return f"{rows.where}: has no column {column:.60}: each row of {split} counts 1"
-    low, high = rows.weights.min(), rows.weights.max()
-    return f"{rows.where}: rows of {split} weigh {low:g} to {high:g}, by column {column:.60}"
+def notes_of_rows(
+    config: DataConfig,
+    split: str,
+    reader: RowReader,
+    num_empty: int,
+    weights: tuple[float, float] | None,
+) -> Iterable[str]:
+    """Return sentences on the rows of a split.
+
+    Args:
+        config: of the corpus.
+        split: its name.
+        reader: that has read them, and numbered their labels.
+        num_empty: rows without a text.
+        weights: the least and the most that a row weighs; None: they have no weights.
+    """
+    where, column = reader.where, config.weight
+    if column is not None and weights is None:
+        yield f"{where}: has no column {column:.60}: each row of {split} counts 1"
+    elif column is not None and weights is not None:
+        low, high = weights
+        yield f"{where}: rows of {split} weigh {low:g} to {high:g}, by column {column:.60}"
+    yield from (f"{where}: {note}" for note in reader.labels.notes)
+    if num_empty:
+        rows_have = plural(num_empty, "row has", "rows have")
+        yield f"{where}: {rows_have} no text: kept, as empty bags"
 
 
 def _check_weights(splits: dict[str, Split]) -> None:
@@ -311,13 +357,6 @@ def _check_weights(splits: dict[str, Split]) -> None:
         weights = found.labels.weights
         if weights is not None and len(weights) and not weights.any():
             raise InputError(f"{found.where}: every row of {split} weighs 0: give some a weight")
-
-
-def _are_several(config: DataConfig, train: RowReader) -> bool:
-    """Say whether rows have any number of labels, or one each."""
-    if config.task == "auto":
-        return train.labels.are_several
-    return config.task == "multi"
 
 
 def _cut_missing(config: DataConfig, splits: dict[str, Split], notes: list[str]) -> None:
@@ -341,7 +380,7 @@ def _cut_missing(config: DataConfig, splits: dict[str, Split], notes: list[str])
         notes.append(f"{split}: {held.sum():,} rows of {where}, held out by label")
 
 
-def _notes(opened: dict[str, list[TableFile]]) -> Iterable[str]:
+def notes_of_files(opened: dict[str, list[TableFile]]) -> Iterable[str]:
     """Return the notes of all files; one that several files have is given once."""
     files = {id(file): file for files in opened.values() for file in files}.values()
     count = Counter(note for file in files for note in set(file.facts.notes))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,8 +27,28 @@ from textcls.naming import option
 _MISSING = -1
 
 
+class FoundLabels(NamedTuple):
+    """The labels of rows as they were read.
+
+    Attributes:
+        codes: int64 ``[num_labels]``, places in :attr:`LabelReader.distinct`, row by row.
+        counts: int64 ``[num_rows]``, how many each row has.
+        shares: float64 ``[num_labels]``, how probable each is.
+    """
+
+    codes: Int64
+    counts: Int64
+    shares: npt.NDArray[np.float64]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[FoundLabels]) -> FoundLabels:
+        """Join the labels of rows that follow one another."""
+        none = cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+        return cls(*map(np.concatenate, zip(none, *parts, strict=True)))
+
+
 class LabelReader:
-    """Collects the labels of a split, batch by batch; Python touches each distinct one only.
+    """Reads the labels of a split, batch by batch; Python touches each distinct one only.
 
     Args:
         reading: its ``label_names`` name labels that are numbers 0, 1, 2, …; its
@@ -35,8 +58,7 @@ class LabelReader:
         soft: whether to read how probable labels are.
 
     Attributes:
-        notes: sentences on what was changed or left out.
-        distinct: the names, in the order in which they were found.
+        are_several: whether some row has several labels, or they are written so that it could.
     """
 
     def __init__(
@@ -51,15 +73,13 @@ class LabelReader:
         self._given = reading.label_names is not None
         self._columns, self._delimiter = columns, reading.label_delimiter
         self._reading, self._soft = reading, soft
-        self._codes = [np.zeros(0, np.int64)]
-        self._counts = [np.zeros(0, np.int64)]
-        self._shares = [np.zeros(0)]
         # Of several columns each is a label, whether or not a row has it.
         self._own = labels_of_columns(reading, columns) if len(columns) > 1 else ()
         self._places: dict[str, int] = {normalise(name): i for i, name in enumerate(self._own)}
         self._known: dict[str | None, tuple[int, bool]] = {None: (_MISSING, False)}
-        self.notes: list[str] = []
+        self.are_several = len(columns) > 1 or reading.label_delimiter is not None
         self._normalised = 0
+        self._changes: Counter[tuple[str, str, str]] = Counter()
 
     @property
     def distinct(self) -> list[str]:
@@ -67,12 +87,21 @@ class LabelReader:
         return list(self._places)
 
     @property
-    def are_several(self) -> bool:
-        """Whether some row has several labels, or they are written so that it could."""
-        is_plural = len(self._columns) > 1 or self._delimiter is not None
-        return is_plural or any(bool((counts > 1).any()) for counts in self._counts)
+    def notes(self) -> list[str]:
+        """Sentences on what was changed or left out, in all rows that were read and numbered."""
+        changes = [
+            f"{plural(count, one, many)}{rest}"
+            for (one, many, rest), count in self._changes.items()
+        ]
+        if self._normalised:
+            changes.insert(
+                0,
+                f"{plural(self._normalised, 'label')} normalised: blanks around it or several in a "
+                "row, or another form of Unicode than NFC",
+            )
+        return changes
 
-    def add(self, columns: Sequence[pa.ChunkedArray], place: Place) -> None:
+    def read(self, columns: Sequence[pa.ChunkedArray], place: Place) -> FoundLabels:
         """Read the labels of some rows.
 
         Args:
@@ -102,9 +131,9 @@ class LabelReader:
         self._normalised += int(changed[codes].sum())
         codes = np.array([code for code, _ in found], np.int64)[codes]
         there = (codes != _MISSING) & (shares > 0)
-        self._shares.append(shares[there])
-        self._codes.append(codes[there])
-        self._counts.append(np.bincount(row[there], minlength=len(counts)))
+        counts = np.bincount(row[there], minlength=len(counts))
+        self.are_several = self.are_several or bool((counts > 1).any())
+        return FoundLabels(codes[there], counts, shares[there])
 
     def _code(self, value: str | None, place: Callable[[], str]) -> tuple[int, bool]:
         if value not in self._known:
@@ -196,10 +225,13 @@ class LabelReader:
             )
         return _ranked(names)
 
-    def numbered(self, names: Sequence[str], several: bool, place: Place, known: str) -> RowLabels:
-        """Return the labels of the rows as positions in ``names``.
+    def numbered(
+        self, found: FoundLabels, names: Sequence[str], several: bool, place: Place, known: str
+    ) -> RowLabels:
+        """Return the labels of rows as positions in ``names``.
 
         Args:
+            found: what :meth:`read` returned of the rows.
             names: of the classes.
             several: whether rows have any number of labels, of which those that are not among the
                 classes are left out; else each has one of them, and of several the first is taken.
@@ -209,12 +241,7 @@ class LabelReader:
         Raises:
             InputError: a row has no label, or one that is not among the classes.
         """
-        if self._normalised:
-            self.notes.append(
-                f"{plural(self._normalised, 'label')} normalised: blanks around it or several in a "
-                "row, or another form of Unicode than NFC"
-            )
-        codes, counts = np.concatenate(self._codes), np.concatenate(self._counts)
+        codes, counts, shares = found
         classes = pc.index_in(strings(self.distinct), value_set=strings(names))
         ids = as_numpy(classes, null=_MISSING).astype(np.int64)[codes] if len(codes) else codes
         row = np.repeat(np.arange(len(counts)), counts)
@@ -225,8 +252,7 @@ class LabelReader:
             first = offsets_of(counts)[:-1]
             codes, ids, row = codes[first], ids[first], row[first]
             if more := int((counts > 1).sum()):
-                rows = plural(more, "row has", "rows have")
-                self.notes.append(f"{rows} several labels: the first is taken")
+                self._changes["row has", "rows have", " several labels: the first is taken"] += more
         unknown = np.flatnonzero(ids == _MISSING)
         if len(unknown):
             at = int(unknown[0])
@@ -236,7 +262,9 @@ class LabelReader:
                 "label or take these rows out"
             )
         return (
-            self._with_shares(row, ids, len(counts), len(names)) if self._soft else RowLabels(ids)
+            self._with_shares(row, ids, shares, len(counts), len(names))
+            if self._soft
+            else RowLabels(ids)
         )
 
     def _check_all_have_one(self, counts: Int64, place: Place) -> None:
@@ -248,19 +276,25 @@ class LabelReader:
                 f"({plural(len(missing), 'such row')}): label these rows or take them out"
             )
 
-    def _with_shares(self, row: Int64, ids: Int64, num_rows: int, num_classes: int) -> RowLabels:
-        shares = np.concatenate(self._shares)
+    def _with_shares(
+        self,
+        row: Int64,
+        ids: Int64,
+        shares: npt.NDArray[np.float64],
+        num_rows: int,
+        num_classes: int,
+    ) -> RowLabels:
         sums = np.bincount(row, shares, num_rows)
         if off := int((abs(sums - 1) > TOLERANCE).sum()):
-            rows = plural(off, "row has", "rows have")
-            self.notes.append(f"{rows} labels whose shares do not sum to 1: divided by their sum")
+            rest = " labels whose shares do not sum to 1: divided by their sum"
+            self._changes["row has", "rows have", rest] += off
         pairs, place = np.unique(row * num_classes + ids, return_inverse=True)
         row, ids = np.divmod(pairs, num_classes)
         shares = np.bincount(place, shares) / sums[row]
         there = shares.astype(np.float32) > 0
         if (several := np.bincount(row[there], minlength=num_rows) > 1).any():
-            rows = plural(int(several.sum()), "row has", "rows have")
-            self.notes.append(f"{rows} probabilities of several labels")
+            rest = " probabilities of several labels"
+            self._changes["row has", "rows have", rest] += int(several.sum())
         offsets = offsets_of(np.bincount(row[there], minlength=num_rows))
         return RowLabels(ids[there], offsets, shares=shares[there].astype(np.float32))
 
@@ -269,8 +303,8 @@ class LabelReader:
     ) -> RowLabels:
         unknown = ids == _MISSING
         if unknown.any():
-            labels = plural(int(unknown.sum()), "label")
-            self.notes.append(f"{labels} that {known} never has: left out")
+            rest = f" that {known} never has: left out"
+            self._changes["label", "labels", rest] += int(unknown.sum())
             row, ids = row[~unknown], ids[~unknown]
         pairs = np.unique(row * num_classes + ids)  # ascending in each row, each once
         row, ids = np.divmod(pairs, num_classes)

@@ -179,23 +179,23 @@ def read_labelled(
     known = usual.label_names
     if reading.label_names is None and known and (soft or _are_numbers(files[0], *columns[1])):
         reading = dataclasses.replace(reading, label_names=known)
-    rows = RowReader(files, reading, *columns, reading.weight, soft)
+    reader = RowReader(files, reading, *columns, reading.weight, soft)
+    rows, where = reader.read(), reader.where
     if not rows.chunks:
-        raise InputError(f"{rows.where}: has no rows")
-    labels = rows.labels.numbered(label_names, several, rows.place, "the model's training")
-    if several and rows.labels.distinct and not len(labels.ids):
+        raise InputError(f"{where}: has no rows")
+    labels = reader.numbered(rows, label_names, several, "the model's training")
+    if several and reader.labels.distinct and not len(labels.ids):
         raise InputError(
-            f"{rows.where}: the model knows none of its labels, such as "
-            f"'{rows.labels.distinct[0]:.60}': it knows {', '.join(label_names[:20])}"
+            f"{where}: the model knows none of its labels, such as "
+            f"'{reader.labels.distinct[0]:.60}': it knows {', '.join(label_names[:20])}"
         )
     if rows.weights is not None:
         if not rows.weights.any():
-            raise InputError(f"{rows.where}: every row weighs 0: give some a weight")
-        labels = dataclasses.replace(labels, weights=rows.weights)
-        log.info("%s: rows weigh what column %s says", rows.where, reading.weight)
-    for note in rows.labels.notes:
-        log.info("%s: %s", rows.where, note)
-    return Split(rows.chunks, labels, rows.where)
+            raise InputError(f"{where}: every row weighs 0: give some a weight")
+        log.info("%s: rows weigh what column %s says", where, reading.weight)
+    for note in reader.labels.notes:
+        log.info("%s: %s", where, note)
+    return Split(rows.chunks, labels, where)
 
 
 def _as_usual(reading: Reading, usual: Reading, columns: Sequence[str]) -> Reading:
@@ -213,7 +213,7 @@ def _are_numbers(file: TableFile, column: str, *others: str) -> bool:
     if others:
         return False
     values = LabelReader(Reading(), (column,))
-    values.add([file.head.column(column)], file.locate)
+    values.read([file.head.column(column)], file.locate)
     return all(name.lstrip("-").isdecimal() for name in values.distinct)
 
 

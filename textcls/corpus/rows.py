@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ from textcls.config import Reading
 from textcls.corpus.columnar import as_strings
 from textcls.corpus.columns import describe_columns
 from textcls.corpus.delimited import DelimitedFile
-from textcls.corpus.labels import LabelReader
+from textcls.corpus.labels import FoundLabels, LabelReader
+from textcls.corpus.splits import RowLabels
 from textcls.corpus.tables import TableFile, plural
 from textcls.corpus.weights import Float64, weights_of
 from textcls.errors import InputError
@@ -24,8 +26,36 @@ Bools = npt.NDArray[np.bool_]
 Place = Callable[[int], str]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a split that follow one another.
+
+    Attributes:
+        chunks: their texts, Arrow strings, null where a row has none.
+        labels: not yet numbered.
+        weights: what they weigh, float64 ``[num_rows]``; None: they have no weights.
+    """
+
+    chunks: list[pa.Array]
+    labels: FoundLabels
+    weights: Float64 | None
+
+    def __len__(self) -> int:
+        return len(self.labels.counts)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Rows]) -> Rows:
+        """Join rows that follow one another; their texts are of one type then."""
+        chunks = [chunk for part in parts for chunk in part.chunks]
+        if len({chunk.type for chunk in chunks}) > 1:  # two formats, or two readers of one
+            chunks = [chunk.cast(pa.large_string()) for chunk in chunks]
+        weights = [part.weights for part in parts if part.weights is not None]
+        labels = FoundLabels.concatenate([part.labels for part in parts])
+        return cls(chunks, labels, np.concatenate(weights) if weights else None)
+
+
 class RowReader:
-    """The texts and labels of one split, out of one file or several.
+    """Reads the texts and labels of one split, out of one file or several.
 
     Args:
         files: of the split; all have these columns.
@@ -35,12 +65,12 @@ class RowReader:
         soft: whether to read how probable labels are.
 
     Attributes:
-        chunks: the texts, Arrow strings of one type, null where a row has none.
-        labels: collected, not yet numbered.
+        labels: reads the labels, and numbers them.
         where: the files, for messages.
+        soft: whether it reads how probable labels are.
 
     Raises:
-        InputError: a file lacks a column, or a row cannot be read.
+        InputError: a file lacks a column.
     """
 
     def __init__(
@@ -56,30 +86,41 @@ class RowReader:
         self.where = first.facts.path
         if len(files) > 1:
             self.where += f" and {len(files) - 1} more"
-        self.chunks: list[pa.Array] = []
         names = first.class_names.get(label_columns[0])
         self.labels = LabelReader(reading, label_columns, names, soft)
         self._pieces: list[_Piece] = []
         self._kept = 0
-        self._weight = weight_column
-        self._weights: list[Float64] = []
-        columns = (*text_columns, *label_columns)
-        if self._weight is not None:
-            columns = (*columns, self._weight)
+        self._files, self.soft = files, soft
+        self._text, self._label, self._weight = text_columns, label_columns, weight_column
+        self._columns = (*text_columns, *label_columns)
+        if weight_column is not None:
+            self._columns = (*self._columns, weight_column)
         for file in files:
-            for column in columns:
+            for column in self._columns:
                 if column not in file.columns:
                     raise InputError(f"{describe_columns(file)}: there is no column '{column:.40}'")
             if file.class_names.get(label_columns[0]) != names:
                 raise InputError(
                     f"{file.facts.path}: numbers its labels otherwise than {first.facts.path}"
                 )
+
+    def read(self) -> Rows:
+        """Read all rows.
+
+        Raises:
+            InputError: a row cannot be read.
+        """
+        return Rows.concatenate(list(self.batches()))
+
+    def batches(self) -> Iterator[Rows]:
+        """Yield all rows, some thousand at a time; see :meth:`read`."""
+        for file in self._files:
             read = self._headers = self._blanks = 0  # rows; the latter two are left out
             # Of several columns each says whether a row has that label: none is a list.
-            only = frozenset(label_columns if len(label_columns) == 1 else ())
-            file.kept, file.lists = (only, file.lists) if soft else (file.kept, only)
-            for table in file.batches(columns):
-                self._add(table, file, read, text_columns, label_columns)
+            only = frozenset(self._label if len(self._label) == 1 else ())
+            file.kept, file.lists = (only, file.lists) if self.soft else (file.kept, only)
+            for table in file.batches(self._columns):
+                yield self._rows_of(table, file, read)
                 read += table.num_rows
             file.facts.rows -= self._headers + self._blanks
             if self._headers:
@@ -89,20 +130,11 @@ class RowReader:
             if self._blanks:
                 rows = plural(self._blanks, "row has", "rows have")
                 file.facts.notes.append(f"{rows} neither text nor label: left out")
-        if len({chunk.type for chunk in self.chunks}) > 1:  # two formats, or two readers of one
-            self.chunks = [chunk.cast(pa.large_string()) for chunk in self.chunks]
 
-    def _add(
-        self,
-        table: pa.Table,
-        file: TableFile,
-        first: int,
-        text_columns: tuple[str, ...],
-        label_columns: tuple[str, ...],
-    ) -> None:
+    def _rows_of(self, table: pa.Table, file: TableFile, first: int) -> Rows:
         kept = None
         if isinstance(file, DelimitedFile):
-            first_label = label_columns[0]
+            first_label = self._label[0]
             headers = _header_rows(table, first_label) if file.dialect.header else _no_rows(table)
             blanks = _blank_rows(table, first_label)
             if (headers | blanks).any():
@@ -117,18 +149,36 @@ class RowReader:
         def place(row: int) -> str:
             return self.place(start + row)
 
-        self.chunks += join_columns(table, text_columns, place).chunks
-        labels = [table.column(name) for name in label_columns]
+        chunks = join_columns(table, self._text, place).chunks
+        labels = [table.column(name) for name in self._label]
         for column in labels:
             _check_utf8(column, place)
-        self.labels.add(labels, place)
+        found, weights = self.labels.read(labels, place), None
         if self._weight is not None:
-            self._weights.append(weights_of(table.column(self._weight), self._weight, place))
+            weights = weights_of(table.column(self._weight), self._weight, place)
+        return Rows(chunks, found, weights)
 
-    @property
-    def weights(self) -> Float64 | None:
-        """What the rows weigh, float64 ``[num_rows]``, where it was read."""
-        return np.concatenate(self._weights) if self._weights else None
+    def numbered(
+        self, rows: Rows, names: Sequence[str], several: bool, known: str, first: int = 0
+    ) -> RowLabels:
+        """Return the labels of rows as positions in ``names``, with what the rows weigh.
+
+        Args:
+            rows: that this has read.
+            names: of the classes.
+            several: whether rows have any number of labels.
+            known: whose classes these are, for messages: ``train``.
+            first: how many rows stand before these.
+
+        Raises:
+            InputError: see :meth:`~textcls.corpus.labels.LabelReader.numbered`.
+        """
+
+        def place(row: int) -> str:
+            return self.place(first + row)
+
+        labels = self.labels.numbered(rows.labels, names, several, place, known)
+        return dataclasses.replace(labels, weights=rows.weights)
 
     def place(self, row: int) -> str:
         """Say in which file and where in it a row is."""
