@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from textcls.config import TokenizerConfig
 from textcls.corpus.splits import RowLabels
 from textcls.data.checks import find_mistakes
+from textcls.data.duplicates import Compared, Texts, compare, hash_texts
 from textcls.data.encoder import TextEncoder
-from textcls.data.facts import FactCounter, Texts, hash_texts, lengths_of, moved
+from textcls.data.facts import PieceFacts, lengths_of, moved
 from textcls.data.tokenizer import Tokenizer
 
 CONFIG = TokenizerConfig("basic_english", 1, None, None)
@@ -33,28 +34,49 @@ def chunked(texts: list[str | None], cut: int) -> list[pa.Array]:
     return [whole.slice(1, cut), pa.array(texts[cut:], pa.large_string())]
 
 
-def count(splits: dict[str, Rows], config: TokenizerConfig = CONFIG) -> dict[str, dict[str, Any]]:
-    """Count as preparation does."""
-    counter, tokenizer, encoder = FactCounter(LABELS), Tokenizer(config), None
+def count(
+    splits: dict[str, Rows], config: TokenizerConfig = CONFIG, shares: int = 1
+) -> dict[str, dict[str, Any]]:
+    """Count as preparation does, each split in two pieces."""
+    tokenizer, encoder = Tokenizer(config), None
+    facts: dict[str, dict[str, Any]] = {}
+    compared: dict[str, Compared] = {}
     for split, rows in splits.items():
-        chunks = chunked([text for text, _ in rows], len(rows) // 3)
+        cut = len(rows) // 3
+        chunks = chunked([text for text, _ in rows], cut)
         labels = RowLabels(np.array([label for _, label in rows], np.int64))
-        counter.count_texts(split, Texts.of(chunks, labels))
+        texts = Texts.of(chunks, labels)
         tokens = tokenizer.use_up(chunks)
         if encoder is None:
             encoder = TextEncoder.learn(tokenizer, tokens)
-        counter.count_tokens(split, tokens)
-        counter.count_ids(split, encoder, tokens, encoder.encode_tokens(tokens))
-    return counter.splits()
+        pieces = [
+            PieceFacts.of(
+                texts.slice(start, stop),
+                some := tokens.slice(start, stop),
+                encoder,
+                encoder.encode_tokens(some),
+                len(LABELS),
+            )
+            for start, stop in ((0, cut), (cut, len(rows)))
+        ]
+        facts[split] = (pieces[0] + pieces[1]).ready(LABELS)
+        compared[split] = Compared.concatenate(
+            [Compared.of(texts.slice(0, cut)), Compared.of(texts.slice(cut, len(rows)), cut)]
+        )
+    found = compare(
+        {split: texts.share(number, shares) for split, texts in compared.items()}
+        for number in range(shares)
+    )
+    return {split: own | found[split] for split, own in facts.items()}
 
 
-@given(SPLIT, SPLIT, SPLIT, st.sampled_from([1, 2]))
+@given(SPLIT, SPLIT, SPLIT, st.sampled_from([1, 2]), st.sampled_from([1, 3]))
 def test_facts_are_those_that_plain_python_counts(
-    train: Rows, validation: Rows, test: Rows, ngrams: int
+    train: Rows, validation: Rows, test: Rows, ngrams: int, shares: int
 ) -> None:
     config = TokenizerConfig("basic_english", 1, None, None, ngrams=ngrams)
     splits = {"train": train, "validation": validation, "test": test}
-    facts = count(splits, config)
+    facts = count(splits, config, shares)
     tokenizer = Tokenizer(config)
     words = {
         split: tokenizer(pa.chunked_array([[text for text, _ in rows]], pa.string())).to_lists()
@@ -99,7 +121,7 @@ def test_facts_are_those_that_plain_python_counts(
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=50))
 def test_percentiles_of_lengths(lengths: list[int]) -> None:
-    found = lengths_of(np.array(lengths, np.int64))
+    found = lengths_of(*np.unique(np.array(lengths, np.int64), return_counts=True))
     for name, percent in (("median", 50), ("p95", 95), ("longest", 100)):
         enough = [
             value

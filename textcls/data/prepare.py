@@ -21,9 +21,10 @@ from textcls.corpus.splits import SPLITS
 from textcls.data.bags import Bags
 from textcls.data.cache import Manifest, find_or_make, name_of, write_json
 from textcls.data.composition import Composition
+from textcls.data.duplicates import Compared, compare
 from textcls.data.encoder import TextEncoder
 from textcls.data.extending import Known
-from textcls.data.facts import FactCounter, moved
+from textcls.data.facts import PieceFacts, moved
 from textcls.data.stored import load, save
 from textcls.data.targets import relative_weights
 from textcls.data.tokenized import TokenizedCorpus, tokenize
@@ -58,7 +59,8 @@ class Prepared:
             with the same one can be compared row by row.
         about: what settings are chosen by; of all of train where validation is joined to it.
         facts: what was read, ready for JSON: ``columns`` (``text``, ``label``, ``left``), ``files``
-            by split, ``splits`` (what :class:`textcls.data.facts.FactCounter` counted),
+            by split, ``splits`` (what :class:`textcls.data.facts.PieceFacts` and
+            :func:`textcls.data.duplicates.compare` counted),
             ``vocabulary`` (its size), ``from_model`` (whether it extends that of a model),
             ``vectors`` (``name`` and ``hash``, where there are any) and
             ``notes`` (sentences on what was decided or changed).
@@ -224,7 +226,9 @@ def write_bags(
         InputError: tokenizer and vocabulary leave nothing of a split, or vectors cannot be used.
     """
     corpus, tokenizer = tokenized.corpus, tokenized.tokenizer
-    counter, notes = FactCounter(corpus.label_names), list(corpus.notes)
+    notes = list(corpus.notes)
+    facts_of: dict[str, PieceFacts] = {}
+    compared: dict[str, Compared] = {}
     encoder = found = None
     for split, rows in tokenized.rows.items():
         where = corpus.splits[split].where
@@ -245,9 +249,8 @@ def write_bags(
                 )
         else:
             encoded = encoder.encode_tokens(tokens)
-        counter.count_texts(split, texts)
-        counter.count_tokens(split, tokens)
-        counter.count_ids(split, encoder, tokens, encoded)
+        facts_of[split] = PieceFacts.of(texts, tokens, encoder, encoded, len(corpus.label_names))
+        compared[split] = Compared.of(texts)
         tensors = encoded._asdict() | {
             "labels": texts.labels.ids,
             "label_offsets": texts.labels.offsets,
@@ -285,7 +288,10 @@ def write_bags(
             split: [dataclasses.asdict(file) for file in files]
             for split, files in corpus.files.items()
         },
-        "splits": counter.splits(),
+        "splits": {
+            split: facts_of[split].ready(corpus.label_names) | found
+            for split, found in compare([compared]).items()
+        },
         "vocabulary": len(vocabulary),
         "from_model": known is not None,
         "notes": [*notes, *encoder.notes],

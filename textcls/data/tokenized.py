@@ -13,7 +13,7 @@ from textcls.arrow import release_memory
 from textcls.config import TokenizerConfig
 from textcls.corpus.corpus import Corpus
 from textcls.corpus.splits import RowLabels
-from textcls.data.facts import Texts
+from textcls.data.duplicates import Texts
 from textcls.data.tokenizer import Tokenizer, learns
 from textcls.data.tokens import Tokens
 from textcls.defaults import CorpusFacts, measure, resolve_group
