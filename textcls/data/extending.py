@@ -16,11 +16,10 @@ import numpy as np
 
 from textcls.corpus.splits import RowLabels
 from textcls.data.features import Features
-from textcls.data.learning import with_weights_of_parts
+from textcls.data.learning import TrainTokens, features_of, held, with_weights_of_parts
 from textcls.data.ngrams import build_vocabulary
-from textcls.data.token_weights import Float32, learned
+from textcls.data.token_weights import Float32, LearnedWeights
 from textcls.data.tokenizer import Tokenizer
-from textcls.data.tokens import Tokens
 from textcls.data.words import chars_of_vocabulary
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Known:
 
 
 def extended(
-    known: TextEncoder, tokenizer: Tokenizer, tokens: Tokens, labels: RowLabels | None
+    known: TextEncoder, tokenizer: Tokenizer, tokens: TrainTokens, labels: RowLabels | None
 ) -> tuple[TextEncoder, deque[Features] | None]:
     """Return an encoder that knows the features of new texts as well.
 
@@ -54,7 +53,7 @@ def extended(
         labels: of these texts, for the weights that go by them.
 
     Returns:
-        The encoder, and the features of the texts where these were needed for it.
+        The encoder, and the features of the texts where these were needed for it, and are held.
     """
     found, notes = build_vocabulary(tokens, tokenizer.config)
     vocabulary = known.vocabulary.extended(found)
@@ -68,18 +67,18 @@ def extended(
     )
     how, features, own = made.config.token_weights, None, None
     if how is not None:
-        words, _ = made.numbered(tokens.dictionary)
-        features = deque(made.features(tokens, words))
-        num_texts = len(tokens.offsets) - 1
-        num_specials = len(vocabulary.specials)
-        own = learned(how, features, made.num_features, num_specials, num_texts, _present(labels))
+        features = features_of(made, tokens)
+        learned = LearnedWeights(how, made.num_features, len(vocabulary.specials), _present(labels))
+        for some in features:
+            learned.add(some)
+        own = learned.weights()
     weights = own
     if made.chars is not None and made.char_weights is not None:
         offsets, chars = chars_of_vocabulary(made)
         weights = with_weights_of_parts(own, made.char_weights, offsets, chars, made.num_features)
     if weights is not None and known.token_weights is not None:
         weights = inserted(known.token_weights, weights[before:after], before)
-    return dataclasses.replace(made, token_weights=weights), features
+    return dataclasses.replace(made, token_weights=weights), held(features)
 
 
 def inserted(old: Float32, new: Float32, place: int) -> Float32:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -160,10 +160,8 @@ def num_entries(ids: Int32, unknown: Unknown, num_rows: int) -> Int64:
     return entries
 
 
-def parts_of(
-    features: Iterable[Features], offsets: Int64, parts: Int32, num_parts: int
-) -> Iterator[Features]:
-    """Yield the distinct parts of the features of texts, and how many of the features have each.
+def parts_of(features: Features, offsets: Int64, parts: Int32, num_parts: int) -> Features:
+    """Return the distinct parts of the features of texts, and how many of the features have each.
 
     Args:
         features: of the texts.
@@ -172,11 +170,11 @@ def parts_of(
         parts: int32, below ``num_parts``.
         num_parts: different ones.
     """
-    for ids, _, ends, num_words in features:
-        has_parts = ids < len(offsets) - 1
-        per_feature = np.zeros(len(ids), np.int64)
-        places, per_feature[has_parts] = places_of(offsets, ids[has_parts])
-        yield count_features(parts[places], offsets_of(per_feature)[ends], num_words, num_parts)
+    ids, _, ends, num_words = features
+    has_parts = ids < len(offsets) - 1
+    per_feature = np.zeros(len(ids), np.int64)
+    places, per_feature[has_parts] = places_of(offsets, ids[has_parts])
+    return count_features(parts[places], offsets_of(per_feature)[ends], num_words, num_parts)
 
 
 def places_of(offsets: Int64, runs: npt.NDArray[np.integer]) -> tuple[Int64, Int64]:

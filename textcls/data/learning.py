@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from textcls.arrow import Int32, Int64, booleans, lengths_of
 from textcls.corpus.splits import RowLabels
 from textcls.data.char_ngrams import CharNgrams
 from textcls.data.features import Features, parts_of
-from textcls.data.token_weights import Float32, learned
+from textcls.data.token_weights import Float32, LearnedWeights
 from textcls.data.tokens import Tokens
 from textcls.data.words import chars_of_vocabulary
 
@@ -20,7 +23,29 @@ if TYPE_CHECKING:
     from textcls.data.encoder import TextEncoder
 
 
-def with_chars(made: TextEncoder, tokens: Tokens) -> TextEncoder:
+class TrainTokens(Protocol):
+    """The tokens of the texts of train, in memory or in many parts on the disk."""
+
+    @property
+    def dictionary(self) -> pa.Array:
+        """The distinct tokens, Arrow strings."""
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens all texts have."""
+
+    @property
+    def num_texts(self) -> int:
+        """How many texts there are."""
+
+    def counts(self) -> Int64:
+        """Return how often each entry of the dictionary stands."""
+
+    def parts(self) -> Iterator[Tokens]:
+        """Yield the tokens of some texts after others, each part with a dictionary of its own."""
+
+
+def with_chars(made: TextEncoder, tokens: TrainTokens) -> TextEncoder:
     """Return an encoder with the character n-grams that have a row, where it is to have any."""
     config = made.config
     if config.char_ngrams is None or config.name == "fasttext":  # whose buckets all have a row
@@ -38,8 +63,25 @@ def with_chars(made: TextEncoder, tokens: Tokens) -> TextEncoder:
     return dataclasses.replace(made, chars=chars, notes=(*made.notes, note))
 
 
+def features_of(made: TextEncoder, tokens: TrainTokens) -> Iterable[Features]:
+    """Return the features of the texts of train: held, where their tokens are in memory."""
+
+    def found(part: Tokens) -> Iterator[Features]:
+        words, _ = made.numbered(part.dictionary)
+        return made.features(part, words)
+
+    if isinstance(tokens, Tokens):
+        return deque(found(tokens))
+    return chain.from_iterable(map(found, tokens.parts()))
+
+
+def held(features: Iterable[Features] | None) -> deque[Features] | None:
+    """Return features where they are held, None where they have been used up."""
+    return features if isinstance(features, deque) else None
+
+
 def with_weights(
-    made: TextEncoder, tokens: Tokens, labels: RowLabels | None
+    made: TextEncoder, tokens: TrainTokens, labels: RowLabels | None
 ) -> tuple[TextEncoder, deque[Features] | None]:
     """Return an encoder with the weights of its features.
 
@@ -49,26 +91,38 @@ def with_weights(
         labels: of the texts, for the weights that go by them.
 
     Returns:
-        The encoder, and the features of the texts where these were needed for it.
+        The encoder, and the features of the texts where these were needed for it, and are held.
     """
-    config, num_texts = made.config, len(tokens.offsets) - 1
-    features = None
-    if config.token_weights is not None or (made.chars and config.char_token_weights):
-        words, _ = made.numbered(tokens.dictionary)
-        features = deque(made.features(tokens, words))
-    if config.token_weights is not None and features is not None:
+    config = made.config
+    of_features = of_chars = features = None
+    if config.token_weights is not None:
         num_specials = len(made.vocabulary.specials)
-        weights = learned(
-            config.token_weights, features, made.num_features, num_specials, num_texts, labels
-        )
+        of_features = LearnedWeights(config.token_weights, made.num_features, num_specials, labels)
+    if made.chars is not None:
+        offsets, chars = chars_of_vocabulary(made)
+        if config.char_token_weights is not None:
+            of_chars = LearnedWeights(config.char_token_weights, len(made.chars), 0, labels)
+    if of_features is not None or of_chars is not None:
+        features = features_of(made, tokens)
+        for some in features:
+            if of_features is not None:
+                of_features.add(some)
+            if of_chars is not None and made.chars is not None:
+                # An n-gram is in a text where a word that has it is.
+                of_chars.add(parts_of(some, offsets, chars, len(made.chars)))
+    if of_features is not None:
+        weights = of_features.weights()
         _weigh_new_words(made, weights)
         made = dataclasses.replace(made, token_weights=weights)
         if config.token_weights == "bm25":
-            mean_length = max(float(lengths_of(tokens.offsets).mean()), 1.0)
+            mean_length = max(tokens.num_tokens / tokens.num_texts, 1.0)
             made = dataclasses.replace(made, mean_length=mean_length)
     if made.chars is not None:
-        made = _with_weights_of_chars(made, features, num_texts, labels)
-    return made, features
+        each = np.ones(len(made.chars), np.float32) if of_chars is None else of_chars.weights()
+        each = each * np.float32(config.char_weight)
+        weights = with_weights_of_parts(made.token_weights, each, offsets, chars, made.num_features)
+        made = dataclasses.replace(made, token_weights=weights, char_weights=each)
+    return made, held(features)
 
 
 def _weigh_new_words(made: TextEncoder, weights: Float32) -> None:
@@ -77,22 +131,6 @@ def _weigh_new_words(made: TextEncoder, weights: Float32) -> None:
     is_new = made.is_word & (counts == 0)
     known = of_words[made.is_word & ~is_new]
     of_words[is_new] = (known.mean() if len(known) else 0) or 1
-
-
-def _with_weights_of_chars(
-    made: TextEncoder, features: deque[Features] | None, num_texts: int, labels: RowLabels | None
-) -> TextEncoder:
-    """Return an encoder with weights of character n-grams, and of words with these."""
-    assert made.chars is not None
-    offsets, chars = chars_of_vocabulary(made)
-    how, each = made.config.char_token_weights, np.ones(len(made.chars), np.float32)
-    if how is not None and features is not None:
-        # An n-gram is in a text where a word that has it is.
-        of_texts = parts_of(features, offsets, chars, len(each))
-        each = learned(how, of_texts, len(each), 0, num_texts, labels)
-    each = each * np.float32(made.config.char_weight)
-    weights = with_weights_of_parts(made.token_weights, each, offsets, chars, made.num_features)
-    return dataclasses.replace(made, token_weights=weights, char_weights=each)
 
 
 def with_weights_of_parts(

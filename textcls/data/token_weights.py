@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,52 +28,67 @@ _CELLS = 1 << 18
 _DENSE = 1 << 23
 
 
-def learned(
-    how: str,
-    features: Iterable[Features],
-    num_rows: int,
-    num_specials: int,
-    num_texts: int,
-    labels: RowLabels | None,
-) -> Float32:
-    """Return the weights of features, float32 ``[num_rows]``.
+class LearnedWeights:
+    """Learns the weights of features from texts that are given piece by piece, in their order.
 
     Args:
         how: the option ``tokenizer.token_weights``.
-        features: of the texts of train, in pieces, read once; ids of ``num_rows`` and on are left
-            aside.
-        num_rows: features.
+        num_rows: features; ids of ``num_rows`` and on are left aside.
         num_specials: so many rows at the beginning are no features.
-        num_texts: of train.
-        labels: of the texts, for log-count ratios: a text of several counts for each of them.
+        labels: of all texts, for log-count ratios: a text of several counts for each of them.
     """
-    if how.endswith("log_count_ratio"):
-        if labels is None:
-            raise ValueError("log_count_ratio learns from the labels of the train split")
-        num_classes = int(labels.ids.max(initial=0)) + 1
-        pairs = _count_pairs(features, num_rows, labels, num_classes)
-        weights = log_count_ratio(*pairs, num_rows, num_classes, num_specials)
-        if how == "log_count_ratio":
+
+    def __init__(
+        self, how: str, num_rows: int, num_specials: int, labels: RowLabels | None
+    ) -> None:
+        self._how, self._num_rows, self._num_specials = how, num_rows, num_specials
+        self._num_texts = 0
+        self._pairs: _PairCounter | None = None
+        if how.endswith("log_count_ratio"):
+            if labels is None:
+                raise ValueError("log_count_ratio learns from the labels of the train split")
+            self._pairs = _PairCounter(num_rows, labels)
+        else:
+            self._documents = np.zeros(num_rows, np.int64)
+
+    def add(self, features: Features) -> None:
+        """Count the features of the texts that follow those that were counted."""
+        if self._pairs is not None:
+            self._pairs.add(features, self._num_texts)
+        else:
+            found = np.bincount(features.ids, minlength=self._num_rows)
+            self._documents += found[: self._num_rows]
+        self._num_texts += len(features.ends) - 1
+
+    def weights(self) -> Float32:
+        """Return the weights, float32 ``[num_rows]``."""
+        if self._pairs is None:
+            return idf(self._documents, self._num_texts)
+        keys, counts = self._pairs.total()
+        num_rows, num_classes = self._num_rows, self._pairs.num_classes
+        weights = log_count_ratio(keys, counts, num_rows, num_classes, self._num_specials)
+        if self._how == "log_count_ratio":
             return weights
-        if how == "idf_sqrt_log_count_ratio":
+        if self._how == "idf_sqrt_log_count_ratio":
             weights = np.sqrt(weights)
-        keys, counts = pairs
         documents = np.bincount(keys // num_classes, counts, num_rows).astype(np.int64)
-        return weights * idf(documents, num_texts)
-    documents = np.zeros(num_rows, np.int64)
-    for ids, *_ in features:
-        documents += np.bincount(ids, minlength=num_rows)[:num_rows]
-    return idf(documents, num_texts)
+        return weights * idf(documents, self._num_texts)
 
 
-def _count_pairs(
-    features: Iterable[Features], num_rows: int, labels: RowLabels, num_classes: int
-) -> tuple[Int64, Int64]:
-    """Count the texts that have each pair of feature and class; see :func:`log_count_ratio`."""
-    pairs, cells, start = KeyCounter(), num_rows * num_classes, 0
-    dense = np.zeros(cells if cells <= _DENSE else 0, np.int32)
-    for ids, _, ends, _ in features:
-        own = labels.slice(start, start + len(ends) - 1)
+class _PairCounter:
+    """Counts the texts that have each pair of feature and class; see :func:`log_count_ratio`."""
+
+    def __init__(self, num_rows: int, labels: RowLabels) -> None:
+        self._num_rows, self._labels = num_rows, labels
+        self.num_classes = int(labels.ids.max(initial=0)) + 1
+        self._cells = num_rows * self.num_classes
+        self._sparse = KeyCounter()
+        self._dense = np.zeros(self._cells if self._cells <= _DENSE else 0, np.int32)
+
+    def add(self, features: Features, first: int) -> None:
+        """Count the features of the texts that begin with number ``first``."""
+        ids, _, ends, _ = features
+        own = self._labels.slice(first, first + len(ends) - 1)
         text = np.repeat(np.arange(len(own)), np.diff(ends))
         if own.offsets is None:
             label = own.ids[text]
@@ -82,19 +96,21 @@ def _count_pairs(
             counts = own.counts[text]
             ids = np.repeat(ids, counts)
             label = own.ids[places_of_runs(own.offsets[text], counts)]
-        key = ids.astype(np.int64) * num_classes + label
-        key = key[ids < num_rows]
-        if len(dense):
-            dense += np.bincount(key, minlength=cells)
+        key = ids.astype(np.int64) * self.num_classes + label
+        key = key[ids < self._num_rows]
+        if len(self._dense):
+            self._dense += np.bincount(key, minlength=self._cells)
         else:
             distinct, times = runs_of(key)
-            pairs.add(distinct.view(np.uint64), times)
-        start += len(own)
-    if len(dense):
-        found = np.flatnonzero(dense)
-        return found, dense[found].astype(np.int64)
-    keys, counts = pairs.total()
-    return keys.view(np.int64), counts
+            self._sparse.add(distinct.view(np.uint64), times)
+
+    def total(self) -> tuple[Int64, Int64]:
+        """Return the pairs, ascending, ``v * num_classes + c``, and how many texts have each."""
+        if len(self._dense):
+            found = np.flatnonzero(self._dense)
+            return found, self._dense[found].astype(np.int64)
+        keys, counts = self._sparse.total()
+        return keys.view(np.int64), counts
 
 
 def idf(documents: Int64, num_texts: int) -> Float32:

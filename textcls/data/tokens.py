@@ -52,6 +52,20 @@ class Tokens:
     dictionary: pa.Array
     offsets: Int64
 
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens all texts have."""
+        return len(self.codes)
+
+    @property
+    def num_texts(self) -> int:
+        """How many texts there are."""
+        return len(self.offsets) - 1
+
+    def parts(self) -> Iterator[Tokens]:
+        """Yield all of it, as what lies on the disk in many parts yields these."""
+        yield self
+
     def counts(self) -> Int64:
         """Return how often each entry of the dictionary stands: int64 ``[len(dictionary)]``."""
         counts = np.zeros(len(self.dictionary), np.int64)
