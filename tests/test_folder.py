@@ -18,11 +18,11 @@ from torch import nn
 from tests.conftest import MODES, seed_cpu
 from tests.test_tokens import config
 from textcls import Classifier
+from textcls.checksum import check, with_checksum
 from textcls.data.encoder import TextEncoder
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.vocabulary import Vocabulary
 from textcls.errors import InputError, TextclsError
-from textcls.model.checksum import check, with_checksum
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import WEIGHTS, load_model, save_model
 from textcls.model.parts import ModelParts

@@ -91,24 +91,17 @@ class Bags:
         elif len(offsets) != len(self.label_offsets):
             raise ValueError(f"{len(offsets)} offsets need as many of labels")
         else:
-            _check_offsets(self.label_offsets, len(labels), "labels")
-        _check_offsets(offsets, len(indices), "indices")
+            check_offsets(self.label_offsets, len(labels), "labels")
+        check_offsets(offsets, len(indices), "indices")
         # By NumPy: of a single text, torch's fixed cost by call would be most of the time.
         classes = labels.cpu().numpy()
         if classes.min(initial=0) < 0:
             raise ValueError("labels must not be negative")
-        if len(indices):
-            low, high = torch.aminmax(indices)
-            limit = self.num_embeddings
-            if int(low) < 0 or (limit is not None and int(high) >= limit):
-                raise ValueError(
-                    f"token ids {int(low)} to {int(high)} must lie in 0 to "
-                    f"{'…' if limit is None else limit - 1}"
-                )
+        check_ids(indices, self.num_embeddings)
         if weights is not None:
-            _check_weights(weights, len(indices), "indices")
+            check_weights(weights, len(indices), "indices")
         if self.example_weights is not None:
-            _check_weights(self.example_weights, len(self), "bags")
+            check_weights(self.example_weights, len(self), "bags")
         if self.label_shares is not None:
             self._check_shares(self.label_shares)
 
@@ -125,7 +118,7 @@ class Bags:
         return self.indices, self.offsets, *self.targets, self.weights
 
     @classmethod
-    def _trusted(
+    def trusted(
         cls, indices: Tensor, offsets: Tensor, targets: Targets, weights: Tensor | None, of: Bags
     ) -> Bags:
         """Make bags out of checked bags, without the checks (and their device syncs)."""
@@ -175,6 +168,11 @@ class Bags:
         return len(self.indices)
 
     @property
+    def has_weights(self) -> bool:
+        """Whether entries have weights."""
+        return self.weights is not None
+
+    @property
     def lengths(self) -> Tensor:
         """Tokens per bag: int64 ``[num_bags]``."""
         return self.offsets.diff()
@@ -198,7 +196,7 @@ class Bags:
     def _each(self, change: Callable[[Tensor], Tensor]) -> Bags:
         weights = None if self.weights is None else change(self.weights)
         targets = self.targets.each(change)
-        return self._trusted(change(self.indices), change(self.offsets), targets, weights, self)
+        return self.trusted(change(self.indices), change(self.offsets), targets, weights, self)
 
     def slice(self, start: int, stop: int) -> Bags:
         """Return bags ``start`` to ``stop - 1``; their indices and weights are views.
@@ -212,7 +210,7 @@ class Bags:
         first, last = int(offsets[0]), int(offsets[-1])
         weights = None if self.weights is None else self.weights[first:last]
         targets = self.targets.slice(start, stop)
-        return self._trusted(self.indices[first:last], offsets - first, targets, weights, self)
+        return self.trusted(self.indices[first:last], offsets - first, targets, weights, self)
 
     def select(self, rows: Tensor) -> Bags:
         """Gather bags in any order, with repeats if wanted.
@@ -232,7 +230,7 @@ class Bags:
             places = places_of_runs(self.offsets[rows], offsets)
             indices = self.indices[places]
             weights = None if weights is None else weights[places]
-        return self._trusted(indices, offsets, self.targets.select(rows), weights, self)
+        return self.trusted(indices, offsets, self.targets.select(rows), weights, self)
 
     @cached_property
     def _ids_as_binary(self) -> pa.LargeBinaryArray:
@@ -261,7 +259,7 @@ class Bags:
         if 0 < len(weights) < len(parts):
             raise ValueError("bags with weights and bags without cannot be concatenated")
         lengths = torch.cat([part.lengths for part in parts])
-        return Bags._trusted(
+        return Bags.trusted(
             torch.cat([part.indices for part in parts]),
             torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
             Targets.concatenate([part.targets for part in parts]),
@@ -270,7 +268,12 @@ class Bags:
         )
 
 
-def _check_offsets(offsets: Tensor, end: int, what: str) -> None:
+def check_offsets(offsets: Tensor, end: int, what: str) -> None:
+    """Check that offsets begin at 0, never fall and end at the number of what they part.
+
+    Raises:
+        ValueError: they do not.
+    """
     places = offsets.cpu().numpy()
     if places[0] != 0:
         raise ValueError(f"the first offset must be 0, not {places[0]}")
@@ -280,7 +283,27 @@ def _check_offsets(offsets: Tensor, end: int, what: str) -> None:
         raise ValueError("offsets must never fall")
 
 
-def _check_weights(weights: Tensor, number: int, what: str) -> None:
+def check_ids(indices: Tensor, limit: int | None) -> None:
+    """Check that token ids lie below a limit, if there is one, and are not negative.
+
+    Raises:
+        ValueError: one is not.
+    """
+    if len(indices):
+        low, high = torch.aminmax(indices)
+        if int(low) < 0 or (limit is not None and int(high) >= limit):
+            raise ValueError(
+                f"token ids {int(low)} to {int(high)} must lie in 0 to "
+                f"{'…' if limit is None else limit - 1}"
+            )
+
+
+def check_weights(weights: Tensor, number: int, what: str) -> None:
+    """Check that there are so many weights, finite and not negative.
+
+    Raises:
+        ValueError: there are not.
+    """
     if len(weights) != number:
         raise ValueError(f"{number} {what} need as many weights, not {len(weights)}")
     if len(weights):

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from safetensors import safe_open
 from torch import Tensor
 
+from textcls.checksum import check
 from textcls.config import TokenizerConfig
 from textcls.data.stored import (
     CHAR_KEYS,
@@ -25,7 +26,6 @@ from textcls.data.stored import (
     TOKEN_WEIGHTS,
 )
 from textcls.data.vocabulary import Vocabulary
-from textcls.model.checksum import check
 from textcls.model.table import (
     BUCKETS,
     CENTROIDS,

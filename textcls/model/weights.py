@@ -12,9 +12,9 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from textcls.checksum import check, with_checksum
 from textcls.errors import InputError, TextclsError, first_line
 from textcls.files import whole_file
-from textcls.model.checksum import check, with_checksum
 from textcls.model.table import LARGEST_WEIGHT, beyond_measure
 
 

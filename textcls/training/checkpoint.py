@@ -13,9 +13,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from textcls.checksum import with_checksum
 from textcls.errors import InputError, first_line
 from textcls.files import whole_file
-from textcls.model.checksum import with_checksum
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.weights import load_weights, read_file, save_weights
 from textcls.training.optimizer import Optimizer
