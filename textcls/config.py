@@ -5,7 +5,7 @@ Validation is pydantic's, so a wrong key, type or value is found before any work
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -51,11 +51,16 @@ CIRCUMSTANCES = (
 _OF_NEW_FEATURES = ("min_freq", "max_size", "ngram_min_freq", "char_min_freq")
 
 
-def _cache_size(value: Any) -> Any:
-    try:
-        return parse_size(value) if isinstance(value, str) else value
-    except ValueError as error:
-        raise ValueError(f"cache_size={error}") from None
+def _size_of(option: str) -> Callable[[Any], Any]:
+    """Return what reads the size that an option gives."""
+
+    def read(value: Any) -> Any:
+        try:
+            return parse_size(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"{option}={error}") from None
+
+    return read
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -290,6 +295,7 @@ class TrainerConfig:
     logit_adjustment: NonNegative | None = None
     ordinal: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     kernels: Kernels = "auto"
+    max_memory: Annotated[Size | None, BeforeValidator(_size_of("trainer.max_memory"))] = None
 
     def __post_init__(self) -> None:
         if self.logit_adjustment and self.class_weights is not None:
@@ -316,7 +322,7 @@ class Config:
     trainer: TrainerConfig
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     cache_dir: str
-    cache_size: Annotated[Size | None, BeforeValidator(_cache_size)] = 20_000_000_000
+    cache_size: Annotated[Size | None, BeforeValidator(_size_of("cache_size"))] = 20_000_000_000
     init_from: str | None = None
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from textcls.continuing import Start, read_start, with_absent_kept
 from textcls.data.bags import Bags
 from textcls.data.checks import find_mistakes
 from textcls.data.prepare import Prepared, prepare
+from textcls.data.sharded import Split
 from textcls.defaults import chosen, in_words, resolve
 from textcls.device import to_device
 from textcls.errors import (
@@ -31,6 +32,7 @@ from textcls.errors import (
 )
 from textcls.files import DATA, FAILED, FINISHED, write_whole
 from textcls.fitting import build, refits, score, train
+from textcls.memory import Plan
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import WEIGHTS, save_model, save_tensors
 from textcls.model.parts import ModelParts
@@ -234,7 +236,7 @@ def _phases(
     def joined() -> Prepared:
         nonlocal prepare_seconds
         began = time.perf_counter()
-        whole = corpus(config, start=start, joined=True)
+        whole = prepared.joined() or corpus(config, start=start, joined=True)
         prepare_seconds += time.perf_counter() - began
         return whole
 
@@ -316,9 +318,11 @@ def corpus(
     known = None if start is None else start.known
     name = config.model.vectors
     vectors = None if name is None else PretrainedVectors.find(name)
+    plan = Plan.of(config.trainer.max_memory)
     prepared = prepare(
-        config.data, config.tokenizer, config.cache, config.cache_size, joined, both, known, vectors
-    )
+        config.data, config.tokenizer, config.cache, config.cache_size, joined, both, known,
+        vectors, plan,
+    )  # fmt: skip
     if config.trainer.overfit:
         prepared = _only(prepared, config.trainer.overfit)
     return prepared
@@ -336,7 +340,7 @@ def _report_data(config: Config, prepared: Prepared, folder: Path) -> str:
     return as_markdown(prepared.facts, warnings)
 
 
-def validation_split(folder: Path) -> Bags:
+def validation_split(folder: Path) -> Split:
     """Return the bags that a run was measured on, in the ids of its model.
 
     Where the model was trained on them afterwards, a warning says so.
@@ -361,7 +365,10 @@ def validation_split(folder: Path) -> Bags:
         "scores on it say little: name a labelled file by --data FILE",
         folder,
     )
-    return corpus(resolve(config, prepared.about), joined=True, start=start).validation
+    whole = prepared.joined()
+    if whole is None:
+        whole = corpus(resolve(config, prepared.about), joined=True, start=start)
+    return whole.validation
 
 
 def _only(prepared: Prepared, count: int) -> Prepared:

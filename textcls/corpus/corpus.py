@@ -22,7 +22,7 @@ from textcls.corpus.columnar import DatasetTable
 from textcls.corpus.columns import choose_columns
 from textcls.corpus.formats import open_folder, open_table
 from textcls.corpus.label_shares import are_shares
-from textcls.corpus.paths import check_names, find_files, hash_files
+from textcls.corpus.paths import check_names, find_files, hash_files, size_of_texts
 from textcls.corpus.rows import RowReader
 from textcls.corpus.splits import SPLITS, Split, stratified_cut
 from textcls.corpus.tables import FileFacts, TableFile, plural
@@ -110,6 +110,13 @@ class Source:
     def paths(self) -> list[str]:
         """The files and folders of all splits, in order; none where there are no local ones."""
         return [str(path) for files in self._files.values() for path in files]
+
+    @property
+    def num_bytes(self) -> int:
+        """About how many bytes of text all splits have."""
+        if self.config.source == "hub":
+            return sum(dataset.data.nbytes for dataset in self._hub.values())
+        return sum(size_of_texts(files) for files in self._files.values())
 
     def read(self, known_labels: Sequence[str] = ()) -> Corpus:
         """Read all splits, decide on columns and labels, and cut the splits that are missing.

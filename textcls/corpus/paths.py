@@ -16,6 +16,10 @@ import xxhash
 from textcls.errors import InputError
 from textcls.naming import option
 
+# Files that hold more text than bytes, and about how many times.
+_PACKED = frozenset((".gz", ".gzip", ".bz2", ".xz", ".zst", ".zstd", ".zip", ".parquet"))
+_PACKED_TIMES = 3
+
 
 def find_files(pattern: str, key: str) -> list[Path]:
     """Return the files that a name or pattern means, sorted; a folder is returned as it is.
@@ -90,6 +94,17 @@ def hash_files(paths: Iterable[Path]) -> list[tuple[str, str]]:
             name = str(member.relative_to(path)) if path.is_dir() else "".join(member.suffixes)
             hashes.append((name, digest))
     return hashes
+
+
+def size_of_texts(paths: Iterable[Path]) -> int:
+    """Return about how many bytes of text files and folders have, more than their own if packed."""
+    total = 0
+    for path in paths:
+        for member in path.rglob("*") if path.is_dir() else [path]:
+            if member.is_file():
+                is_packed = _PACKED.intersection(member.suffixes)
+                total += member.stat().st_size * (_PACKED_TIMES if is_packed else 1)
+    return total
 
 
 def hash_file(path: Path) -> str:

@@ -120,6 +120,17 @@ class RowLabels:
         shares = np.concatenate(of_parts) if of_parts else None
         return RowLabels(ids, offsets_of(counts), weights, shares)
 
+    def hashed(self, label_names: Sequence[str]) -> xxhash.xxh3_64:
+        """Return a hash of them, to be updated with more, such as the lengths of texts."""
+        found = xxhash.xxh3_64("\n".join(label_names).encode())
+        found.update(np.ascontiguousarray(self.ids).data)
+        # Rows of one certain label are the same test, whatever the labels of train are like.
+        if self.several or (self.shares is not None and len(self.ids) > len(self)):
+            found.update(self.counts.data)
+            if self.shares is not None:
+                found.update(np.ascontiguousarray(self.shares).data)
+        return found
+
     def lists(self) -> list[list[int]]:
         """Return the labels of each row."""
         ends = np.cumsum(self.counts)[:-1]
@@ -179,14 +190,7 @@ class Split:
 
     def fingerprint(self, label_names: Sequence[str]) -> str:
         """Return a hash of texts and labels, however they are chunked; no text is an empty one."""
-        rest, letters = xxhash.xxh3_64("\n".join(label_names).encode()), xxhash.xxh3_64()
-        labels = self.labels
-        rest.update(np.ascontiguousarray(labels.ids).data)
-        # Rows of one certain label are the same test, whatever the labels of train are like.
-        if labels.several or (labels.shares is not None and len(labels.ids) > len(labels)):
-            rest.update(labels.counts.data)
-            if labels.shares is not None:
-                rest.update(np.ascontiguousarray(labels.shares).data)
+        rest, letters = self.labels.hashed(label_names), xxhash.xxh3_64()
         for chunk in self.chunks:
             data, ends = bytes_of(chunk)
             rest.update(np.diff(ends).data)

@@ -19,13 +19,10 @@ import pyarrow as pa
 from textcls.arrow import Int32, Int64, as_numpy, integers, lengths_of, offsets_of
 from textcls.corpus.splits import bytes_of
 from textcls.data.counting import FEW, KeyCounter, UInt64, distinct, places_of_keys
-from textcls.data.hashing import MULTIPLIER, buckets_of
+from textcls.data.hashing import MULTIPLIER, buckets_of, mixed
 
 # Bytes of words that are worked on at one go: they bound the memory that is needed beside.
 PIECE = 1 << 16
-
-_MIX = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,22 +163,15 @@ def _hashes(words: list[str], low: int, high: int) -> tuple[UInt64, Int64]:
     """
     text = f"<{'><'.join(words)}>".encode("utf-32-le")
     # Of 0 nothing would be left.
-    mixed = _mix(np.frombuffer(text, np.uint32).astype(np.uint64) + np.uint64(1))
+    marked = mixed(np.frombuffer(text, np.uint32).astype(np.uint64) + np.uint64(1))
     lengths = np.array([len(word) + 2 for word in words])
     word = np.arange(len(words)).repeat(lengths)
     # How many characters the word has from here on: none of a word that has no n-grams.
     left = (lengths.cumsum() * (lengths > 3))[word] - np.arange(len(word))
     # Row n - 1: of the n characters from here on.
-    rolling = np.zeros((high, len(mixed)), np.uint64)
-    rolling[0] = mixed
+    rolling = np.zeros((high, len(marked)), np.uint64)
+    rolling[0] = marked
     for n in range(1, high):
-        rolling[n, :-n] = rolling[n - 1, :-n] * MULTIPLIER + mixed[n:]
+        rolling[n, :-n] = rolling[n - 1, :-n] * MULTIPLIER + marked[n:]
     (at,) = (left >= np.arange(low, high + 1)[:, None]).reshape(-1).nonzero()
-    return _mix(rolling[low - 1 :].reshape(-1)[at]), word[at % len(word)]
-
-
-def _mix(values: UInt64) -> UInt64:
-    """Return values in which each bit depends on every bit: the end of SplitMix64."""
-    values = (values ^ (values >> _SHIFTS[0])) * _MIX[0]
-    values = (values ^ (values >> _SHIFTS[1])) * _MIX[1]
-    return values ^ (values >> _SHIFTS[2])
+    return mixed(rolling[low - 1 :].reshape(-1)[at]), word[at % len(word)]

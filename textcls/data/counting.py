@@ -74,9 +74,20 @@ def _places(keys: npt.NDArray[_Key], wanted: npt.NDArray[_Key]) -> Int32:
 
 
 class KeyCounter:
-    """Adds up how often each key was seen."""
+    """Adds up how often each key was seen.
 
-    def __init__(self) -> None:
+    Args:
+        capacity: of so many keys and more the rarest half is forgotten, as in lossy counting
+            (Manku and Motwani, "Approximate Frequency Counts over Data Streams", 2002). None: all
+            are kept.
+
+    Attributes:
+        error: by how much a count may be too low at most; a key that is not there was seen at most
+            so many times. 0: all counts are exact.
+    """
+
+    def __init__(self, capacity: int | None = None) -> None:
+        self._capacity, self.error = capacity, 0
         self._keys: list[UInt64] = [np.zeros(0, np.uint64)]
         self._counts: list[Int64] = [np.zeros(0, np.int64)]
         self._held = 0
@@ -86,7 +97,8 @@ class KeyCounter:
         self._keys.append(keys)
         self._counts.append(counts)
         self._held += len(keys)
-        if self._held > _HELD + 2 * len(self._keys[0]):
+        most = 2 * len(self._keys[0])
+        if self._held > _HELD + (most if self._capacity is None else min(most, self._capacity)):
             self._merge()
 
     def total(self) -> tuple[UInt64, Int64]:
@@ -102,3 +114,21 @@ class KeyCounter:
         self._keys = [keys[starts]]
         self._counts = [np.add.reduceat(counts, starts) if len(starts) else counts]
         self._held = 0
+        if self._capacity is not None and len(starts) > self._capacity:
+            kept, least = frequent(self._counts[0], self._capacity // 2)
+            self._keys, self._counts = [self._keys[0][kept]], [self._counts[0][kept]]
+            self.error += least
+
+
+def frequent(counts: Int64, most: int) -> tuple[Int64, int]:
+    """Return the places of the largest counts, ``most`` at most, and the largest of the others.
+
+    Equal counts are kept or left out together.
+
+    Args:
+        counts: int64 ``[n]``, n > most.
+        most: at least 1.
+    """
+    least = int(np.partition(counts, len(counts) - most - 1)[len(counts) - most - 1])
+    (kept,) = (counts > least).nonzero()
+    return kept, least

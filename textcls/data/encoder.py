@@ -39,6 +39,7 @@ from textcls.data.targets import Targets
 from textcls.data.token_weights import Float32, saturated
 from textcls.data.tokenizer import Tokenizer
 from textcls.data.tokens import PIECE, Tokens, alphabetical
+from textcls.data.train_tokens import TrainTokens
 from textcls.data.vocabulary import Vocabulary
 from textcls.data.words import parts_of_words
 from textcls.vectors.pieces import WordPieces
@@ -112,10 +113,15 @@ class TextEncoder:
 
     @classmethod
     def learn(
-        cls, tokenizer: Tokenizer, tokens: Tokens, labels: RowLabels | None = None
+        cls,
+        tokenizer: Tokenizer,
+        tokens: TrainTokens,
+        labels: RowLabels | None = None,
+        known: TextEncoder | None = None,
+        vectors: TokenVectors | None = None,
     ) -> TextEncoder:
-        """Learn from the tokens of the train split; see :meth:`fit`."""
-        return cls._learn(tokenizer, tokens, labels)[0]
+        """Learn from the tokens of the train split; see :meth:`learn_and_encode`."""
+        return cls._learn(tokenizer, tokens, labels, known, vectors)[0]
 
     @classmethod
     def learn_and_encode(
@@ -146,7 +152,7 @@ class TextEncoder:
     def _learn(
         cls,
         tokenizer: Tokenizer,
-        tokens: Tokens,
+        tokens: TrainTokens,
         labels: RowLabels | None,
         known: TextEncoder | None = None,
         vectors: TokenVectors | None = None,

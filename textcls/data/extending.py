@@ -16,10 +16,11 @@ import numpy as np
 
 from textcls.corpus.splits import RowLabels
 from textcls.data.features import Features
-from textcls.data.learning import TrainTokens, features_of, held, with_weights_of_parts
+from textcls.data.learning import features_of, held, with_weights_of_parts
 from textcls.data.ngrams import build_vocabulary
 from textcls.data.token_weights import Float32, LearnedWeights
 from textcls.data.tokenizer import Tokenizer
+from textcls.data.train_tokens import TrainTokens
 from textcls.data.words import chars_of_vocabulary
 
 if TYPE_CHECKING:

@@ -85,6 +85,19 @@ class PieceFacts:
         by_class = self.by_class + other.by_class
         return PieceFacts(counts, by_class, lengths, times, max(most) if most else None)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what :meth:`from_json` reads, as JSON has it."""
+        arrays = {name: getattr(self, name).tolist() for name in ("by_class", "lengths", "times")}
+        return arrays | {"counts": dict(self.counts), "most_labels": self.most_labels}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> PieceFacts:
+        """Return what :meth:`to_json` gave."""
+        by_class, lengths, times = (
+            np.array(found[name], np.int64) for name in ("by_class", "lengths", "times")
+        )
+        return cls(Counter(found["counts"]), by_class, lengths, times, found["most_labels"])
+
     def ready(self, label_names: Sequence[str]) -> dict[str, Any]:
         """Return them ready for JSON."""
         by_class = dict(zip(label_names, self.by_class.tolist(), strict=True))

@@ -6,10 +6,9 @@ import dataclasses
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from textcls.arrow import Int32, Int64, booleans, lengths_of
 from textcls.corpus.splits import RowLabels
@@ -17,32 +16,11 @@ from textcls.data.char_ngrams import CharNgrams
 from textcls.data.features import Features, parts_of
 from textcls.data.token_weights import Float32, LearnedWeights
 from textcls.data.tokens import Tokens
+from textcls.data.train_tokens import TrainTokens
 from textcls.data.words import chars_of_vocabulary
 
 if TYPE_CHECKING:
     from textcls.data.encoder import TextEncoder
-
-
-class TrainTokens(Protocol):
-    """The tokens of the texts of train, in memory or in many parts on the disk."""
-
-    @property
-    def dictionary(self) -> pa.Array:
-        """The distinct tokens, Arrow strings."""
-
-    @property
-    def num_tokens(self) -> int:
-        """How many tokens all texts have."""
-
-    @property
-    def num_texts(self) -> int:
-        """How many texts there are."""
-
-    def counts(self) -> Int64:
-        """Return how often each entry of the dictionary stands."""
-
-    def parts(self) -> Iterator[Tokens]:
-        """Yield the tokens of some texts after others, each part with a dictionary of its own."""
 
 
 def with_chars(made: TextEncoder, tokens: TrainTokens) -> TextEncoder:

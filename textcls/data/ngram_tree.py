@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.arrow import Int32, Int64, as_numpy, integers, strings
-from textcls.data.counting import places_of_keys, runs_of
-from textcls.data.tokens import Index, Tokens
+from textcls.arrow import Int32, Int64, as_numpy, integers, lengths_of, strings
+from textcls.data.counting import KeyCounter, places_of_keys, runs_of
+from textcls.data.tokens import Index, Tokens, look_up
+from textcls.data.train_tokens import TrainTokens
 
 Bools = npt.NDArray[np.bool_]
 # From the words of many texts, and whether another word of the same text follows each, to the ids
@@ -31,6 +32,8 @@ SORTED_KEYS = 1 << 24
 # Where there are more keys than that, they are sorted in several passes, up to so many: each pass
 # holds its share of them alone, and making the keys anew takes far less time than sorting.
 FEW_KEYS, MANY_PASSES = 1 << 20, 6
+# Of texts on the disk, so many keys of one length are held, at 16 bytes each.
+CAPACITY = 1 << 24
 # On so many tokens it is measured which words begin a share of the n-grams.
 _SAMPLED = 1 << 16
 
@@ -48,12 +51,14 @@ class CountedNgrams(NamedTuple):
         keys: for each length their keys, ascending, ``names`` being in that order. Words are
             numbered as in the texts' dictionary. None: a word of it holds a space, so that the
             names may be those of words too.
+        error: by how much a count may be too low; 0: all are exact.
     """
 
     names: pa.Array
     counts: Int64
     distinct: int
     keys: list[Int64] | None
+    error: int = 0
 
 
 class NgramTree:
@@ -122,28 +127,30 @@ class NgramTree:
         return find
 
 
-def count_ngrams(tokens: Tokens, follows: Bools, longest: int, min_freq: int) -> CountedNgrams:
+def count_ngrams(tokens: TrainTokens, longest: int, min_freq: int) -> CountedNgrams:
     """Count the n-grams of 2 to ``longest`` words that stand ``min_freq`` times or more.
 
-    A word that holds a space itself is part of no n-gram, whose name could be another's.
+    A word that holds a space itself is part of no n-gram, whose name could be another's. Of texts
+    that are not in memory, the table of each length has at most ``CAPACITY`` n-grams.
 
     Args:
         tokens: of the texts.
-        follows: whether another of the same text follows each token, ``[num_tokens]``.
         longest: at least 2.
         min_freq: at least 1.
     """
-    words = tokens.codes
     spaced = pc.match_substring(tokens.dictionary, " ")
     is_spaced = pc.any(spaced).as_py()
-    if is_spaced:
-        numbers = np.arange(len(spaced), dtype=np.int32)
-        numbers[as_numpy(spaced)] = -1
-        words = numbers[words]
-    beginnings, names = words, tokens.dictionary
+    own_numbers = np.arange(len(spaced), dtype=np.int32)
+    own_numbers[as_numpy(spaced)] = -1
+    counted: _InMemory | _OnDisk = (
+        _InMemory(tokens, own_numbers)
+        if isinstance(tokens, Tokens)
+        else _OnDisk(tokens, own_numbers)
+    )
+    names = tokens.dictionary
     all_names, all_counts, all_keys, distinct = [], [], [], 0
     for length in range(2, longest + 1):
-        keys, counts, different = _count_keys(beginnings, words, follows, length, min_freq)
+        keys, counts, different = counted.keys(length, min_freq)
         distinct += different
         names = pc.binary_join_element_wise(
             names.take(integers(keys >> 32)),
@@ -154,16 +161,88 @@ def count_ngrams(tokens: Tokens, follows: Bools, longest: int, min_freq: int) ->
         all_counts.append(counts)
         all_keys.append(keys)
         if length < longest:
-            found = np.full(len(words), -1, np.int32)
-            for start, at, some in _keys_in_pieces(beginnings, words, follows, length):
-                found[start + at] = places_of_keys(keys, some)
-            beginnings = found
+            counted.go_on(length, keys)
     return CountedNgrams(
         pa.concat_arrays(all_names),
         np.concatenate(all_counts),
         distinct,
         None if is_spaced else all_keys,
+        counted.error,
     )
+
+
+class _InMemory:
+    """Counts the keys of texts whose tokens are in memory."""
+
+    error = 0
+
+    def __init__(self, tokens: Tokens, numbers: Int32) -> None:
+        self._words = look_up(numbers, tokens.codes) if (numbers < 0).any() else tokens.codes
+        self._follows = are_followed(tokens.offsets)
+        self._beginnings = self._words
+
+    def keys(self, length: int, min_freq: int) -> tuple[Int64, Int64, int]:
+        """Return the keys that stand ``min_freq`` times, their counts, how many keys there are."""
+        return _count_keys(self._beginnings, self._words, self._follows, length, min_freq)
+
+    def go_on(self, length: int, keys: Int64) -> None:
+        """Take the n-grams with these keys for the beginnings of the next ones."""
+        self._beginnings = _longer(self._beginnings, self._words, self._follows, length, keys)
+
+
+class _OnDisk:
+    """Counts the keys of texts whose tokens are on the disk; see :class:`_InMemory`.
+
+    Attributes:
+        error: by how much a count may be too low.
+    """
+
+    def __init__(self, tokens: TrainTokens, numbers: Int32) -> None:
+        self._tokens, self._numbers, self._index = tokens, numbers, Index(tokens.dictionary)
+        self._levels: list[Int64] = []
+        self.error = 0
+
+    def keys(self, length: int, min_freq: int) -> tuple[Int64, Int64, int]:
+        counter = KeyCounter(CAPACITY)
+        for part in self._tokens.parts():
+            places = self._index.positions(part.dictionary)
+            words = look_up(np.append(self._numbers, np.int32(-1))[places], part.codes)
+            beginnings, own_follows = words, are_followed(part.offsets)
+            for shorter, keys in enumerate(self._levels, start=2):
+                beginnings = _longer(beginnings, words, own_follows, shorter, keys)
+            for _, _, found in _keys_in_pieces(beginnings, words, own_follows, length):
+                own, counts = runs_of(found)
+                counter.add(own.view(np.uint64), counts)
+        distinct, counts = counter.total()
+        self.error = max(self.error, counter.error)
+        often = counts >= min_freq
+        return distinct.view(np.int64)[often], counts[often], len(distinct)
+
+    def go_on(self, length: int, keys: Int64) -> None:
+        self._levels.append(keys)
+
+
+def are_followed(offsets: Int64) -> Bools:
+    """Return for each token of texts whether another of the same text follows it."""
+    found = np.ones(offsets[-1], np.bool_)
+    found[offsets[1:][lengths_of(offsets) > 0] - 1] = False
+    return found
+
+
+def _longer(beginnings: Int32, words: Int32, follows: Bools, length: int, keys: Int64) -> Int32:
+    """Return which of some n-grams begins at each word, int32 ``[len(words)]``; -1 for none.
+
+    Args:
+        beginnings: the same for n-grams that are one word shorter.
+        words: of the texts.
+        follows: whether another of the same text follows each, ``[len(words)]``.
+        length: of the n-grams, in words.
+        keys: of the n-grams, ascending.
+    """
+    found = np.full(len(words), -1, np.int32)
+    for start, at, some in _keys_in_pieces(beginnings, words, follows, length):
+        found[start + at] = places_of_keys(keys, some)
+    return found
 
 
 def _keys(

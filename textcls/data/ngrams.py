@@ -16,10 +16,11 @@ import xxhash
 
 from textcls.arrow import Int32, Int64, lengths_of, offsets_of, release_memory
 from textcls.config import TokenizerConfig
-from textcls.data.counting import UInt64, runs_of
+from textcls.data.counting import KeyCounter, UInt64, runs_of
 from textcls.data.hashing import MULTIPLIER, buckets_of
-from textcls.data.ngram_tree import Bools, Find, count_ngrams
+from textcls.data.ngram_tree import Bools, Find, are_followed, count_ngrams
 from textcls.data.tokens import Tokens
+from textcls.data.train_tokens import TrainTokens
 from textcls.data.vocabulary import Vocabulary
 
 # Tokens that are encoded at one go: they bound the memory that is needed beside the corpus.
@@ -29,7 +30,7 @@ PIECE = 1 << 18
 WATCHED_NGRAMS = 1 << 22
 
 
-def build_vocabulary(tokens: Tokens, config: TokenizerConfig) -> tuple[Vocabulary, list[str]]:
+def build_vocabulary(tokens: TrainTokens, config: TokenizerConfig) -> tuple[Vocabulary, list[str]]:
     """Build the vocabulary from the tokens of the train split, exact n-grams included.
 
     Returns:
@@ -41,14 +42,19 @@ def build_vocabulary(tokens: Tokens, config: TokenizerConfig) -> tuple[Vocabular
             return vocabulary, []
         return vocabulary, [describe_load(tokens, config.ngrams, config.num_buckets)]
     often = max(config.min_freq, config.ngram_min_freq)
-    counted = count_ngrams(tokens, _follows(tokens.offsets), config.ngrams, often)
+    counted = count_ngrams(tokens, config.ngrams, often)
     vocabulary = Vocabulary.build(tokens, config.min_freq, config.max_size, more=counted)
-    num_distinct = counted.distinct
+    num_distinct, error = counted.distinct, counted.error
     del counted
     release_memory()  # of names, several times over
     kept = pc.sum(pc.match_substring(vocabulary.tokens, " ")).as_py()
     which = " (past 2 words: where their beginning is kept)" if config.ngrams > 2 else ""
-    return vocabulary, [f"n-grams: {kept:,} kept of {num_distinct:,} distinct in train{which}"]
+    note = f"n-grams: {kept:,} kept of {num_distinct:,} distinct in train{which}"
+    if error:
+        note += (
+            f"; the rarest were left out while counting, and any count may be too low by {error:,}"
+        )
+    return vocabulary, [note]
 
 
 class NgramIds:
@@ -177,20 +183,13 @@ def _pieces(tokens: Tokens) -> Iterator[tuple[Int32, Bools, Int64]]:
         Codes ``[n]``, whether the next code is of the same text ``[n]``, offsets of the texts.
     """
     for some in tokens.pieces(PIECE):
-        yield some.codes, _follows(some.offsets), some.offsets
+        yield some.codes, are_followed(some.offsets), some.offsets
 
 
 def num_ngrams_of(tokens: Tokens, shortest: int, longest: int) -> int:
     """Return how many n-grams of ``shortest`` to ``longest`` words all texts hold together."""
     lengths = lengths_of(tokens.offsets)
     return sum(int(np.maximum(lengths - n + 1, 0).sum()) for n in range(shortest, longest + 1))
-
-
-def _follows(offsets: Int64) -> Bools:
-    """Return for each token whether another of the same text follows it."""
-    follows = np.ones(offsets[-1], np.bool_)
-    follows[offsets[1:][lengths_of(offsets) > 0] - 1] = False
-    return follows
 
 
 # --- hashed ----------------------------------------------------------------------------------
@@ -216,17 +215,19 @@ def _hashes(word_hashes: UInt64, follows: Bools, longest: int) -> Iterator[tuple
         yield hashes, whole
 
 
-def describe_load(tokens: Tokens, longest: int, buckets: int) -> str:
+def describe_load(tokens: TrainTokens, longest: int, buckets: int) -> str:
     """Say how full the buckets are with the n-grams of 2 to ``longest`` words."""
-    total = num_ngrams_of(tokens, 2, longest)
+    total = sum(num_ngrams_of(part, 2, longest) for part in tokens.parts())
     # Hashes fall into all buckets alike: the first of them stand for all.
     watched = buckets if total <= WATCHED_NGRAMS else -(-buckets * WATCHED_NGRAMS // total)
-    word_hashes = _hash_words(tokens.dictionary)
-    seen = [np.zeros(0, np.uint64)]
-    for codes, follows, _ in _pieces(tokens):
-        for hashes, whole in _hashes(word_hashes[codes], follows, longest):
-            seen.append(hashes[whole & (buckets_of(hashes, buckets) < watched)])
-    distinct, _ = runs_of(np.concatenate(seen))
+    counter = KeyCounter()
+    for part in tokens.parts():
+        word_hashes = _hash_words(part.dictionary)
+        for codes, goes_on, _ in _pieces(part):
+            for hashes, whole in _hashes(word_hashes[codes], goes_on, longest):
+                found = hashes[whole & (buckets_of(hashes, buckets) < watched)]
+                counter.add(found, np.ones(len(found), np.int64))
+    distinct, _ = counter.total()
     _, fill = runs_of(buckets_of(distinct, buckets))
     shared = fill[fill > 1].sum() / max(len(distinct), 1)
     number = round(len(distinct) * buckets / watched)

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import shutil
 import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,23 +25,24 @@ from textcls.data.cache import Manifest, find_or_make, name_of, write_json
 from textcls.data.composition import Composition
 from textcls.data.duplicates import Compared, compare
 from textcls.data.encoder import TextEncoder
+from textcls.data.entry import check_vocabulary, load_encoder, save_encoder
 from textcls.data.extending import Known
 from textcls.data.facts import PieceFacts, moved
-from textcls.data.stored import load, save
+from textcls.data.shard import shard_name
+from textcls.data.sharded import ShardedBags, Split
+from textcls.data.sharding.preparation import UNFINISHED, Preparation
 from textcls.data.targets import relative_weights
 from textcls.data.tokenized import TokenizedCorpus, tokenize
 from textcls.data.tokenizer import learns, versions
-from textcls.data.word_vectors import WordRows, coverage, read_vectors, word_rows
-from textcls.data.words import composition_of
+from textcls.data.word_vectors import WordRows, coverage, read_vectors
 from textcls.defaults import VERSION, CorpusFacts, resolve_group
 from textcls.errors import InputError
+from textcls.memory import Plan
 from textcls.values import is_auto
 from textcls.vectors.found import PretrainedVectors
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
 FORMAT = 13
-COMPOSITION = "composition.safetensors"
-WORDS = "words.safetensors"
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class Prepared:
     """A corpus ready to train on.
 
     Attributes:
-        train, validation, test: bags over one vocabulary, memory-mapped. Where train and validation
-            are joined, validation is the last bags of train.
+        train, validation, test: bags over one vocabulary, memory-mapped, or all three in shards.
+            Where train and validation are joined, validation is the last bags of train.
         encoder: what made them, learned from train only.
         label_names: of class 0, 1, 2, …
         from_cache: whether an earlier run had done the work.
@@ -68,9 +71,9 @@ class Prepared:
         words: rows of pretrained vectors; None: there are none.
     """
 
-    train: Bags
-    validation: Bags
-    test: Bags
+    train: Split
+    validation: Split
+    test: Split
     encoder: TextEncoder
     label_names: tuple[str, ...]
     from_cache: bool
@@ -83,6 +86,16 @@ class Prepared:
     composition: Composition | None = None
     words: WordRows | None = None
 
+    def joined(self) -> Prepared | None:
+        """Return it with the rows of validation in train, where these are in shards.
+
+        There the encoder stays: so many rows more would not change it. None: it is made anew.
+        """
+        train, validation = self.train, self.validation
+        if isinstance(train, Bags) or isinstance(validation, Bags):
+            return None
+        return dataclasses.replace(self, train=train.followed_by(validation))
+
 
 def prepare(
     data: DataConfig,
@@ -93,6 +106,7 @@ def prepare(
     both: bool = False,
     known: Known | None = None,
     vectors: PretrainedVectors | None = None,
+    plan: Plan | None = None,
 ) -> Prepared:
     """Return the bags of a corpus, out of the cache where they are there.
 
@@ -111,6 +125,8 @@ def prepare(
             ``joined``, with the tokenizer's options as they were chosen for this corpus.
         known: what a model knows already, whose features and labels the corpus has as well.
         vectors: of words, that are to stand beside the table.
+        plan: how much memory there is: a corpus that is larger is prepared in shards, for which
+            ``joined`` and ``both`` mean nothing: see :meth:`Prepared.joined`. None: enough.
 
     Raises:
         InputError: data, tokenizer or vectors cannot be used.
@@ -142,8 +158,20 @@ def prepare(
         facts = moved(found.facts, manifest["paths"], source.paths)
         return dataclasses.replace(found, facts=facts)
 
-    key = _key(data, tokenizer, source.fingerprint, joined, known, vectors)
-    prepared, was_there = find_or_make(cache_dir, key, make, read, cache_size)
+    def make_shards(scratch: Path) -> Manifest:
+        with little_memory():
+            return write_shards(preparation, scratch) | {"paths": source.paths}
+
+    if plan is None or plan.holds(source.num_bytes):
+        key = _key(data, tokenizer, source.fingerprint, joined, known, vectors)
+        prepared, was_there = find_or_make(cache_dir, key, make, read, cache_size)
+    else:
+        key = _key(data, tokenizer, source.fingerprint, False, known, vectors)
+        key["shard_bytes"] = plan.shard_bytes
+        folder = cache_dir / f"{name_of(key)}{UNFINISHED}"
+        preparation = Preparation(source, tokenizer, folder, plan, known, vectors)
+        prepared, was_there = find_or_make(cache_dir, key, make_shards, read, cache_size)
+        shutil.rmtree(folder, ignore_errors=True)
     return dataclasses.replace(prepared, from_cache=was_there)
 
 
@@ -241,12 +269,7 @@ def write_bags(
                 found = read_vectors(vectors, tokenizer, tokens)
                 notes.append(coverage(found, tokens))
             encoder, encoded = TextEncoder.learn_and_encode(tokenizer, tokens, labels, known, found)
-            vocabulary = encoder.vocabulary
-            if not vocabulary.counts[len(vocabulary.specials) :].any():
-                raise InputError(
-                    f"tokenizer.min_freq={tokenizer.config.min_freq} leaves no token of {where}: "
-                    f"the most frequent stands {tokens.counts().max():,} times"
-                )
+            check_vocabulary(encoder, tokens, where)
         else:
             encoded = encoder.encode_tokens(tokens)
         facts_of[split] = PieceFacts.of(texts, tokens, encoder, encoded, len(corpus.label_names))
@@ -264,40 +287,25 @@ def write_bags(
         del encoded, tensors, there
         release_memory()
     assert encoder is not None
-    save(encoder, folder)
-    composition = composition_of(encoder)
-    if composition is not None:
-        safetensors.torch.save_file(
-            {
-                name: getattr(composition.bags, name)
-                for name in ("indices", "offsets", "labels", "weights")
-            },
-            folder / COMPOSITION,
-        )
-    if found is not None:
-        words = word_rows(encoder, found)
-        safetensors.numpy.save_file({"ids": words.ids, "rows": words.rows}, folder / WORDS)
+    save_encoder(encoder, found, folder)
     write_json(folder / "labels.json", corpus.label_names)
-    facts = {
-        "columns": {
-            "text": corpus.text_columns,
-            "label": corpus.label_columns,
-            "left": _left(corpus),
-        },
-        "files": {
-            split: [dataclasses.asdict(file) for file in files]
-            for split, files in corpus.files.items()
-        },
-        "splits": {
+    files = {
+        split: [dataclasses.asdict(file) for file in files] for split, files in corpus.files.items()
+    }
+    facts = _facts(
+        files,
+        corpus.text_columns,
+        corpus.label_columns,
+        corpus.weight_column,
+        {
             split: facts_of[split].ready(corpus.label_names) | found
             for split, found in compare([compared]).items()
         },
-        "vocabulary": len(vocabulary),
-        "from_model": known is not None,
-        "notes": [*notes, *encoder.notes],
-    }
-    if vectors is not None:
-        facts["vectors"] = {"name": vectors.title, "hash": vectors.fingerprint}
+        encoder,
+        [*notes, *encoder.notes],
+        known is not None,
+        vectors,
+    )
     return {
         "test_set": tokenized.test_set,
         "facts": facts,
@@ -307,19 +315,74 @@ def write_bags(
     }
 
 
-def _left(corpus: Corpus) -> list[str]:
-    """Return the columns that some file has and nobody took, in order."""
-    columns = (name for files in corpus.files.values() for file in files for name in file.columns)
-    taken = {*corpus.text_columns, *corpus.label_columns, corpus.weight_column}
-    return [name for name in dict.fromkeys(columns) if name not in taken]
+def write_shards(preparation: Preparation, folder: Path) -> Manifest:
+    """Prepare a corpus in shards, put these into a folder; return what its manifest is to say.
+
+    Args:
+        preparation: begun or not.
+        folder: empty.
+
+    Raises:
+        InputError: see :func:`write_bags`.
+    """
+    made = preparation.run()
+    read = made.read
+    preparation.put_into(folder)
+    write_json(folder / "labels.json", read.label_names)
+    facts = _facts(
+        read.files,
+        read.text_columns,
+        read.label_columns,
+        preparation.source.config.weight,
+        made.facts,
+        made.encoder,
+        made.notes,
+        preparation.known is not None,
+        preparation.vectors,
+    )
+    return {
+        "test_set": read.test_set,
+        "facts": facts,
+        "shards": made.sizes,
+        "ordered": preparation.source.config.task == "ordered",
+        "about": read.about,
+    }
+
+
+def _facts(
+    files: Mapping[str, Sequence[Mapping[str, Any]]],
+    text_columns: Sequence[str],
+    label_columns: Sequence[str],
+    weight_column: str | None,
+    splits: Mapping[str, Mapping[str, Any]],
+    encoder: TextEncoder,
+    notes: Sequence[str],
+    from_model: bool,
+    vectors: PretrainedVectors | None,
+) -> dict[str, Any]:
+    """Return :attr:`Prepared.facts`."""
+    columns = (name for of_split in files.values() for file in of_split for name in file["columns"])
+    taken = {*text_columns, *label_columns, weight_column}
+    left = [name for name in dict.fromkeys(columns) if name not in taken]
+    facts = {
+        "columns": {"text": text_columns, "label": label_columns, "left": left},
+        "files": files,
+        "splits": splits,
+        "vocabulary": len(encoder.vocabulary),
+        "from_model": from_model,
+        "notes": notes,
+    }
+    if vectors is not None:
+        facts["vectors"] = {"name": vectors.title, "hash": vectors.fingerprint}
+    return facts
 
 
 def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
     """Open what :func:`write_bags` wrote."""
     about = CorpusFacts(**manifest["about"])
     config = resolve_group("tokenizer", config, about)
-    encoder = load(entry, config)
-    bags = {
+    encoder, composition, words = load_encoder(entry, config)
+    bags: dict[str, Split] = {
         # Mapped into memory, not read.
         split: Bags(
             **safetensors.torch.load_file(entry / f"{split}.safetensors"),
@@ -329,16 +392,12 @@ def _read(entry: Path, manifest: Manifest, config: TokenizerConfig) -> Prepared:
         for split in SPLITS
         if (entry / f"{split}.safetensors").exists()
     }
+    for split, sizes in manifest.get("shards", {}).items():
+        paths = [entry / shard_name(split, number) for number in range(len(sizes))]
+        bags[split] = ShardedBags(paths, sizes, encoder.num_embeddings, manifest["ordered"])
     if "validation" not in bags:
         train = bags["train"]
         bags["validation"] = train.slice(len(train) - manifest["joined"], len(train))
-    composition = words = None
-    if (entry / COMPOSITION).exists():
-        tensors = safetensors.torch.load_file(entry / COMPOSITION)
-        parts = Bags(**tensors, num_embeddings=encoder.num_embeddings, ordered=False)
-        composition = Composition(parts)
-    if (entry / WORDS).exists():
-        words = WordRows(**safetensors.numpy.load_file(entry / WORDS))
     columns = manifest["facts"]["columns"]
     return Prepared(
         **bags,

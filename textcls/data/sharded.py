@@ -121,6 +121,12 @@ class ShardedBags:
         targets = Targets.concatenate([after.targets, self.targets.select(rows)])
         return Bags.trusted(indices, offsets, targets, weights, after)
 
+    def followed_by(self, other: ShardedBags) -> ShardedBags:
+        """Return these bags and, after them, others over the same vocabulary."""
+        paths = [shard.path for shard in (*self._shards, *other._shards)]
+        sizes = [*self.sizes, *other.sizes]
+        return ShardedBags(paths, sizes, self.num_embeddings, self.ordered)
+
     def verify(self) -> None:
         """Read all shards and compare them with their checksums."""
         for shard in self._shards:

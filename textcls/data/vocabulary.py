@@ -15,6 +15,7 @@ from textcls.arrow import Int32, as_numpy, booleans, integers, offsets_of, strin
 from textcls.corpus.splits import bytes_of
 from textcls.data.ngram_tree import CountedNgrams, NgramTree
 from textcls.data.tokens import Index, Tokens, look_up
+from textcls.data.train_tokens import TrainTokens
 
 UNKNOWN = "<unk>"
 PADDING = "<pad>"
@@ -97,7 +98,7 @@ class Vocabulary:
     @classmethod
     def build(
         cls,
-        tokens: Tokens,
+        tokens: TrainTokens,
         min_freq: int = 1,
         max_size: int | None = None,
         specials: Sequence[str] = (UNKNOWN, PADDING),
@@ -137,7 +138,7 @@ class Vocabulary:
         kept = names.take(integers(chosen))
         words = chosen[chosen < len(tokens.dictionary)]  # an n-gram left out is no unknown token
         special_counts = np.zeros(len(specials), np.int64)
-        special_counts[cls.unknown_id] = len(tokens.codes) - counts[words].sum()
+        special_counts[cls.unknown_id] = tokens.num_tokens - counts[words].sum()
         vocabulary = cls(
             pa.concat_arrays([strings(specials), kept]),
             np.concatenate([special_counts, counts[chosen]]),

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from textcls.arrow import Int32, booleans, integers, lengths_of, strings
 from textcls.data.token_weights import Float32
-from textcls.data.tokens import Tokens
+from textcls.data.train_tokens import TrainTokens
 from textcls.errors import InputError
 from textcls.vectors.found import PretrainedVectors
 from textcls.vectors.pieces import PieceVectors
@@ -62,7 +62,7 @@ class WordRows:
 
 
 def read_vectors(
-    pretrained: PretrainedVectors, tokenizer: Tokenizer, tokens: Tokens
+    pretrained: PretrainedVectors, tokenizer: Tokenizer, tokens: TrainTokens
 ) -> TokenVectors:
     """Read the vectors of the words of train, and of words beside these.
 
@@ -128,7 +128,7 @@ def word_rows(encoder: TextEncoder, found: TokenVectors) -> WordRows:
     return WordRows(ids, np.ascontiguousarray(rows, np.float32))
 
 
-def coverage(found: TokenVectors, tokens: Tokens) -> str:
+def coverage(found: TokenVectors, tokens: TrainTokens) -> str:
     """Return a sentence on how much of train has a vector.
 
     Args:

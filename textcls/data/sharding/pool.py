@@ -1,0 +1,51 @@
+"""Processes that do one piece of a preparation each."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from textcls.errors import TextclsError
+from textcls.threads import take_one_cpu
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+def done_by_processes(
+    do: Callable[[_In], _Out], jobs: Iterable[_In], processes: int
+) -> Iterator[_Out]:
+    """Yield ``do(job)`` for each job in turn: here, or in processes.
+
+    Args:
+        do: a function of a module; what it raises is raised here.
+        jobs: its arguments; each is asked for only when a process is free for it.
+        processes: how many; 1: this one.
+
+    Raises:
+        TextclsError: a process was killed.
+    """
+    if processes == 1:
+        yield from map(do, jobs)
+        return
+    waiting: deque[Future[_Out]] = deque()
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, context, initializer=take_one_cpu)
+    try:
+        for job in jobs:
+            waiting.append(pool.submit(do, job))
+            if len(waiting) > processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise TextclsError(
+            "a process of the preparation was killed, perhaps since memory ran out: what is done "
+            "is kept; set trainer.max_memory to less, and run the same command again"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
