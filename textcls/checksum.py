@@ -6,9 +6,11 @@ It stands in the file's own metadata. Files of earlier releases have none.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 import xxhash
+from safetensors import safe_open
 from torch import Tensor
 
 CHECKSUM = "checksum"
@@ -37,6 +39,17 @@ def check(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None) -> 
     wanted = rest.pop(CHECKSUM, None)
     if wanted is not None and wanted != _checksum(tensors, rest):
         raise ValueError("its checksum does not match its content")
+
+
+def check_file(path: Path) -> None:
+    """Check that a file is what was written, if it has a checksum.
+
+    Raises:
+        OSError, SafetensorError, ValueError: it is not.
+    """
+    with safe_open(path, framework="pt") as file:
+        names = file.keys()
+        check({name: file.get_tensor(name) for name in names}, file.metadata())
 
 
 def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -32,9 +32,14 @@ def folder_of(given: Path | None) -> Path:
 
 @click.command()
 @click.option("--clear", is_flag=True, help="Remove all entries.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Read all entries, and remove those that are damaged: they are made anew.",
+)
 @click.option("--max-size", type=Size(), help="Remove entries until the rest take so much: 5GB, …")
 @DIR
-def cache(clear: bool, max_size: int | None, folder: Path | None) -> None:
+def cache(clear: bool, verify: bool, max_size: int | None, folder: Path | None) -> None:
     """Show, and remove, the tokenized corpora that training keeps.
 
     Those not used for longest are removed first; one that a process uses stays. Nothing is lost
@@ -42,12 +47,19 @@ def cache(clear: bool, max_size: int | None, folder: Path | None) -> None:
     """
     if clear and max_size is not None:
         raise InputError("--clear removes all entries: leave out --max-size")
-    from textcls.data.cache import entries, shrink
+    from textcls.data.cache import damaged, entries, remove, shrink
     from textcls.sizes import size_in_words
 
     folder = folder_of(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--dir {folder}: is no folder")
+    if verify:
+        faults = damaged(folder)
+        for entry, fault in faults:
+            done = "removed" if remove(entry.folder) else "in use, or another user's: it stays"
+            click.echo(f"{entry.folder}: {visible(fault)}: {done}")
+        click.echo(f"{folder}: {len(faults)} of {len(entries(folder)) + len(faults)} damaged")
+        return
     limit = 0 if clear else max_size
     if limit is not None:
         removed, stay = shrink(folder, limit)

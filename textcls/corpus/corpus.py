@@ -20,9 +20,10 @@ import numpy as np
 from textcls.config import DataConfig
 from textcls.corpus.columnar import DatasetTable
 from textcls.corpus.columns import choose_columns
+from textcls.corpus.digests import Digests
 from textcls.corpus.formats import open_folder, open_table
 from textcls.corpus.label_shares import are_shares
-from textcls.corpus.paths import check_names, find_files, hash_files, size_of_texts
+from textcls.corpus.paths import check_names, find_files, hash_file, hash_files, size_of_texts
 from textcls.corpus.rows import RowReader
 from textcls.corpus.splits import SPLITS, Split, stratified_cut
 from textcls.corpus.tables import FileFacts, TableFile, plural
@@ -75,14 +76,17 @@ class Source:
         config: of the corpus.
         tested: whether to read a test split that is given; else it has no rows. One that is not
             given is cut from train in any case: the other splits are the same.
+        digests: remembers hashes of large files; None: they are hashed anew.
 
     Raises:
         InputError: a file or dataset that is missing or cannot be read; the message says which
             file, which line and what to do.
     """
 
-    def __init__(self, config: DataConfig, tested: bool = True) -> None:
-        self.config, self._tested = config, tested
+    def __init__(
+        self, config: DataConfig, tested: bool = True, digests: Digests | None = None
+    ) -> None:
+        self.config, self._tested, self._digests = config, tested, digests
         self._hub: dict[str, Any] = {}
         self._files: dict[str, list[Path]] = {}
         self._given = given_splits(config)
@@ -104,7 +108,8 @@ class Source:
             from textcls.corpus import docstrings
 
             return docstrings.fingerprint()
-        return str({split: hash_files(files) for split, files in self._files.items()})
+        hashed = hash_file if self._digests is None else self._digests.of
+        return str({split: hash_files(files, hashed) for split, files in self._files.items()})
 
     @property
     def paths(self) -> list[str]:

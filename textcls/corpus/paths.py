@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,21 @@ def absolute(path: str) -> str:
     return os.path.join(here if os.path.exists(path) else glob.escape(here), path)
 
 
-def hash_files(paths: Iterable[Path]) -> list[tuple[str, str]]:
-    """Hash contents; of the names only the suffix counts, since it decides how a file is read."""
+def hash_file(path: Path) -> str:
+    """Return a hash of a file's content (xxh3: as fast as memory; it finds damage, not malice)."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+
+
+def hash_files(
+    paths: Iterable[Path], hashed: Callable[[Path], str] = hash_file
+) -> list[tuple[str, str]]:
+    """Hash contents; of the names only the suffix counts, since it decides how a file is read.
+
+    Args:
+        paths: files and folders.
+        hashed: returns the hash of a file's content.
+    """
     hashes = []
     for path in paths:
         members = sorted(path.rglob("*")) if path.is_dir() else [path]
@@ -88,7 +101,7 @@ def hash_files(paths: Iterable[Path]) -> list[tuple[str, str]]:
             if not member.is_file():
                 continue
             try:
-                digest = hash_file(member)
+                digest = hashed(member)
             except OSError as error:
                 raise InputError(f"{member}: cannot be read ({error.strerror})") from None
             name = str(member.relative_to(path)) if path.is_dir() else "".join(member.suffixes)
@@ -105,12 +118,6 @@ def size_of_texts(paths: Iterable[Path]) -> int:
                 is_packed = _PACKED.intersection(member.suffixes)
                 total += member.stat().st_size * (_PACKED_TIMES if is_packed else 1)
     return total
-
-
-def hash_file(path: Path) -> str:
-    """Return a hash of a file's content (xxh3: as fast as memory; it finds damage, not malice)."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def name_of_files(train: Any) -> str:

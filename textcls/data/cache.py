@@ -20,8 +20,9 @@ from typing import IO, Any, TypeVar
 from filelock import BaseFileLock, FileLock, Timeout
 from safetensors import SafetensorError
 
+from textcls.checksum import check_file
 from textcls.corpus.paths import hash_file
-from textcls.errors import TextclsError
+from textcls.errors import TextclsError, first_line
 from textcls.files import whole_folder
 from textcls.sizes import size_in_words
 
@@ -35,6 +36,11 @@ MANIFEST = "manifest.json"
 PATIENCE = 1.0
 # An entry's name; a user who cannot read another's has one of the same name and a number.
 _NAME = re.compile(r"[0-9a-f]{32}(-\w+)?")
+# What the folder of an unfinished preparation is called: its entry's name, and this.
+UNFINISHED = ".parts"
+# Shards have checksums of their own, and are many: they are checked when they are written, and when
+# somebody asks for it, but for their size.
+_SHARD = re.compile(r".*-\d{5}\.safetensors")
 # What is left of one whose writer was killed: see :func:`~textcls.files.whole_folder`.
 _LEFTOVER = re.compile(rf"\.({_NAME.pattern})-[0-9a-f]{{8}}(-old)?")
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -139,8 +145,11 @@ def _find_or_make(
             return found, True
         with whole_folder(entry) as scratch:
             more = make(scratch)
-            hashes = {path.name: hash_file(path) for path in sorted(scratch.iterdir())}
-            write_json(scratch / MANIFEST, {"key": key, "files": hashes} | more)
+            paths = sorted(scratch.iterdir())
+            shards = [path for path in paths if _SHARD.fullmatch(path.name)]
+            hashes = {path.name: hash_file(path) for path in paths if path not in shards}
+            sizes = {path.name: path.stat().st_size for path in shards}
+            write_json(scratch / MANIFEST, {"key": key, "files": hashes, "sizes": sizes} | more)
         found = _open(entry, key, load)
         if found is None:
             raise TextclsError(f"cache_dir={entry.parent}: what was just written is damaged")
@@ -187,9 +196,7 @@ def _open(entry: Path, key: Manifest, load: Callable[[Path, Manifest], _T]) -> _
         manifest = json.loads(file.read())
         if manifest["key"] != key:
             raise ValueError("made from something else")
-        for name, digest in manifest["files"].items():
-            if hash_file(entry / name) != digest:
-                raise ValueError(f"{name} has changed")
+        _check(entry, manifest)
         found = load(entry, manifest)
     except (
         OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError
@@ -201,6 +208,36 @@ def _open(entry: Path, key: Manifest, load: Callable[[Path, Manifest], _T]) -> _
     _in_use[entry.resolve()] = in_use
     with contextlib.suppress(OSError):  # another user's
         os.utime(entry / MANIFEST)  # last used now
+    return found
+
+
+def _check(entry: Path, manifest: Manifest) -> None:
+    """Check the files of an entry, of shards their size.
+
+    Raises:
+        OSError, ValueError, KeyError: one is missing or has changed.
+    """
+    for name, digest in manifest["files"].items():
+        if hash_file(entry / name) != digest:
+            raise ValueError(f"{name} has changed")
+    for name, size in manifest.get("sizes", {}).items():
+        if (entry / name).stat().st_size != size:
+            raise ValueError(f"{name} has changed")
+
+
+def damaged(cache_dir: Path) -> list[tuple[Entry, str]]:
+    """Read all entries, their shards as well; return those that are damaged, and how."""
+    found = []
+    for entry in entries(cache_dir):
+        try:
+            _check(entry.folder, entry.manifest)
+            for name in entry.manifest.get("sizes", {}):
+                try:
+                    check_file(entry.folder / name)
+                except (SafetensorError, ValueError) as error:
+                    raise ValueError(f"{name}: {error}") from None
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            found.append((entry, first_line(error)))
     return found
 
 
@@ -246,11 +283,13 @@ def shrink(cache_dir: Path, limit: int) -> tuple[list[Entry], list[Entry]]:
     _remove_leftovers(cache_dir)
     stay = entries(cache_dir)
     total = sum(entry.num_bytes for entry in stay)
+    if total > limit or not limit:
+        _remove_unfinished(cache_dir)
     removed = []
     for entry in list(stay):
         if total <= limit:
             break
-        if _remove(entry.folder):
+        if remove(entry.folder):
             total -= entry.num_bytes
             removed.append(entry)
             stay.remove(entry)
@@ -266,7 +305,7 @@ def shrink(cache_dir: Path, limit: int) -> tuple[list[Entry], list[Entry]]:
     return removed, stay
 
 
-def _remove(entry: Path) -> bool:
+def remove(entry: Path) -> bool:
     """Remove an entry, unless a process uses it or its user does not allow it."""
     with _if_free(entry.with_name(f"{entry.name}.lock")) as is_free:
         if not is_free or _is_used(entry / MANIFEST):
@@ -286,6 +325,15 @@ def _remove_leftovers(cache_dir: Path) -> None:
         if found is not None:
             with _if_free(folder.with_name(f"{found[1]}.lock")) as is_free:
                 if is_free:  # who writes it has the lock
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_unfinished(cache_dir: Path) -> None:
+    for folder in cache_dir.glob(f"*{UNFINISHED}"):
+        name = folder.name.removesuffix(UNFINISHED)
+        if _NAME.fullmatch(name):
+            with _if_free(folder.with_name(f"{name}.lock")) as is_free:
+                if is_free:  # who goes on with it has the lock
                     shutil.rmtree(folder, ignore_errors=True)
 
 

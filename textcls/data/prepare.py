@@ -19,9 +19,10 @@ import safetensors.torch
 from textcls.arrow import little_memory, release_memory
 from textcls.config import DataConfig, TokenizerConfig
 from textcls.corpus.corpus import Corpus, Source
+from textcls.corpus.digests import Digests
 from textcls.corpus.splits import SPLITS
 from textcls.data.bags import Bags
-from textcls.data.cache import Manifest, find_or_make, name_of, write_json
+from textcls.data.cache import UNFINISHED, Manifest, find_or_make, name_of, write_json
 from textcls.data.composition import Composition
 from textcls.data.duplicates import Compared, compare
 from textcls.data.encoder import TextEncoder
@@ -30,7 +31,7 @@ from textcls.data.extending import Known
 from textcls.data.facts import PieceFacts, moved
 from textcls.data.shard import shard_name
 from textcls.data.sharded import ShardedBags, Split
-from textcls.data.sharding.preparation import UNFINISHED, Preparation
+from textcls.data.sharding.preparation import Preparation
 from textcls.data.targets import relative_weights
 from textcls.data.tokenized import TokenizedCorpus, tokenize
 from textcls.data.tokenizer import learns, versions
@@ -43,6 +44,7 @@ from textcls.vectors.found import PretrainedVectors
 
 # Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
 FORMAT = 13
+DIGESTS = "digests.json"
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def prepare(
         InputError: data, tokenizer or vectors cannot be used.
         TextclsError: the cache cannot be written.
     """
-    source = Source(data)
+    source = Source(data, digests=Digests(cache_dir / DIGESTS))
     encoder = None if known is None else known.encoder
     json = None if encoder is None else encoder.tokenizer.json
 

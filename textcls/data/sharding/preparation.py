@@ -59,8 +59,6 @@ from textcls.vectors.found import PretrainedVectors
 
 log = logging.getLogger("textcls")
 
-# What the name of the folder of an unfinished preparation ends with.
-UNFINISHED = ".parts"
 READ, LEARNED = "read.json", "learned.json"
 # A corpus of which a shard differs by more from the whole is sorted.
 SORTED = 0.05
