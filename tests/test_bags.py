@@ -11,8 +11,10 @@ from torch import Tensor
 
 from textcls.data import batches as batching
 from textcls.data.bags import Bags
-from textcls.data.batches import batches, epoch_order, runs_of_bags
+from textcls.data.batches import batches, runs_of_bags
+from textcls.data.sampler import epoch_order
 from textcls.data.transpose import transpose
+from textcls.data.windows import Window, in_order
 
 Lists = list[list[int]]
 LISTS = st.lists(st.lists(st.integers(0, 99), max_size=7), min_size=1, max_size=12)
@@ -148,7 +150,7 @@ def test_an_epoch_sees_every_bag_once(lists: Lists, batch_size: int, seed: int) 
     bags = make(lists)
     order = epoch_order(len(bags), seed, epoch=3)
     seen = []
-    for batch in batches(bags, order, batch_size):
+    for batch in batches(in_order(bags, order, batch_size)):
         rows = batch.rows.tolist()
         assert lists_of(batch.bags) == [lists[row] for row in rows]
         assert batch.bags.labels.tolist() == rows
@@ -160,8 +162,8 @@ def test_an_epoch_sees_every_bag_once(lists: Lists, batch_size: int, seed: int) 
 def test_skipped_batches_are_the_first_ones() -> None:
     bags = make([[i] for i in range(10)])
     order = epoch_order(10, seed=1, epoch=0)
-    whole = [batch.rows.tolist() for batch in batches(bags, order, 3)]
-    assert [batch.rows.tolist() for batch in batches(bags, order, 3, skip=2)] == whole[2:]
+    whole = [batch.rows.tolist() for batch in batches(in_order(bags, order, 3))]
+    assert [batch.rows.tolist() for batch in batches(in_order(bags, order, 3, 2))] == whole[2:]
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
@@ -173,7 +175,7 @@ def test_neither_groups_nor_threads_show(
     order = epoch_order(50, seed=1, epoch=0)
     monkeypatch.setattr("textcls.data.batches.usable_cpus", lambda: cpus)
     monkeypatch.setattr("textcls.data.batches.GROUP", group)
-    made = list(batches(bags, order, 4))
+    made = list(batches(in_order(bags, order, 4)))
     assert [lists_of(batch.bags) for batch in made] == [
         [[row, row] for row in rows.tolist()] for rows in torch.split(order, 4)
     ]
@@ -182,13 +184,14 @@ def test_neither_groups_nor_threads_show(
         assert batch.transposed is not None
         assert torch.equal(batch.transposed.rows, expected.rows)
         assert torch.equal(batch.transposed.bags, expected.bags)
-    assert all(batch.transposed is None for batch in batches(bags, order, 4, transposed=False))
+    made = list(batches(in_order(bags, order, 4), transposed=False))
+    assert all(batch.transposed is None for batch in made)
 
 
 def test_an_epoch_left_early_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("textcls.data.batches.usable_cpus", lambda: 2)
     monkeypatch.setattr("textcls.data.batches.GROUP", 1)
-    epoch = batches(make([[i] for i in range(50)]), epoch_order(50, 1, 0), 2)
+    epoch = batches(in_order(make([[i] for i in range(50)]), epoch_order(50, 1, 0), 2))
     next(epoch)
     assert any(thread.name.startswith("made-ahead") for thread in threading.enumerate())
     epoch.close()  # type: ignore[attr-defined]
@@ -197,8 +200,9 @@ def test_an_epoch_left_early_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -
 
 def test_what_fails_in_the_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("textcls.data.batches.usable_cpus", lambda: 2)
+    window = Window(make([[1]]), torch.tensor([7]), [0, 1], [1])
     with pytest.raises(IndexError):
-        list(batches(make([[1]]), torch.tensor([7]), 1))
+        list(batches([window]))
 
 
 def test_orders_differ_by_seed_and_epoch_and_repeat() -> None:
@@ -239,7 +243,7 @@ def test_batches_made_ahead_are_bounded_in_tokens(
         patched.setattr(Bags, "select", select)
         patched.setattr(batching, "GROUP_TOKENS", at_most)
         patched.setattr(batching, "GROUP", batches_at_most)
-        made = list(batches(bags, order, batch_size, skip))
+        made = list(batches(in_order(bags, order, batch_size, skip)))
     expected = [bags.select(rows) for rows in torch.split(order[skip * batch_size :], batch_size)]
     assert [batch.bags for batch in made] == [one for one in expected if len(one)]
     for tokens, count in gathered:

@@ -27,8 +27,8 @@ from benchmarks.gpu.peers import Loading, Plain
 from benchmarks.gpu.report import tables
 from benchmarks.gpu.speed import floor_bytes, use_up
 from textcls.config import DataConfig
-from textcls.data.batches import epoch_order
 from textcls.data.prepare import prepare
+from textcls.data.sampler import epoch_order
 from textcls.training import loop
 from textcls.training.optimizer import touches_few
 from textcls.values import Mode

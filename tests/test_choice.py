@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import torch
 
 from tests.conftest import PROJECT, bags_of, make_config
 from textcls.config import CIRCUMSTANCES, OptimizerConfig, parse
+from textcls.data.bags import Bags
+from textcls.data.shard import save_shard, shard_name
+from textcls.data.sharded import ShardedBags, Split
 from textcls.model.embedding_bag import EmbeddingBagClassifier, hold_scores
 from textcls.pooling import KERNEL_MODES
 from textcls.task.objective import Objective
@@ -55,6 +60,17 @@ def test_nothing_but_training_uses_the_kernels() -> None:
 # --- what the kernels have -----------------------------------------------------------------------
 
 
+def in_files(bags: Bags) -> ShardedBags:
+    """Return bags of which no more than the labels is read."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, shard_name("train", 0))
+        names = ("indices", "offsets", "labels")
+        size = save_shard(path, {name: getattr(bags, name) for name in names})
+        found = ShardedBags([path], [size])
+        assert len(found.targets.ids) == len(bags)
+    return found
+
+
 def training_of(
     mode: Mode = "mean", optimizer: OptimizerName = "adagrad", touched: bool = True, **has: Any
 ) -> Training:
@@ -71,7 +87,9 @@ def training_of(
     for name in ("composition", "vectors"):
         if has.pop(name, False):
             setattr(model, name, torch.nn.Identity() if name == "vectors" else object())
-    bags = dataclasses.replace(BAGS, **has.pop("bags", {}))
+    bags: Split = dataclasses.replace(BAGS, **has.pop("bags", {}))
+    if has.pop("files", False):
+        bags = in_files(BAGS)
     sampler = has.pop("sampler", None)
     return Training(
         model, Optimizer(config, model.named_parameters()), bags, 8, Objective(**has), sampler
@@ -95,6 +113,7 @@ HAVING: dict[str, list[dict[str, Any]]] = {
     "a table of class scores": [{"scores": True}],
     "words composed of character n-grams": [{"composition": True}],
     "pretrained vectors of words": [{"vectors": True}],
+    "a split in several files": [{"files": True}],
     "max of touched rows with Adam, momentum or weight decay": [
         {"mode": "max", "optimizer": "adam"},
         {"mode": "max", "optimizer": "adamw"},

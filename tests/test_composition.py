@@ -13,6 +13,7 @@ from tests.test_training import NAMES, TRAIN, Recorder
 from textcls.data.bags import Bags
 from textcls.data.batches import batches
 from textcls.data.composition import Composition
+from textcls.data.windows import in_order
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.pooling import WEIGHT_SCALE
 from textcls.training import checkpoint, loop
@@ -103,7 +104,8 @@ def test_two_bags_in_a_row_are_one_product_of_matrices(
     found = {}
 
     model.composition = make_composition(chars)
-    (batch,) = batches(bags, torch.arange(len(bags)), len(bags), composition=model.composition)
+    whole = in_order(bags, torch.arange(len(bags)), len(bags))
+    (batch,) = batches(whole, composition=model.composition)
     made_ahead = model(indices, offsets, weights, batch.transposed, batch.items)
     torch.testing.assert_close(made_ahead, logits)
     torch.testing.assert_close(model(indices, offsets, weights), logits)

@@ -6,8 +6,8 @@ import torch
 
 from tests.conftest import make_config, seed_cpu
 from textcls.data.bags import Bags
-from textcls.data.batches import epoch_order
 from textcls.data.composition import Composition
+from textcls.data.sampler import Epoch, epoch_order
 from textcls.model.embedding_bag import EmbeddingBagClassifier, hold_scores
 from textcls.task.objective import Objective
 from textcls.training.checkpoint import Progress
@@ -70,7 +70,7 @@ def trained(
     tokens = []
     for epoch in range(2):
         progress = Progress(step=begun, loss_sum=0.0, tally=torch.zeros(len(bags)).long())
-        tokens += list(steps.epoch(epoch, order, progress))
+        tokens += list(steps.epoch(Epoch.of(order, BATCH, epoch), progress))
         order = epoch_order(len(bags), 1, epoch)
     return [parameter.detach() for parameter in model.parameters()], tokens, steps
 

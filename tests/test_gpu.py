@@ -21,8 +21,8 @@ from tests.interpreter import DEVICE, HAS_GPU
 from tests.test_training import NAMES, TRAIN, VALIDATION, Recorder, make_model
 from textcls.config import Config
 from textcls.data.bags import Bags
-from textcls.data.batches import epoch_order
 from textcls.data.resident import LAYOUT_BYTES, NO_BAG, Resident
+from textcls.data.sampler import Sampler, epoch_order
 from textcls.data.transpose import transpose
 from textcls.errors import Interrupted
 from textcls.model.embedding_bag import EmbeddingBagClassifier
@@ -232,8 +232,8 @@ def train_steps(
         taken = CapturedSteps(*args, total_steps=6, free_bytes=free_bytes)
     heard = []
     for epoch in range(2):
-        order = epoch_order(len(SMALL_TRAIN), 0, epoch)
-        tokens = list(taken.epoch(epoch, order, Progress(epoch=epoch)))
+        sampled = Sampler(SMALL_TRAIN.sizes, BATCH, 0).epoch(epoch)
+        tokens = list(taken.epoch(sampled, Progress(epoch=epoch)))
         heard.append((tokens, taken.loss_sum.item(), taken.tally.tolist()))
     return model, optimizer, heard
 
@@ -435,9 +435,9 @@ def test_no_operator_of_an_epoch_makes_the_host_wait(mode: Mode, fits: bool) -> 
         model, optimizer, SMALL_TRAIN, BATCH, objective, lambda step: 0.1, 3, PLENTY if fits else 0
     )
     assert taken.layout.is_whole == fits
-    order = epoch_order(len(SMALL_TRAIN), 0, 0)
+    epoch = Sampler(SMALL_TRAIN.sizes, BATCH, 0).epoch(0)
     with NoWaiting():  # type: ignore[no-untyped-call]
-        for _ in taken.epoch(0, order, Progress()):
+        for _ in taken.epoch(epoch, Progress()):
             pass
 
 
@@ -457,10 +457,12 @@ def test_nothing_in_an_epoch_waits_for_the_device() -> None:
     model.embedding.sparse = True
     optimizer = Optimizer(config.optimizer, model.named_parameters())
     taken = CapturedSteps(model, optimizer, TRAIN, 16, Objective(), lambda step: 0.1, 100)
-    list(taken.epoch(0, epoch_order(len(TRAIN), 0, 0), Progress()))
+    sampler = Sampler(TRAIN.sizes, 16, 0)
+    list(taken.epoch(sampler.epoch(0), Progress()))
+    epoch = sampler.epoch(1)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        list(taken.epoch(1, epoch_order(len(TRAIN), 0, 1), Progress(epoch=1)))
+        list(taken.epoch(epoch, Progress(epoch=1)))
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert taken._graph is not None

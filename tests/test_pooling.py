@@ -421,7 +421,9 @@ def test_a_step_costs_what_it_touches(name: str, mode: Mode) -> None:
 def test_python_does_not_walk_the_documents(mode: Mode) -> None:
     """A step calls as many Python functions for a thousand documents as for ten."""
     from textcls.data.bags import Bags
-    from textcls.data.batches import batches, epoch_order
+    from textcls.data.batches import batches
+    from textcls.data.sampler import Sampler
+    from textcls.data.windows import windows
 
     model = EmbeddingBagClassifier(ROWS, DIM, 2, mode, padding_id=0)
     optimizer = Optimizer(make_config().optimizer, model.named_parameters())
@@ -431,7 +433,8 @@ def test_python_does_not_walk_the_documents(mode: Mode) -> None:
         bags = Bags(indices, offsets.long(), torch.zeros(3 * number, dtype=torch.int64))
 
         def epoch() -> None:
-            for batch in batches(bags, epoch_order(len(bags), 1, 0), 3 * number):
+            order = Sampler(bags.sizes, 3 * number, 1).epoch(0)
+            for batch in batches(windows(bags, order)):
                 optimizer.zero_grad()
                 bags_of = batch.bags
                 logits = model(bags_of.indices, bags_of.offsets, None, batch.transposed)

@@ -18,6 +18,7 @@ from tests.test_direct import CHARS, CLASSES, WORDS, make_bags, make_composition
 from textcls import Classifier, run
 from textcls.config import parse, read_config
 from textcls.data.bags import Bags
+from textcls.data.sampler import Epoch
 from textcls.data.word_vectors import WordRows
 from textcls.defaults import CorpusFacts
 from textcls.errors import InputError
@@ -116,7 +117,7 @@ def test_steps_without_autograd_are_those_with_it(composed: bool) -> None:
         assert is_direct(model, bags, objective)
         steps = kind(model, optimizer, bags, 8, objective, lambda _: 0.3)
         progress = Progress(tally=torch.zeros(len(bags)).long())
-        assert sum(steps.epoch(0, torch.arange(len(bags)), progress)) == bags.num_tokens
+        assert sum(steps.epoch(Epoch.of(torch.arange(len(bags)), 8), progress)) == bags.num_tokens
         learned.append(model.state_dict())
     assert learned[0][OF_VECTORS].any()
     for name, value in learned[0].items():

@@ -28,7 +28,7 @@ from benchmarks.gpu.speed import (
 from benchmarks.measure import Record
 from textcls.config import ScheduleConfig
 from textcls.data.bags import Bags
-from textcls.data.batches import epoch_order
+from textcls.data.sampler import Sampler, epoch_order
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.task.objective import Objective
 from textcls.training.captured import CapturedSteps
@@ -111,9 +111,9 @@ class Training:
             there: Tensor = getattr(self.resident, name)
             there.copy_(getattr(self.host, name), non_blocking=True)
         self._reset(seed)
+        sampler = Sampler(self.host.sizes, self.steps.layout.batch_size, seed)
         for epoch in range(self.epochs):
-            order = epoch_order(len(self.host), seed, epoch)
-            yield from self.steps.epoch(epoch, order, Progress(epoch=epoch))
+            yield from self.steps.epoch(sampler.epoch(epoch), Progress(epoch=epoch))
 
     @torch.no_grad()
     def _reset(self, seed: int) -> None:

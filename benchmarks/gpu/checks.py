@@ -10,8 +10,8 @@ from benchmarks.gpu.data import Packed
 from benchmarks.gpu.speed import Plan, free_bytes, trainer, use_up
 from benchmarks.measure import Record
 from textcls.data.bags import Bags
-from textcls.data.batches import epoch_order
 from textcls.data.resident import Resident
+from textcls.data.sampler import Sampler
 from textcls.model.pooling import WEIGHT_SCALE, TransposedEmbeddingBag
 from textcls.model.resident_bag import ResidentEmbeddingBag
 from textcls.training.checkpoint import Progress
@@ -26,12 +26,13 @@ def without_sync(
     if device.type != "cuda":
         return {"result": "needs a GPU"}
     steps = trainer(plan, bags, packed, device, plan.size, plan.dim, mode)
-    use_up(steps.epoch(0, epoch_order(len(bags), 0, 0), Progress()))
-    order = epoch_order(len(bags), 0, 1)
+    sampler = Sampler(bags.sizes, plan.size, 0)
+    use_up(steps.epoch(sampler.epoch(0), Progress()))
+    epoch = sampler.epoch(1)
     synchronize(device)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        use_up(steps.epoch(1, order, Progress(epoch=1)))
+        use_up(steps.epoch(epoch, Progress(epoch=1)))
     finally:
         torch.cuda.set_sync_debug_mode("default")
     return {"result": "passed", "captured": steps._graph is not None}

@@ -16,7 +16,7 @@ from benchmarks.gpu.peers import LR, Plain
 from benchmarks.measure import Record
 from textcls.config import OptimizerConfig
 from textcls.data.bags import Bags
-from textcls.data.batches import epoch_order
+from textcls.data.sampler import Sampler, epoch_order
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.task.objective import Objective
 from textcls.training.captured import CapturedSteps
@@ -217,11 +217,12 @@ def steady(
     """Time single steps, whole epochs, and the layout of an epoch."""
     bags = Bags.concatenate([bags] * -(-plan.full_steps * size // len(bags)))
     steps = trainer(plan, bags, packed, device, size, dim, mode, kind, touched)
+    sampler = Sampler(bags.sizes, size, 0)
     epoch_seconds = [
         seconds_of(
             device,
             lambda number=number: use_up(  # type: ignore[misc]
-                steps.epoch(number, epoch_order(len(bags), 0, number), Progress(epoch=number))
+                steps.epoch(sampler.epoch(number), Progress(epoch=number))
             ),
         )
         for number in range(plan.epochs + 1)

@@ -21,6 +21,7 @@ def plain(overrides: list[str], seed: int) -> dict[str, Any]:
     """
     from benchmarks.peers.ours import configure, prepared
     from textcls.data.batches import batches
+    from textcls.data.windows import in_order
 
     times: dict[str, Any] = {"threads": torch.get_num_threads()}
     config = configure(["experiment=plain", *overrides])
@@ -50,7 +51,8 @@ def plain(overrides: list[str], seed: int) -> dict[str, Any]:
 
     began = time.perf_counter()
     for _ in range(epochs):
-        for batch in batches(train, torch.randperm(len(train)), size, transposed=False):
+        whole = in_order(train, torch.randperm(len(train)), size)
+        for batch in batches(whole, transposed=False):
             bags = batch.bags
             loss = F.cross_entropy(model(embedding(bags.indices, bags.offsets.int())), bags.labels)
             optimizer.zero_grad()

@@ -168,6 +168,11 @@ class Bags:
         return len(self.indices)
 
     @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """How many bags and tokens each part has that is in memory as a whole: there is one."""
+        return [(len(self), self.num_tokens)]
+
+    @property
     def has_weights(self) -> bool:
         """Whether entries have weights."""
         return self.weights is not None

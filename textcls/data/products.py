@@ -10,7 +10,7 @@ The batches of a group are made together, so that a call into NumPy serves all o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -21,11 +21,12 @@ from torch import Tensor
 
 from textcls.arrow import Int32, Int64, offsets_of
 from textcls.data.bags import Bags
-from textcls.data.batches import made_in_groups
+from textcls.data.batches import Group, made_in_groups
 from textcls.data.composition import Composition
 from textcls.data.counting import starts_of
 from textcls.data.targets import Targets
 from textcls.data.token_weights import Float32
+from textcls.data.windows import Window
 
 
 class Matrix(NamedTuple):
@@ -57,46 +58,47 @@ class Operands(NamedTuple):
         factors: to multiply these rows by, one after another: the last gives the pooled bags.
         targets: of the bags.
         num_tokens: of the batch.
+        numbers: int64 ``[num_bags]``, the bags' numbers in their split.
+        entries: the bags, where they are asked for.
     """
 
     rows: Tensor
     factors: list[Factor]
     targets: Targets
     num_tokens: int
+    numbers: Tensor
+    entries: Bags | None
 
 
 def operands(
-    bags: Bags,
-    order: Tensor,
-    batch_size: int,
+    windows: Iterable[Window],
     pooling: str,
-    skip: int = 0,
     composition: Composition | None = None,
+    with_entries: bool = False,
 ) -> Iterator[Operands]:
-    """Return the operands of each batch of ``order``; see :func:`textcls.data.batches.batches`.
+    """Return the operands of each step of some windows; see :func:`textcls.data.batches.batches`.
 
     Args:
-        bags: the whole split, on the CPU.
-        order: int64 ``[n]`` bag numbers.
-        batch_size: bags a batch; the last one may be smaller.
+        windows: of an epoch, on the CPU.
         pooling: sum, mean or sqrtn.
-        skip: so many batches are left out at the beginning.
         composition: of the words, or None.
+        with_entries: give each step its bags as well.
     """
 
-    def make(group: Tensor) -> list[Operands]:
-        return _of_group(bags.select(group), batch_size, pooling, composition)
+    def make(group: Group) -> list[Operands]:
+        return _of_group(group, pooling, composition, with_entries)
 
-    return made_in_groups(make, bags, order, batch_size, skip)
+    return made_in_groups(make, windows)
 
 
 def _of_group(
-    bags: Bags, batch_size: int, pooling: str, composition: Composition | None
+    group: Group, pooling: str, composition: Composition | None, with_entries: bool
 ) -> list[Operands]:
+    bags = group.gathered()
     lengths = bags.lengths.numpy()
     weights = np.ones(bags.num_tokens, np.float32) if bags.weights is None else bags.weights.numpy()
     weights = _normalised(weights, lengths, pooling)
-    cuts = np.append(np.arange(0, len(bags), batch_size), len(bags))
+    cuts = np.array(group.cuts)
     rows, row_cuts, outer = _factors(bags.indices.numpy(), lengths, weights, cuts)
     factors = [[factor] for factor in outer]
     if composition is not None:
@@ -107,9 +109,12 @@ def _of_group(
         )
         factors = [[first, *rest] for first, rest in zip(inner, factors, strict=True)]
     of_batch = torch.from_numpy(rows).split_with_sizes(np.diff(row_cuts).tolist())
-    targets = [bags.targets.slice(start, stop) for start, stop in pairwise(cuts.tolist())]
+    steps = list(pairwise(group.cuts))
+    numbers = group.numbers.split_with_sizes(np.diff(cuts).tolist())
+    targets = [bags.targets.slice(*step) for step in steps]
     num_tokens = np.diff(bags.offsets.numpy()[cuts]).tolist()
-    return list(map(Operands, of_batch, factors, targets, num_tokens))
+    entries = [bags.slice(*step) if with_entries else None for step in steps]
+    return list(map(Operands, of_batch, factors, targets, num_tokens, numbers, entries))
 
 
 def _normalised(weights: Float32, lengths: Int64, pooling: str) -> Float32:

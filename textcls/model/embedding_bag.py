@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from textcls.config import ModelConfig
-from textcls.data.bags import Bags
 from textcls.data.batches import runs_of_bags
 from textcls.data.composition import Composition, Items
+from textcls.data.sharded import Split
 from textcls.data.transpose import Transpose, transpose
 from textcls.forking import compute_alone_after_fork
 from textcls.model.composing import composed_table
@@ -255,7 +255,7 @@ def hold_scores(model: EmbeddingBagClassifier) -> None:
     model.linear.weight.requires_grad_(False)
 
 
-def logits_of(model: EmbeddingBagClassifier, bags: Bags) -> Tensor:
+def logits_of(model: EmbeddingBagClassifier, bags: Split) -> Tensor:
     """Return the class scores of all bags, float32 ``[num_bags, num_classes]`` on the CPU.
 
     The bags may be on another device than the model: they follow in runs of bounded size.
@@ -263,7 +263,7 @@ def logits_of(model: EmbeddingBagClassifier, bags: Bags) -> Tensor:
     return _in_runs(model, model.forward, bags, model.linear.out_features)
 
 
-def scores_of(model: EmbeddingBagClassifier, bags: Bags) -> Scores:
+def scores_of(model: EmbeddingBagClassifier, bags: Split) -> Scores:
     """Return the class scores of all bags, in parts where they would take much memory at once."""
     if len(bags) * model.linear.out_features <= SAMPLED:
         return Scores.of(logits_of(model, bags))
@@ -278,7 +278,7 @@ def scores_of(model: EmbeddingBagClassifier, bags: Bags) -> Scores:
     return Scores(len(bags), model.linear.out_features, compute)
 
 
-def pooled_of(model: EmbeddingBagClassifier, bags: Bags) -> Tensor:
+def pooled_of(model: EmbeddingBagClassifier, bags: Split) -> Tensor:
     """Return the pooled vectors of all bags, float32 ``[num_bags, pooled_dim]`` on the CPU."""
     return _in_runs(model, model.embed, bags, model.linear.in_features)
 
@@ -287,7 +287,7 @@ def pooled_of(model: EmbeddingBagClassifier, bags: Bags) -> Tensor:
 def _in_runs(
     model: EmbeddingBagClassifier,
     compute: Callable[[Tensor, Tensor, Tensor | None], Tensor],
-    bags: Bags,
+    bags: Split,
     width: int,
 ) -> Tensor:
     device = model.linear.weight.device

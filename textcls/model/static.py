@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from textcls.data.bags import Bags
 from textcls.data.batches import runs_of_bags
+from textcls.data.sharded import Split
 from textcls.model.look_up import look_up
 from textcls.model.pooling import norms_of
 
@@ -83,7 +83,7 @@ class StaticVectors(nn.Module):
         return F.linear(self.pool(indices, offsets, weights), self.weight)
 
     @torch.no_grad()
-    def scale(self, bags: Bags) -> None:
+    def scale(self, bags: Split) -> None:
         """Bring the vectors to the scale that fits train.
 
         Those of its bags have the root mean square length ``LENGTH``; of a hundredth of ``MANY``

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from textcls.data.bags import Bags
+from textcls.data.sharded import Split
 from textcls.task.base import Task
 from textcls.task.multi import THRESHOLDS, MultiLabel
 from textcls.task.of_fasttext import TREE, SampledLabel, TreeLabel, check_tree
@@ -16,18 +16,19 @@ from textcls.task.single import SingleLabel
 from textcls.task.soft import SoftLabel
 
 
-def task_of(bags: Bags) -> Task:
+def task_of(bags: Split) -> Task:
     """Return the task that the labels of bags are for."""
-    if bags.label_shares is not None:
+    targets = bags.targets
+    if targets.shares is not None:
         return SoftLabel()
-    if bags.label_offsets is not None:
+    if targets.offsets is not None:
         return MultiLabel()
     return OrderedLabel() if bags.ordered else SingleLabel()
 
 
-def task_on(task: Task, bags: Bags) -> Task:
+def task_on(task: Task, bags: Split) -> Task:
     """Return the task by which a model is judged on bags: its own, unless labels have shares."""
-    return task if bags.label_shares is None else task_of(bags)
+    return task if bags.targets.shares is None else task_of(bags)
 
 
 def task_named(name: str, tensors: Mapping[str, Tensor]) -> Task:

@@ -13,6 +13,7 @@ from torch import Tensor
 from textcls.config import OptimizerConfig
 from textcls.data.bags import Bags
 from textcls.data.resident import NO_BAG, Resident
+from textcls.data.sampler import Epoch
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.kernels import columns_of, rows_of, update_kernel
 from textcls.model.resident_bag import ResidentEmbeddingBag
@@ -79,15 +80,16 @@ class CapturedSteps:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._uncaptured = 0
 
-    def epoch(self, number: int, order: Tensor, begun: Progress) -> Iterator[int]:
+    def epoch(self, epoch: Epoch, begun: Progress) -> Iterator[int]:
         """Train on an epoch, as :meth:`textcls.training.steps.Steps.epoch` does."""
         self.model.train()
-        self._order = order
+        self._order = order = epoch.order
+        first = epoch.number * self.num_steps
         self.loss_sum.fill_(begun.loss_sum)
         if begun.step:
             self._predictions[: len(order)] = begun.tally[order].to(self.device)
         for steps, tokens in self.layout.chunks(order, begun.step):
-            for i, value in enumerate((0, number * self.num_steps + steps.start, steps.start)):
+            for i, value in enumerate((0, first + steps.start, steps.start)):
                 self._counter[i].fill_(value)
             for count in tokens:
                 self._next()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from textcls.config import OptimizerConfig
 from textcls.data.bags import Bags
+from textcls.data.sharded import Split
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.pooling import INIT_RANGE, TransposedEmbeddingBag
 from textcls.task.objective import Objective
@@ -63,7 +64,7 @@ class Case:
 
 def case_of(
     embedding: TransposedEmbeddingBag,
-    train: Bags,
+    train: Split,
     classes: int,
     batch_size: int,
     optimizer: OptimizerConfig,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from textcls.data.bags import Bags
+from textcls.data.sharded import ShardedBags, Split
 from textcls.errors import InputError, first_line
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.pooling import KERNEL_MODES
@@ -39,7 +40,7 @@ class Training:
 
     model: EmbeddingBagClassifier
     optimizer: Optimizer
-    train: Bags
+    train: Split
     batch_size: int
     objective: Objective
     sampler: ClassSampler | None = None
@@ -61,10 +62,10 @@ LACKING: dict[str, Callable[[Training], bool]] = {
     "the poolings with sqrtn, and weighted_mean": (
         lambda training: training.model.embedding.pooling.mode not in KERNEL_MODES
     ),
-    "weighted features": lambda training: training.train.weights is not None,
-    "probabilities of labels": lambda training: training.train.label_shares is not None,
-    "several labels a text": lambda training: training.train.label_offsets is not None,
-    "weights of rows": lambda training: training.train.example_weights is not None,
+    "weighted features": lambda training: training.train.has_weights,
+    "probabilities of labels": lambda training: training.train.targets.shares is not None,
+    "several labels a text": lambda training: training.train.targets.offsets is not None,
+    "weights of rows": lambda training: training.train.targets.weights is not None,
     "the focal loss": lambda training: training.objective.focal > 0,
     "targets that are spread over neighbours": (
         lambda training: training.objective.ordinal is not None
@@ -75,6 +76,7 @@ LACKING: dict[str, Callable[[Training], bool]] = {
         lambda training: training.model.composition is not None
     ),
     "pretrained vectors of words": lambda training: training.model.vectors is not None,
+    "a split in several files": lambda training: isinstance(training.train, ShardedBags),
     "max of touched rows with Adam, momentum or weight decay": _moves_what_max_leaves,
 }
 
@@ -82,7 +84,7 @@ LACKING: dict[str, Callable[[Training], bool]] = {
 def steps_on(
     model: EmbeddingBagClassifier,
     optimizer: Optimizer,
-    train: Bags,
+    train: Split,
     batch_size: int,
     objective: Objective,
     learning_rate: Callable[[int], float],
@@ -101,13 +103,15 @@ def steps_on(
         InputError: ``triton`` is asked for, and cannot be had.
     """
     training = Training(model, optimizer, train, batch_size, objective, sampler)
-    if _takes_kernels(training, kernels, cache_dir):
-        from textcls.training.captured import CapturedSteps
+    takes_kernels = _takes_kernels(training, kernels, cache_dir)
+    if isinstance(train, Bags):  # else the kernels are not taken, and windows follow to the device
+        if takes_kernels:
+            from textcls.training.captured import CapturedSteps
 
-        return CapturedSteps(
-            model, optimizer, train, batch_size, objective, learning_rate, total_steps
-        )
-    train = train.to(model.linear.weight.device)
+            return CapturedSteps(
+                model, optimizer, train, batch_size, objective, learning_rate, total_steps
+            )
+        train = train.to(model.linear.weight.device)
     kind = DirectSteps if is_direct(model, train, objective) else Steps
     return kind(model, optimizer, train, batch_size, objective, learning_rate, sampler)
 

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from textcls.data.bags import Bags
 from textcls.data.products import Matrix, Operands, operands
+from textcls.data.sampler import Epoch
+from textcls.data.sharded import Split
+from textcls.data.windows import windows
 from textcls.model.embedding_bag import OF_VECTORS, EmbeddingBagClassifier
 from textcls.model.look_up import look_up
 from textcls.task.objective import Objective
@@ -24,7 +27,7 @@ from textcls.training.steps import Steps
 _TABLE, _WEIGHT, _BIAS = "embedding.weight", "linear.weight", "linear.bias"
 
 
-def is_direct(model: EmbeddingBagClassifier, train: Bags, objective: Objective) -> bool:
+def is_direct(model: EmbeddingBagClassifier, train: Split, objective: Objective) -> bool:
     """Say whether a training can go without autograd."""
     embedding, pooling = model.embedding, model.embedding.pooling
     return (
@@ -44,19 +47,18 @@ class DirectSteps(Steps):
     """Step after step, without autograd; see :func:`is_direct`."""
 
     @torch.no_grad()
-    def epoch(self, number: int, order: Tensor, begun: Progress) -> Iterator[int]:
+    def epoch(self, epoch: Epoch, begun: Progress) -> Iterator[int]:
         """See :meth:`Steps.epoch`."""
-        step, start = self._begin(number, begun), begun.step * self.batch_size
+        step = self._begin(epoch, begun)
         (part,) = self.model.embedding.pooling.parts
-        for batch in operands(
-            self.train, order, self.batch_size, part, begun.step, self._composition
-        ):
-            stop = start + batch.targets.num_bags
-            self._step(step, batch, order[start:stop])
-            step, start = step + 1, stop
+        with_vectors = self.model.vectors is not None
+        found = windows(self.train, epoch, begun.step)
+        for batch in operands(found, part, self._composition, with_vectors):
+            self._step(step, batch)
+            step += 1
             yield batch.num_tokens
 
-    def _step(self, step: int, batch: Operands, bags: Tensor) -> None:
+    def _step(self, step: int, batch: Operands) -> None:
         """Update the model, and count what it predicted before."""
         classes, targets, objective = self._learned(step, batch.targets)
         linear, learned = self.model.linear, [_TABLE, _WEIGHT, _BIAS]
@@ -66,7 +68,7 @@ class DirectSteps(Steps):
         has_bias = linear.bias.requires_grad
         if not has_bias:
             learned.remove(_BIAS)
-        vectors = self._pooled_vectors(bags)
+        vectors = self._pooled_vectors(batch.entries)
         if vectors is not None:
             learned.append(OF_VECTORS)
         rows = {_TABLE: batch.rows}
@@ -88,7 +90,7 @@ class DirectSteps(Steps):
         if vectors is not None:
             logits = logits.addmm(vectors, tensors[OF_VECTORS][0].t())
 
-        self.task.count(self._tally, bags, logits, targets, classes)
+        self.task.count(self._tally, batch.numbers, logits, targets, classes)
         loss, grad = self.task.gradient(logits, targets, objective)
         self.loss_sum.add_(loss)
         credit = grad if of_scores else grad.mm(weight)
@@ -105,12 +107,11 @@ class DirectSteps(Steps):
         for name, touched in rows.items():
             self.optimizer.put_rows(name, touched, tensors[name])
 
-    def _pooled_vectors(self, bags: Tensor) -> Tensor | None:
+    def _pooled_vectors(self, bags: Bags | None) -> Tensor | None:
         """Return what the frozen vectors of bags pool to, where the model has any."""
-        if self.model.vectors is None:
+        if self.model.vectors is None or bags is None:
             return None
-        batch = self.train.select(bags)
-        return self.model.vectors.pool(batch.indices, batch.offsets, batch.weights)
+        return self.model.vectors.pool(bags.indices, bags.offsets, bags.weights)
 
 
 def _times(matrix: Matrix, table: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ import torch
 
 from textcls.config import OptimizerConfig, ScheduleConfig, TrainerConfig
 from textcls.data.bags import Bags
-from textcls.data.batches import epoch_order
 from textcls.data.composition import Composition
+from textcls.data.sampler import Sampler
+from textcls.data.sharded import Split
 from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.embedding_bag import OF_VECTORS, EmbeddingBagClassifier, scores_of
 from textcls.task.objective import objective_of
@@ -43,8 +44,8 @@ class _Settings(Protocol):
 
 def fit(
     model: EmbeddingBagClassifier,
-    train: Bags,
-    validation: Bags | None,
+    train: Split,
+    validation: Split | None,
     label_names: tuple[str, ...],
     config: _Settings,
     checkpoints: Checkpoints,
@@ -59,7 +60,7 @@ def fit(
 
     Args:
         model: on its device; trained in place.
-        train: bags to learn from, on any device.
+        train: bags to learn from, on any device, or in several files.
         validation: bags to choose the best epoch by, whose weights ``checkpoints`` then have; None:
             the latest counts as the best.
         label_names: of class 0, 1, 2, …
@@ -88,6 +89,7 @@ def fit(
         raise InputError("every row of train weighs 0: give some a weight above 0")
     num_steps = math.ceil(len(train) / options.batch_size)
     total_steps = options.epochs * num_steps
+    sampler = Sampler(train.sizes, options.batch_size, config.seed)
     model.embedding.sparse = _touched_rows_only(
         train, model.embedding.num_embeddings, config, model.composition
     )
@@ -98,7 +100,7 @@ def fit(
     optimizer = Optimizer(config.optimizer, model.named_parameters(), scales)
     schedule = make_schedule(config.schedule, total_steps)
     objective = objective_of(options, targets, label_names, device, task.ordered)
-    sampler, count = None, options.sampled_classes
+    class_sampler, count = None, options.sampled_classes
     if count is not None and count < len(label_names):
         for option, needs_all, other in (
             ("model.dim=classes", not model.linear.weight.requires_grad, "model.dim to a number"),
@@ -109,7 +111,7 @@ def fit(
                     f"{option} needs the scores of all classes: set trainer.sampled_classes=null, "
                     f"or {other}"
                 )
-        sampler = ClassSampler(
+        class_sampler = ClassSampler(
             targets, len(label_names), count, options.batch_size, objective, config.seed, device,
         )  # fmt: skip
     minimize = options.monitor == "loss"
@@ -129,7 +131,7 @@ def fit(
         objective,
         learning_rate,
         total_steps,
-        sampler,
+        class_sampler,
         kernels=options.kernels,
         cache_dir=cache_dir,
     )
@@ -138,14 +140,14 @@ def fit(
         progress.seconds = time.perf_counter() - began
         checkpoints.save(progress, model, optimizer)
 
-    order = epoch_order(len(train), config.seed, progress.epoch)
+    epoch = sampler.epoch(progress.epoch)
     with deferred() as received:
         while progress.epoch < options.epochs:
             if options.patience and progress.epoch - progress.best_epoch >= options.patience:
                 break
             started = time.perf_counter() - progress.epoch_seconds
             tokens = 0
-            for of_step in steps.epoch(progress.epoch, order, progress):
+            for of_step in steps.epoch(epoch, progress):
                 progress.step += 1
                 tokens += of_step
                 tracker.step(progress, tokens, steps.loss_sum, options.batch_size)
@@ -157,7 +159,7 @@ def fit(
                     raise Interrupted(received.signum)
 
             if progress.epoch + 1 < options.epochs:  # drawn while a GPU is still at work
-                order = epoch_order(len(train), config.seed, progress.epoch + 1)
+                epoch = sampler.epoch(progress.epoch + 1)
             train_loss = steps.loss_sum.item() / targets.total_weight  # waits for the device
             seconds = time.perf_counter() - started
             metrics = {
@@ -197,7 +199,7 @@ def fit(
 
 
 def evaluate(
-    model: EmbeddingBagClassifier, bags: Bags, label_names: tuple[str, ...]
+    model: EmbeddingBagClassifier, bags: Split, label_names: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the metrics of ``model`` on ``bags``."""
     scores, targets = scores_of(model, bags), bags.targets.to("cpu")
@@ -205,7 +207,7 @@ def evaluate(
 
 
 def _touched_rows_only(
-    train: Bags, num_embeddings: int, config: _Settings, composition: Composition | None = None
+    train: Split, num_embeddings: int, config: _Settings, composition: Composition | None = None
 ) -> bool:
     """Decide whether a step updates the rows that its batch touches, or the whole table.
 
@@ -216,8 +218,11 @@ def _touched_rows_only(
         return options.rows == "touched"
     if options.weight_decay or options.momentum:  # they move untouched rows as well
         return False
-    first = epoch_order(len(train), config.seed, 0)[: config.trainer.batch_size]
-    return touches_few(train, first, num_embeddings, composition)
+    first = Sampler(train.sizes, config.trainer.batch_size, config.seed).epoch(0).batch(0)
+    if isinstance(train, Bags):
+        return touches_few(train, first, num_embeddings, composition)
+    some = train.select(first)
+    return touches_few(some, torch.arange(len(some)), num_embeddings, composition)
 
 
 def _end_of_epoch(progress: Progress, seconds: float, tokens: int) -> Progress:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from textcls.data.bags import Bags
-from textcls.data.batches import epoch_order
+from textcls.data.sampler import Epoch, epoch_order
 from textcls.errors import first_line
 from textcls.training.cases import Case, bags_of, model_of, objective_of, optimizer_of
 from textcls.training.checkpoint import Progress
@@ -173,7 +173,8 @@ class Trial:
     def epoch(self, number: int) -> Iterator[int]:
         """Train on an epoch, step by step."""
         order = epoch_order(len(self.bags), 0, number)
-        steps: Iterator[int] = self.steps.epoch(number, order, Progress(epoch=number))
+        epoch = Epoch.of(order, self.case.bags, number)
+        steps: Iterator[int] = self.steps.epoch(epoch, Progress(epoch=number))
         return steps
 
     def seconds(self, number: int) -> float:

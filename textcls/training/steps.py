@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from textcls.data.bags import Bags
 from textcls.data.batches import batches
+from textcls.data.sampler import Epoch
+from textcls.data.sharded import Split
 from textcls.data.targets import Targets
+from textcls.data.windows import windows
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.task.objective import Objective
 from textcls.task.tasks import task_of
@@ -24,7 +26,7 @@ class Steps:
     Args:
         model: on its device; trained in place.
         optimizer: of its parameters.
-        train: the bags, on the model's device.
+        train: the bags, on the model's device; or in several files.
         batch_size: bags a step.
         objective: what is minimised.
         learning_rate: at each step of the whole training, from 0.
@@ -39,7 +41,7 @@ class Steps:
         self,
         model: EmbeddingBagClassifier,
         optimizer: Optimizer,
-        train: Bags,
+        train: Split,
         batch_size: int,
         objective: Objective,
         learning_rate: Callable[[int], float],
@@ -49,28 +51,26 @@ class Steps:
         self.model, self.optimizer, self.train = model, optimizer, train
         self.batch_size, self.objective, self.learning_rate = batch_size, objective, learning_rate
         self.num_steps = -(-len(train) // batch_size)
-        self.loss_sum = torch.zeros((), device=train.device)
+        self.device = model.linear.weight.device
+        self.loss_sum = torch.zeros((), device=self.device)
         self.task = task_of(train)
-        self._tally = self.task.new_tally(len(train), model.linear.out_features, train.device)
+        self._tally = self.task.new_tally(len(train), model.linear.out_features, self.device)
         self._composition = None
         if model.composition is not None:
-            self._composition = model.composition.to(train.device)
+            self._composition = model.composition.to(self.device)
 
-    def epoch(self, number: int, order: Tensor, begun: Progress) -> Iterator[int]:
+    def epoch(self, epoch: Epoch, begun: Progress) -> Iterator[int]:
         """Train on an epoch, or what is left of it; yield after each step how many tokens it had.
 
         Args:
-            number: of the epoch, from 0.
-            order: int64 ``[num_bags]``, a permutation of the bags, on the CPU.
+            epoch: which bags each step takes.
             begun: how far the epoch has come: its step, sum of losses and tally.
         """
         model, task = self.model, self.task
-        step = self._begin(number, begun)
+        step = self._begin(epoch, begun)
         transposed = model.embedding.pooling.has_linear
-        order = order.to(self.train.device)
-        for made in batches(
-            self.train, order, self.batch_size, begun.step, transposed, self._composition
-        ):
+        here = (window.to(self.device) for window in windows(self.train, epoch, begun.step))
+        for made in batches(here, self.device, transposed, self._composition):
             batch = made.bags
             classes, targets, objective = self._learned(step, batch.targets)
             logits = model(
@@ -99,7 +99,7 @@ class Steps:
             return Sampled(None, targets, self.objective)
         return self.sampler.sample(step, targets)
 
-    def _begin(self, number: int, begun: Progress) -> int:
+    def _begin(self, epoch: Epoch, begun: Progress) -> int:
         """Take up an epoch where it has come to; return its next step in the whole training."""
         self.model.train()
         self.loss_sum.fill_(begun.loss_sum)
@@ -107,7 +107,7 @@ class Steps:
             self._tally.copy_(begun.tally)
         else:
             self._tally.zero_()
-        return number * self.num_steps + begun.step
+        return epoch.number * self.num_steps + begun.step
 
     @property
     def tally(self) -> Tensor:
