@@ -147,8 +147,10 @@ def write_corpus(data: Path, folder: Path, num_bytes: int) -> None:
     """Write a corpus of texts of four classes, of sentences of AG News and IMDb."""
     news = pq.read_table(data / "ag_news" / "train.parquet")
     reviews = pq.read_table(data / "imdb" / "train.parquet", columns=["text"])
-    label = np.asarray(news["label"].to_numpy(zero_copy_only=False))
-    pools = [_sentences(news["text"].filter(pa.array(label == kind))) for kind in range(4)]
+    pools = [
+        _sentences(news["text"].filter(pc.equal(news["label"], label)))
+        for label in sorted(pc.unique(news["label"]).to_pylist())
+    ]
     pools.append(_sentences(reviews["text"]))
     rng = np.random.default_rng(1)
     folder.mkdir(parents=True)

@@ -137,6 +137,7 @@ def test_few_words_have_the_rows_of_many(path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(encoding, "_FEW_NGRAMS", 10**6)
     few = dictionary.rows_of(encoded)
     monkeypatch.setattr(encoding, "_FEW_NGRAMS", -1)
+    found: Any
     for found, expected in zip(few, dictionary.rows_of(encoded), strict=True):
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == expected.dtype

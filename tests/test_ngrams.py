@@ -297,7 +297,7 @@ def test_a_run_with_ngrams_is_served_as_it_was_tested(
 
     texts = Source(found.data).read().test.texts.to_pylist()
     np.testing.assert_array_equal(classifier.predict_proba(texts), in_run)
-    accuracy = (in_run.argmax(1) == prepared.test.labels.numpy()).mean()
+    accuracy = (in_run.argmax(1) == prepared.test.targets.ids.numpy()).mean()
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["test"]["accuracy"] == pytest.approx(accuracy)
 

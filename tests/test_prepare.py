@@ -16,6 +16,7 @@ from tests.conftest import PROJECT, make_config, write_csv
 from textcls.config import Config
 from textcls.corpus.corpus import Corpus, Source
 from textcls.data.prepare import Prepared, _key, prepare
+from textcls.data.sharded import in_memory
 from textcls.defaults import resolve
 from textcls.errors import InputError, TextclsError
 
@@ -49,7 +50,7 @@ def changed(config: Config, *overrides: str) -> Config:
 def test_bags_hold_the_tokens_of_the_texts(config: Config, run: Run) -> None:
     prepared = run(config)
     words = prepared.encoder.vocabulary.tokens.to_pylist()
-    bags = prepared.test
+    bags = in_memory(prepared.test)
     first = [words[i] for i in bags.indices[: bags.offsets[1]].tolist()]
     assert first == ["item", "0", "was", "lovely", "and", "lovely"]
     assert prepared.label_names == ("bad", "good")
@@ -64,7 +65,7 @@ def test_the_vocabulary_sees_the_train_split_only(config: Config, run: Run) -> N
         file.write("onlytest onlytest onlytest,good\n")
     prepared = run(config)
     assert "onlytest" not in prepared.encoder.vocabulary.tokens.to_pylist()
-    assert prepared.test.indices[-3:].tolist() == [0, 0, 0]
+    assert in_memory(prepared.test).indices[-3:].tolist() == [0, 0, 0]
     # Nor does it see the rows that are held out for validation: the counts say so.
     assert prepared.encoder.vocabulary.counts.sum() == prepared.train.num_tokens
 
@@ -212,7 +213,7 @@ def test_changed_data_makes_another_entry(config: Config, run: Run, tmp_path: Pa
 )
 def test_a_damaged_entry_is_rebuilt(damage: str, config: Config, run: Run, tmp_path: Path) -> None:
     whole = run(config)
-    indices = whole.train.indices.clone()
+    indices = in_memory(whole.train).indices.clone()
     entry = entries(tmp_path)[0]
     path = entry / "train.safetensors"
     if damage == "truncate":
@@ -231,7 +232,7 @@ def test_a_damaged_entry_is_rebuilt(damage: str, config: Config, run: Run, tmp_p
         (entry / "manifest.json").write_text(json.dumps(manifest))
     rebuilt = run(config)
     assert not rebuilt.from_cache
-    assert torch.equal(rebuilt.train.indices, indices)
+    assert torch.equal(in_memory(rebuilt.train).indices, indices)
     assert run(config).from_cache
     assert len(list((tmp_path / "cache").iterdir())) == 2  # the entry and its lock
 

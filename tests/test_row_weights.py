@@ -15,6 +15,7 @@ from tests.conftest import Run, make_config
 from textcls.cli.shared import labelled_bags
 from textcls.corpus.corpus import Corpus, Source
 from textcls.data.prepare import prepare
+from textcls.data.sharded import in_memory
 from textcls.errors import InputError
 from textcls.model.classifier import Classifier
 from textcls.model.embedding_bag import scores_of
@@ -121,17 +122,15 @@ def test_bags_of_train_have_weights(tmp_path: Path, joined: bool) -> None:
     config = make_config("data=local", f"data.train={path}", "data.weight=share")
     for _ in range(2):  # made, and out of the cache
         found = prepare(config.data, config.tokenizer, tmp_path / "cache", joined=joined)
-        weights = found.train.example_weights
+        train, test = in_memory(found.train), in_memory(found.test)
+        weights = train.example_weights
         assert weights is not None
         assert weights.mean().item() == pytest.approx(1)
         words = found.encoder.vocabulary.tokens.to_pylist()
-        said = [
-            float(words[found.train.indices[start + 2]])
-            for start in found.train.offsets[:-1].tolist()
-        ]
+        said = [float(words[train.indices[start + 2]]) for start in train.offsets[:-1].tolist()]
         torch.testing.assert_close(weights, torch.tensor(said) / float(np.mean(said)))
-    assert found.test.example_weights is not None
-    assert found.test.example_weights.mean().item() == pytest.approx(1)
+    assert test.example_weights is not None
+    assert test.example_weights.mean().item() == pytest.approx(1)
     assert len(found.train) == (72 if joined else 64)
 
 

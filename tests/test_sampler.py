@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.test_sharded import KINDS, make_bags, sharded
 from textcls.data.bags import Bags
 from textcls.data.batches import batches
-from textcls.data.sampler import Epoch, Sampler, epoch_order
+from textcls.data.sampler import WINDOW_TOKENS, Epoch, Sampler, epoch_order
 from textcls.data.shard import shard_name
 from textcls.data.sharded import ShardedBags, Split
 from textcls.data.windows import windows
@@ -79,6 +79,7 @@ def test_a_window_has_no_more_tokens_than_it_may(sampler: Sampler) -> None:
         numbers = span.numbers.tolist()
         assert numbers == sorted(numbers)
         tokens = [tokens_of[shard] for shard in span.bags if shard]
+        assert sampler.window_tokens is not None
         assert len(tokens) <= 1 or sum(tokens) <= sampler.window_tokens
         seen += numbers
     assert sorted(seen) == list(range(sum(bags for bags, _ in sampler.sizes)))
@@ -94,6 +95,12 @@ def test_one_shard_is_taken_in_the_order_of_the_epoch(
     # So are several that are in one window.
     several = dataclasses.replace(sampler, sizes=[(num_bags - 1, 50), (1, 50)], window_tokens=100)
     assert steps_of(several, epoch) == steps_of(sampler, epoch)
+
+
+def test_windows_are_of_a_size_with_the_shards() -> None:
+    for tokens, wanted in ((1000, 8), (WINDOW_TOKENS // 2 - 1, 2)):
+        spans = Sampler([(3, tokens)] * 40, 4, 0).epoch(0).spans
+        assert len(spans[0].bags) == wanted
 
 
 def test_orders_do_not_change() -> None:

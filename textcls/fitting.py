@@ -15,8 +15,8 @@ import torch
 
 from textcls.config import Config
 from textcls.continuing import Start, with_absent_kept
-from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
+from textcls.data.sharded import Split
 from textcls.errors import InputError
 from textcls.model.continued import take_over
 from textcls.model.embedding_bag import EmbeddingBagClassifier, scores_of, untrained
@@ -243,7 +243,7 @@ class _Trainings:
         self,
         number: int,
         prepared: Prepared,
-        validation: Bags | None,
+        validation: Split | None,
         epochs: int | None = None,
         keep: Callable[[EmbeddingBagClassifier], None] | None = None,
     ) -> _Training:
@@ -285,7 +285,7 @@ class _Trainings:
         return _Training(model, progress, checkpoints)
 
 
-def measured_rows(prepared: Prepared) -> Bags:
+def measured_rows(prepared: Prepared) -> Split:
     """Return the validation split, or of very many classes as many of its rows as take seconds.
 
     They are at even distances.

@@ -25,8 +25,8 @@ from torch import Tensor
 from textcls.config import Config
 from textcls.continuing import Start
 from textcls.corpus.splits import SPLITS
-from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared
+from textcls.data.sharded import Split
 from textcls.data.targets import Targets
 from textcls.errors import Interrupted, first_line
 from textcls.files import FINISHED, whole_file, write_whole
@@ -202,7 +202,7 @@ def _curves(
     return curves
 
 
-def _save_predictions(path: Path, found: Assessment, test: Bags) -> None:
+def _save_predictions(path: Path, found: Assessment, test: Split) -> None:
     """Write what the model said of each row of the test split, for :mod:`textcls.report`.
 
     ``labels`` and ``predictions``, int32 ``[num_bags]``; ``confidence``, float32 ``[num_bags]``,

@@ -21,13 +21,14 @@ def plain(overrides: list[str], seed: int) -> dict[str, Any]:
     """
     from benchmarks.peers.ours import configure, prepared
     from textcls.data.batches import batches
+    from textcls.data.sharded import in_memory
     from textcls.data.windows import in_order
 
     times: dict[str, Any] = {"threads": torch.get_num_threads()}
     config = configure(["experiment=plain", *overrides])
     with timed(times, "prepare_seconds"):
         corpus = prepared(config)
-    train, test = corpus.train, corpus.test
+    train, test = in_memory(corpus.train), in_memory(corpus.test)
 
     torch.manual_seed(seed)
     embedding = nn.EmbeddingBag(

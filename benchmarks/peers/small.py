@@ -18,13 +18,14 @@ ATTEMPTS = 5
 def ours(run: str, test: str, work: str, budgets: list[int]) -> dict[str, Any]:
     """Compress a finished run; its own validation split is all that the choice sees."""
     from textcls import Classifier
+    from textcls.data.sharded import in_memory
     from textcls.model.compress import shrink
     from textcls.model.folder import load_model, save_model
     from textcls.run import validation_split
 
     texts, labels = read(test)
     parts = load_model(Path(run))
-    bags = validation_split(Path(run))
+    bags = in_memory(validation_split(Path(run)))
     before = {"bytes": _size(Path(run) / "model")} | scores(
         labels, Classifier.load(run).predict(texts)
     )

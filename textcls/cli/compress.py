@@ -52,9 +52,15 @@ def compress(
     if data is not None:
         bags, _ = labelled_bags(classifier, data, given)
     elif (model / "config.yaml").exists():
+        from textcls.data.sharded import in_memory
         from textcls.run import validation_split
 
-        bags = validation_split(model)
+        held = validation_split(model)
+        bags = in_memory(held)
+        if len(bags) < len(held):
+            click.echo(
+                f"judged on {len(bags):,} of {len(held):,} rows of validation, evenly spaced"
+            )
     else:
         raise InputError(
             f"{model}: is no run folder, so name a labelled file to judge by: --data FILE"

@@ -15,8 +15,8 @@ from textcls.config import Config
 from textcls.corpus.corpus import Corpus
 from textcls.corpus.splits import RowLabels, Split, stratified_cut
 from textcls.curve.design import drawn
-from textcls.data.bags import Bags
 from textcls.data.prepare import Prepared, prepare_apart
+from textcls.data.sharded import Split as SplitBags
 from textcls.defaults import resolve
 from textcls.device import to_device
 from textcls.fitting import refits, train, train_on_all
@@ -123,7 +123,7 @@ class Subsets:
 
     def _trained(
         self, config: Config, subset: Split, folder: Path
-    ) -> tuple[EmbeddingBagClassifier, Task, Bags]:
+    ) -> tuple[EmbeddingBagClassifier, Task, SplitBags]:
         """Return a model, its task, and the held-out rows in the ids of its features."""
         own = self._own_validation(config, subset)
 

@@ -21,8 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Tokens of a window: 512 MiB of ids, beside as much for the next window.
+# Tokens of a window at most: 512 MiB of ids, beside as much for the next window.
 WINDOW_TOKENS = 1 << 27
+# A window has about so many shards, whose size the memory decides in which they are made: it must
+# not depend on where a training goes on.
+WINDOW_SHARDS = 8
 
 
 def epoch_order(num_bags: int, seed: int, epoch: int, window: int = 0) -> Tensor:
@@ -51,7 +54,7 @@ class Sampler:
         seed: of the training.
         rank: of this process, from 0.
         world_size: how many processes train together.
-        window_tokens: that a window may have, unless it is of one shard.
+        window_tokens: that a window may have, unless it is of one shard; None: what the sizes say.
     """
 
     sizes: Sequence[tuple[int, int]]
@@ -59,7 +62,7 @@ class Sampler:
     seed: int
     rank: int = 0
     world_size: int = 1
-    window_tokens: int = WINDOW_TOKENS
+    window_tokens: int | None = None
 
     def epoch(self, number: int) -> Epoch:
         """Return an epoch; ``number`` from 0."""
@@ -83,13 +86,16 @@ class Sampler:
         else:
             seeds = np.random.SeedSequence([self.seed, epoch], spawn_key=(0,))
             order = _drawn(len(self.sizes), seeds).tolist()
+        most = self.window_tokens
+        if most is None:
+            most = min(WINDOW_TOKENS, WINDOW_SHARDS * max(tokens for _, tokens in self.sizes))
         found: list[list[int]] = []
         room = 0
         for shard in order:
             tokens = self.sizes[shard][1]
             if not found or tokens > room:
                 found.append([])
-                room = self.window_tokens
+                room = most
             found[-1].append(shard)
             room -= tokens
         spans, start = [], 0

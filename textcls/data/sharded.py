@@ -60,6 +60,11 @@ class ShardedBags:
         return sum(num_tokens for _, num_tokens in self.sizes)
 
     @property
+    def lengths(self) -> Tensor:
+        """Tokens per bag: int64 ``[num_bags]``."""
+        return torch.cat([self._alike(shard).lengths() for shard in self._shards])
+
+    @property
     def has_weights(self) -> bool:
         """Whether entries have weights."""
         return "weights" in self._names
@@ -153,6 +158,19 @@ class ShardedBags:
 
 # What training and tests take: all bags of a split.
 Split: TypeAlias = Bags | ShardedBags
+
+
+def in_memory(bags: Split, max_tokens: int = 1 << 25) -> Bags:
+    """Return bags that are in memory: of sharded ones some, evenly spaced, if they are too many.
+
+    Args:
+        bags: of a split.
+        max_tokens: of sharded ones about so many tokens at most.
+    """
+    if isinstance(bags, Bags):
+        return bags
+    count = min(len(bags), max(1, len(bags) * max_tokens // max(bags.num_tokens, 1)))
+    return bags.select(torch.arange(count) * len(bags) // count)
 
 
 def _put(bags: Bags, indices: Tensor, weights: Tensor | None) -> None:

@@ -1,0 +1,307 @@
+"""A corpus that is larger than memory, prepared in shards: the same bags, whatever happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import make_config
+from textcls.cli import main
+from textcls.config import Config
+from textcls.data.counting import KeyCounter
+from textcls.data.prepare import Prepared, prepare
+from textcls.data.sharded import ShardedBags, in_memory
+from textcls.data.sharding import encoding, preparation, token_shard
+from textcls.errors import InputError
+from textcls.memory import Plan
+
+# So little memory that a shard has 64 KiB of text.
+LITTLE = Plan(200_000)
+WORDS = [f"word{number}" for number in range(400)] + ["don't", "naïve", "日本", "no break", "A.B."]
+
+
+def write_corpus(path: Path, rows: int, seed: int = 0, several: bool = False) -> Path:
+    """Write texts of Zipf's law: words with a low number mostly, and some that few texts have."""
+    rng = np.random.default_rng(seed)
+    with path.open("w", encoding="utf-8") as file:
+        for row in range(rows):
+            label = int(rng.integers(3))
+            count = int(rng.integers(0, 40)) if row % 50 else 0
+            places = (len(WORDS) ** rng.random(count)).astype(int) - 1
+            words = [WORDS[place] for place in places] + [f"of{label}"] * int(rng.integers(0, 3))
+            words += [f"rare{rng.integers(rows)}"]
+            labels = [f"label{label}"] + ["also"] * (several and row % 3 == 0)
+            record = {"text": " ".join(words), "label": labels if several else labels[0]}
+            file.write(json.dumps(record | {"importance": 1 + row % 4}) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    for number, (split, rows) in enumerate((("train", 2_500), ("validation", 300), ("test", 400))):
+        write_corpus(folder / f"{split}.jsonl", rows, number)
+        write_corpus(folder / f"several-{split}.jsonl", rows, number, several=True)
+    return folder
+
+
+def config_of(folder: Path, *overrides: str, prefix: str = "") -> Config:
+    splits = ("train", "validation", "test")
+    files = [f"data.{split}={folder}/{prefix}{split}.jsonl" for split in splits]
+    return make_config("data=local", *files, *overrides)
+
+
+def both_ways(config: Config, cache: Path) -> tuple[Prepared, Prepared]:
+    """Prepare in memory and in shards."""
+    return (
+        prepare(config.data, config.tokenizer, cache),
+        prepare(config.data, config.tokenizer, cache, plan=LITTLE),
+    )
+
+
+def sharded(bags: Any) -> ShardedBags:
+    assert isinstance(bags, ShardedBags)
+    return bags
+
+
+WEIGHED = ("tokenizer.counts=log", "tokenizer.token_weights=idf_sqrt_log_count_ratio")
+CHARS = ("tokenizer.char_ngrams=[2,4]", "tokenizer.char_token_weights=idf_log_count_ratio")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "options"),
+    [
+        ("", ()),
+        ("", ("tokenizer.ngrams=3", "tokenizer.ngram_min_freq=2", *WEIGHED)),
+        ("", ("tokenizer.ngrams=2", *WEIGHED, *CHARS)),
+        ("", ("tokenizer.ngrams=2", "tokenizer.buckets=500", "tokenizer.max_size=300")),
+        ("", ("tokenizer.counts=count", "tokenizer.token_weights=bm25", "data.weight=importance")),
+        ("", ("tokenizer=fasttext", "tokenizer.ngrams=2", "tokenizer.buckets=1000")),
+        ("several-", ("tokenizer.counts=binary", "tokenizer.token_weights=idf")),
+    ],
+)
+def test_bags_in_shards_are_those_in_memory(
+    corpus: Path, tmp_path: Path, prefix: str, options: tuple[str, ...]
+) -> None:
+    whole, parts = both_ways(config_of(corpus, *options, prefix=prefix), tmp_path)
+    assert len(sharded(parts.train).sizes) > 3
+    mine, other = whole.encoder, parts.encoder
+    assert mine.vocabulary.tokens.equals(other.vocabulary.tokens)
+    np.testing.assert_array_equal(mine.vocabulary.counts, other.vocabulary.counts)
+    for name in ("token_weights", "char_weights"):
+        if getattr(mine, name) is not None:
+            np.testing.assert_allclose(getattr(mine, name), getattr(other, name), rtol=1e-6)
+    for split in ("train", "validation", "test"):
+        expected, found = getattr(whole, split), in_memory(getattr(parts, split))
+        assert torch.equal(expected.indices, found.indices)
+        assert torch.equal(expected.offsets, found.offsets)
+        assert torch.equal(expected.labels, found.labels)
+        for name in ("weights", "example_weights", "label_offsets"):
+            if getattr(expected, name) is None:
+                assert getattr(found, name) is None
+            else:
+                torch.testing.assert_close(getattr(expected, name), getattr(found, name))
+    assert whole.test_set == parts.test_set
+    for facts in (whole.facts, parts.facts):  # BM25 notes nothing; notes are in one order
+        facts["files"] = json.loads(json.dumps(facts["files"]))
+    assert whole.facts["splits"] == parts.facts["splits"]
+    assert whole.facts["files"] == parts.facts["files"]
+    assert sorted(whole.facts["notes"]) == sorted(parts.facts["notes"])
+
+
+def test_a_tokenizer_learns_from_texts_of_all_of_train(corpus: Path, tmp_path: Path) -> None:
+    config = config_of(corpus, "tokenizer=bpe", "tokenizer.vocab_size=300")
+    whole, parts = both_ways(config, tmp_path)  # which are few enough to learn from them all
+    assert whole.encoder.tokenizer.json == parts.encoder.tokenizer.json
+    assert torch.equal(in_memory(whole.train).indices, in_memory(parts.train).indices)
+
+
+def files_of(prepared: Prepared) -> dict[str, bytes]:
+    """Return the shards of an entry by name."""
+    found = sharded(prepared.train)
+    folder = next(iter(found._shards)).path.parent
+    return {
+        path.name: path.read_bytes()
+        for path in sorted(folder.iterdir())
+        if path.suffix == ".safetensors"
+    }
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_an_interrupted_preparation_goes_on_with_the_first_shard_that_is_missing(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(corpus, *WEIGHED)
+    undisturbed = prepare(config.data, config.tokenizer, tmp_path / "a", plan=LITTLE)
+    done: list[str] = []
+    left = 0
+
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            if not left:
+                raise Stopped
+            left -= 1
+            done.append(name)
+            return function(*args, **kwargs)
+
+        return run
+
+    monkeypatch.setattr(
+        token_shard.TokenShard, "save", counted("read", token_shard.TokenShard.save)
+    )
+    monkeypatch.setattr(encoding, "save_shard", counted("encoded", encoding.save_shard))
+    monkeypatch.setattr(
+        preparation.TextEncoder, "learn", counted("learned", preparation.TextEncoder.learn)
+    )
+    for _ in range(100):
+        left = 2
+        try:
+            resumed = prepare(config.data, config.tokenizer, tmp_path / "b", plan=LITTLE)
+            break
+        except Stopped:
+            continue
+    assert files_of(undisturbed) == files_of(resumed)
+    shards = len(sharded(undisturbed.train).sizes)
+    assert done.count("read") == shards + 2  # those of validation and test, once each
+    assert done.count("learned") == 1
+    assert sorted(path.name for path in (tmp_path / "b").iterdir() if path.is_dir()) == [
+        resumed.key
+    ]
+
+
+def test_rows_are_held_out_by_a_hash_of_their_number(tmp_path: Path) -> None:
+    path = write_corpus(tmp_path / "all.jsonl", 3_000)
+    config = make_config("data=local", f"data.train={path}", "data.test_fraction=0.2")
+    first = prepare(config.data, config.tokenizer, tmp_path / "a", plan=LITTLE)
+    again = prepare(config.data, config.tokenizer, tmp_path / "b", plan=Plan(20 * 200_000))
+    sizes = [len(split) for split in (first.train, first.validation, first.test)]
+    assert sum(sizes) == 3_000
+    assert sizes[2] == pytest.approx(600, abs=100)
+    assert sizes[1] == pytest.approx(240, abs=70)
+    assert first.test_set == again.test_set  # whatever the shards are like
+    assert torch.equal(in_memory(first.test).indices, in_memory(again.test).indices)
+    assert any("held out by a hash" in note for note in first.facts["notes"])
+    assert [first.facts["splits"][split]["rows"] for split in ("train", "validation", "test")] == (
+        sizes
+    )
+    joined = first.joined()
+    assert joined is not None
+    assert len(joined.train) == sizes[0] + sizes[1]
+
+
+def test_rows_that_are_sorted_are_spread(tmp_path: Path) -> None:
+    lines = write_corpus(tmp_path / "mixed.jsonl", 3_000).read_text().splitlines()
+    lines.sort(key=lambda line: json.loads(line)["label"])
+    (tmp_path / "sorted.jsonl").write_text("\n".join(lines))
+    shares = {}
+    for name in ("mixed", "sorted"):
+        config = make_config("data=local", f"data.train={tmp_path}/{name}.jsonl")
+        found = prepare(config.data, config.tokenizer, tmp_path / "cache", plan=LITTLE)
+        assert any("sorted" in n for n in found.facts["notes"]) == (name == "sorted")
+        counts = [bags.labels.bincount(minlength=3) for bags in sharded(found.train).shards()]
+        shares[name] = torch.stack(counts).double()
+        assert int(shares[name].sum()) == len(found.train)
+    of_shards = shares["sorted"] / shares["sorted"].sum(1, keepdim=True)
+    assert of_shards.std(0).max() < 0.06
+    ids = [in_memory(sharded(found.train)).indices.bincount() for _ in range(1)]
+    assert int(ids[0].sum()) == found.train.num_tokens
+
+
+def test_a_row_without_label_is_named(corpus: Path, tmp_path: Path) -> None:
+    lines = (corpus / "train.jsonl").read_text().splitlines()
+    record = json.loads(lines[2_000]) | {"label": None}
+    (tmp_path / "train.jsonl").write_text("\n".join([*lines[:2_000], json.dumps(record)]))
+    config = make_config("data=local", f"data.train={tmp_path}/train.jsonl")
+    with pytest.raises(InputError, match=r"train.jsonl: line 2,001 has no label"):
+        prepare(config.data, config.tokenizer, tmp_path / "cache", plan=LITTLE)
+
+
+def test_a_warm_start_reads_no_shard_and_verify_reads_all(
+    corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = config_of(corpus)
+    first = prepare(config.data, config.tokenizer, tmp_path, plan=LITTLE)
+    path = tmp_path / first.key / "train-00001.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert prepare(config.data, config.tokenizer, tmp_path, plan=LITTLE).from_cache
+    main(["cache", "--verify", "--dir", str(tmp_path)], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert "train-00001.safetensors" in said
+    assert "1 of 1 damaged" in said
+    path.write_bytes(content[:-1])  # of another size
+    assert not prepare(config.data, config.tokenizer, tmp_path, plan=LITTLE).from_cache
+
+
+def test_what_is_left_of_a_preparation_is_removed_with_the_cache(tmp_path: Path) -> None:
+    name = "0" * 32
+    (tmp_path / f"{name}.parts").mkdir()
+    (tmp_path / f"{name}.parts" / "tokens-00000.safetensors").write_bytes(b"x")
+    main(["cache", "--max-size", "1GB", "--dir", str(tmp_path)], standalone_mode=False)
+    assert (tmp_path / f"{name}.parts").exists()  # it may be continued
+    main(["cache", "--clear", "--dir", str(tmp_path)], standalone_mode=False)
+    assert not (tmp_path / f"{name}.parts").exists()
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 60), min_size=1, max_size=40), min_size=1, max_size=20),
+    st.integers(2, 20),
+)
+def test_counts_of_a_table_that_is_full_are_low_by_no_more_than_it_says(
+    pieces: list[list[int]], capacity: int
+) -> None:
+    counter, exact = KeyCounter(capacity), np.zeros(61, np.int64)
+    for piece in pieces:
+        keys, counts = np.unique(np.array(piece, np.uint64), return_counts=True)
+        counter.add(keys, counts)
+        counter.total()  # so that it is full sooner than after millions of keys
+        exact[keys.astype(np.int64)] += counts
+    keys, counts = counter.total()
+    assert len(keys) <= capacity
+    found = np.zeros(61, np.int64)
+    found[keys.astype(np.int64)] = counts
+    assert (found <= exact).all()
+    assert (exact - found <= counter.error).all()
+    if len(np.unique(np.concatenate(pieces))) <= capacity:
+        assert counter.error == 0
+
+
+def test_a_vocabulary_that_was_cut_while_counting_says_so(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_shard, "CAPACITY", 500)
+    monkeypatch.setattr(token_shard, "_HELD", 1)
+    config = config_of(corpus)
+    found = prepare(config.data, config.tokenizer, tmp_path, plan=LITTLE)
+    assert any("too low by" in note for note in found.facts["notes"])
+    names = found.encoder.vocabulary.tokens.to_pylist()
+    assert len(names) < 600
+    assert {"word0", "word1", "of0"} <= set(names)
+
+
+def test_processes_make_the_same_shards(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(corpus, *WEIGHED)
+    alone = prepare(config.data, config.tokenizer, tmp_path / "a", plan=LITTLE)
+    monkeypatch.setattr(Plan, "processes", 2)
+    together = prepare(config.data, config.tokenizer, tmp_path / "b", plan=LITTLE)
+    assert files_of(alone) == files_of(together)
+
+
+def test_an_option_without_a_size_is_refused_in_a_line() -> None:
+    with pytest.raises(InputError, match=r"trainer.max_memory='much' is no size: write 500kB"):
+        make_config("data=local", "data.train=a.csv", "trainer.max_memory=much")
