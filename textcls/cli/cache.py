@@ -54,11 +54,11 @@ def cache(clear: bool, verify: bool, max_size: int | None, folder: Path | None) 
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--dir {folder}: is no folder")
     if verify:
-        faults = damaged(folder)
+        count, faults = len(entries(folder)), damaged(folder)
         for entry, fault in faults:
             done = "removed" if remove(entry.folder) else "in use, or another user's: it stays"
             click.echo(f"{entry.folder}: {visible(fault)}: {done}")
-        click.echo(f"{folder}: {len(faults)} of {len(entries(folder)) + len(faults)} damaged")
+        click.echo(f"{folder}: {len(faults)} of {count} damaged")
         return
     limit = 0 if clear else max_size
     if limit is not None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textcls.arrow import Int64, as_numpy, integers, large_strings
+from textcls.arrow import Int64, as_numpy, integers, large_strings, offsets_of
 from textcls.config import Reading
 from textcls.corpus.columnar import as_strings
 from textcls.corpus.columns import describe_columns
@@ -42,6 +42,16 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.labels.counts)
+
+    def slice(self, start: int, stop: int) -> Rows:
+        """Return rows ``start`` to ``stop - 1`` of them."""
+        codes, counts, shares = self.labels
+        ends = offsets_of(counts)[start : stop + 1]
+        own = slice(ends[0], ends[-1])
+        labels = FoundLabels(codes[own], counts[start:stop], shares[own])
+        weights = None if self.weights is None else self.weights[start:stop]
+        chunks = pa.chunked_array(self.chunks).slice(start, stop - start).chunks
+        return Rows(chunks, labels, weights)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Rows]) -> Rows:

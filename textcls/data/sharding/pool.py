@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,8 +14,27 @@ from typing import TypeVar
 from textcls.errors import TextclsError
 from textcls.threads import take_one_cpu
 
+log = logging.getLogger("textcls")
+
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
+
+
+# So often it is logged how far a long step has come, in seconds.
+_EVERY = 30.0
+
+
+class Log:
+    """Logs how far a step has come, now and then, so that a short one says nothing."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def say(self, line: str) -> None:
+        """Log a line, unless another was logged a moment ago."""
+        if time.monotonic() >= self._said + _EVERY:
+            log.info(line)
+            self._said = time.monotonic()
 
 
 def done_by_processes(

@@ -37,7 +37,7 @@ from textcls.data.sharding.encoding import (
     facts_of,
     sizes_of,
 )
-from textcls.data.sharding.pool import done_by_processes
+from textcls.data.sharding.pool import Log, done_by_processes
 from textcls.data.sharding.reading import (
     ReadCorpus,
     read_corpus,
@@ -240,15 +240,16 @@ class Preparation:
             )
             for number in range(len(read.sizes))
         ]
+        progress = Log()
         for number, _ in enumerate(done_by_processes(encode_shard, jobs, self.plan.processes), 1):
-            log.info("encoded %d of %d shards", number, len(jobs))
+            progress.say(f"encoded {number:,} of {len(jobs):,} shards")
         pieces: dict[str, list[tuple[int, Size]]] = {split: [] for split in SPLITS}
         for number in range(len(jobs)):
             for split, size in sizes_of(self.folder, number).items():
                 pieces[split].append((number, size))
         largest = max(size[1] for _, size in pieces["train"])
         sizes = {
-            split: joined(self.folder, self.shards, split, pieces[split], largest)
+            split: joined(self.folder, self.shards, split, pieces[split], largest // 2)
             for split in SPLITS
             if split != "train" or not is_sorted
         }

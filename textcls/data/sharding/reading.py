@@ -36,7 +36,7 @@ from textcls.corpus.rows import RowReader, Rows
 from textcls.corpus.splits import SPLITS, RowLabels, bytes_of
 from textcls.data.duplicates import are_empty, hash_texts
 from textcls.data.hashing import mixed
-from textcls.data.sharding.pool import done_by_processes
+from textcls.data.sharding.pool import Log, done_by_processes
 from textcls.data.sharding.token_shard import (
     TokenParts,
     TokenShard,
@@ -157,10 +157,10 @@ def read_corpus(
             first_rows.append((split, first))
             yield _Piece(token_shard(folder, number), rows, splits, tokenizer)
 
-    facts = []
+    facts, progress = [], Log()
     for found in done_by_processes(_tokenize, jobs(), processes):
         facts.append(found)
-        log.info("read %s rows", f"{sum(sum(one['rows']) for one in facts):,}")
+        progress.say(f"read {sum(sum(one['rows']) for one in facts):,} rows")
     sizes = [one["rows"] for one in facts]
     for place, split in enumerate(SPLITS):
         if not sum(of_shard[place] for of_shard in sizes):
@@ -229,12 +229,18 @@ def _pieces(readers: Mapping[str, RowReader], num_bytes: int) -> Iterator[tuple[
         held: list[Rows] = []
         first = size = 0
         for rows in reader.batches():
-            held.append(rows)
-            size += sum(chunk.nbytes for chunk in rows.chunks)
-            if size >= num_bytes:
+            sizes = [as_numpy(pc.binary_length(chunk), null=0) for chunk in rows.chunks]
+            ends, start = np.cumsum(np.concatenate(sizes), dtype=np.int64), 0
+            while start < len(rows):
+                before = int(ends[start - 1]) if start else 0
+                stop = int(np.searchsorted(ends, before + num_bytes - size)) + 1
+                held.append(rows.slice(start, min(stop, len(rows))))
+                if stop > len(rows):
+                    size += int(ends[-1]) - before
+                    break
                 yield split, first, Rows.concatenate(held)
                 first += sum(map(len, held))
-                held, size = [], 0
+                held, size, start = [], 0, stop
         if held:
             yield split, first, Rows.concatenate(held)
 
