@@ -138,6 +138,7 @@ def test_few_words_have_the_rows_of_many(path: Path, monkeypatch: pytest.MonkeyP
     few = dictionary.rows_of(encoded)
     monkeypatch.setattr(encoding, "_FEW_NGRAMS", -1)
     found: Any
+    expected: Any
     for found, expected in zip(few, dictionary.rows_of(encoded), strict=True):
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == expected.dtype

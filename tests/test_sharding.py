@@ -18,9 +18,11 @@ from textcls import memory
 from textcls.cli import main
 from textcls.config import Config
 from textcls.data.counting import KeyCounter
+from textcls.data.encoder import TextEncoder
 from textcls.data.prepare import Prepared, prepare
+from textcls.data.shard import save_shard
 from textcls.data.sharded import ShardedBags, in_memory
-from textcls.data.sharding import encoding, preparation, token_shard
+from textcls.data.sharding import encoding, token_shard
 from textcls.errors import InputError
 from textcls.memory import Plan
 
@@ -162,10 +164,8 @@ def test_an_interrupted_preparation_goes_on_with_the_first_shard_that_is_missing
     monkeypatch.setattr(
         token_shard.TokenShard, "save", counted("read", token_shard.TokenShard.save)
     )
-    monkeypatch.setattr(encoding, "save_shard", counted("encoded", encoding.save_shard))
-    monkeypatch.setattr(
-        preparation.TextEncoder, "learn", counted("learned", preparation.TextEncoder.learn)
-    )
+    monkeypatch.setattr(encoding, "save_shard", counted("encoded", save_shard))
+    monkeypatch.setattr(TextEncoder, "learn", counted("learned", TextEncoder.learn))
     for _ in range(100):
         left = 2
         try:
