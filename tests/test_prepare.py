@@ -15,7 +15,8 @@ import torch
 from tests.conftest import PROJECT, make_config, write_csv
 from textcls.config import Config
 from textcls.corpus.corpus import Corpus, Source
-from textcls.data.prepare import Prepared, _key, prepare
+from textcls.data.key import key_of
+from textcls.data.prepare import Prepared, prepare
 from textcls.data.sharded import in_memory
 from textcls.defaults import resolve
 from textcls.errors import InputError, TextclsError
@@ -185,7 +186,7 @@ def test_the_versions_of_tokenizers_and_their_models_count(
     for version in ("1", "2"):
         installed = {package: version}
         monkeypatch.setattr(importlib.metadata, "version", lambda name: installed.get(name, "0"))  # noqa: B023
-        keys.append(_key(config.data, options, "fingerprint"))
+        keys.append(key_of(config.data, options, "fingerprint"))
     assert keys[0] != keys[1]
 
 
@@ -194,7 +195,7 @@ def test_a_spacy_model_in_a_folder_counts_by_its_meta_json(config: Config, tmp_p
     keys = []
     for version in ("1", "2"):
         (tmp_path / "meta.json").write_text(json.dumps({"version": version}))
-        keys.append(_key(config.data, options, "fingerprint"))
+        keys.append(key_of(config.data, options, "fingerprint"))
     assert keys[0] != keys[1]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,10 +22,11 @@ from textcls.corpus.columns import choose_columns
 from textcls.corpus.digests import Digests
 from textcls.corpus.formats import open_folder, open_table
 from textcls.corpus.label_shares import are_shares
+from textcls.corpus.notes import notes_of_files, notes_of_rows
 from textcls.corpus.paths import check_names, find_files, hash_file, hash_files, size_of_texts
 from textcls.corpus.rows import RowReader
 from textcls.corpus.splits import SPLITS, Split, stratified_cut
-from textcls.corpus.tables import FileFacts, TableFile, plural
+from textcls.corpus.tables import FileFacts, TableFile
 from textcls.errors import InputError, first_line
 from textcls.naming import option
 from textcls.program import train_command
@@ -336,34 +336,6 @@ def _columns_of(config: DataConfig, opened: dict[str, list[TableFile]]) -> tuple
     return soft, columns
 
 
-def notes_of_rows(
-    config: DataConfig,
-    split: str,
-    reader: RowReader,
-    num_empty: int,
-    weights: tuple[float, float] | None,
-) -> Iterable[str]:
-    """Return sentences on the rows of a split.
-
-    Args:
-        config: of the corpus.
-        split: its name.
-        reader: that has read them, and numbered their labels.
-        num_empty: rows without a text.
-        weights: the least and the most that a row weighs; None: they have no weights.
-    """
-    where, column = reader.where, config.weight
-    if column is not None and weights is None:
-        yield f"{where}: has no column {column:.60}: each row of {split} counts 1"
-    elif column is not None and weights is not None:
-        low, high = weights
-        yield f"{where}: rows of {split} weigh {low:g} to {high:g}, by column {column:.60}"
-    yield from (f"{where}: {note}" for note in reader.labels.notes)
-    if num_empty:
-        rows_have = plural(num_empty, "row has", "rows have")
-        yield f"{where}: {rows_have} no text: kept, as empty bags"
-
-
 def _check_weights(splits: dict[str, Split]) -> None:
     for split, found in splits.items():
         weights = found.labels.weights
@@ -390,16 +362,3 @@ def _cut_missing(config: DataConfig, splits: dict[str, Split], notes: list[str])
             )
         splits[split], splits["train"] = splits["train"].cut(held)
         notes.append(f"{split}: {held.sum():,} rows of {where}, held out by label")
-
-
-def notes_of_files(opened: dict[str, list[TableFile]]) -> Iterable[str]:
-    """Return the notes of all files; one that several files have is given once."""
-    files = {id(file): file for files in opened.values() for file in files}.values()
-    count = Counter(note for file in files for note in set(file.facts.notes))
-    seen = set()
-    for file in files:
-        for note in file.facts.notes:
-            if note not in seen:
-                seen.add(note)
-                more = f" and {count[note] - 1} more" if count[note] > 1 else ""
-                yield f"{file.facts.path}{more}: {note}"

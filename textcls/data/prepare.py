@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import json
 import shutil
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,21 +26,19 @@ from textcls.data.encoder import TextEncoder
 from textcls.data.entry import check_vocabulary, load_encoder, save_encoder
 from textcls.data.extending import Known
 from textcls.data.facts import PieceFacts, moved
+from textcls.data.key import key_of
 from textcls.data.shard import shard_name
 from textcls.data.sharded import ShardedBags, Split
 from textcls.data.sharding.preparation import Preparation
 from textcls.data.targets import relative_weights
 from textcls.data.tokenized import TokenizedCorpus, tokenize
-from textcls.data.tokenizer import learns, versions
+from textcls.data.tokenizer import learns
 from textcls.data.word_vectors import WordRows, coverage, read_vectors
-from textcls.defaults import VERSION, CorpusFacts, resolve_group
+from textcls.defaults import CorpusFacts, resolve_group
 from textcls.errors import InputError
 from textcls.memory import Plan
-from textcls.values import is_auto
 from textcls.vectors.found import PretrainedVectors
 
-# Part of every key: raise it whenever tokenizing, the vocabulary, the cut or the layout change.
-FORMAT = 13
 DIGESTS = "digests.json"
 
 
@@ -151,7 +146,7 @@ def prepare(
             whole = write_bags(corpus.with_joined(), scratch, encoder, vectors)
             return whole | {"paths": source.paths}
 
-        key = _key(data, corpus.tokenizer.config, source.fingerprint, True, known, vectors)
+        key = key_of(data, corpus.tokenizer.config, source.fingerprint, True, known, vectors)
         find_or_make(cache_dir, key, make, lambda entry, _: entry, cache_size)
 
     def read(entry: Path, manifest: Manifest) -> Prepared:
@@ -165,10 +160,10 @@ def prepare(
             return write_shards(preparation, scratch) | {"paths": source.paths}
 
     if plan is None or plan.holds(source.num_bytes):
-        key = _key(data, tokenizer, source.fingerprint, joined, known, vectors)
+        key = key_of(data, tokenizer, source.fingerprint, joined, known, vectors)
         prepared, was_there = find_or_make(cache_dir, key, make, read, cache_size)
     else:
-        key = _key(data, tokenizer, source.fingerprint, False, known, vectors)
+        key = key_of(data, tokenizer, source.fingerprint, False, known, vectors)
         key["shard_bytes"] = plan.shard_bytes
         folder = cache_dir / f"{name_of(key)}{UNFINISHED}"
         preparation = Preparation(source, tokenizer, folder, plan, known, vectors)
@@ -199,43 +194,6 @@ def prepare_apart(
     tokenized = tokenize(corpus, tokenizer, joined)
     manifest = write_bags(tokenized, folder, vectors=vectors)
     return _read(folder, manifest | {"key": {}}, tokenizer)
-
-
-def _key(
-    data: DataConfig,
-    tokenizer: TokenizerConfig,
-    fingerprint: str,
-    joined: bool = False,
-    known: Known | None = None,
-    vectors: PretrainedVectors | None = None,
-) -> dict[str, Any]:
-    options = dataclasses.asdict(data)
-    for unimportant in ("name", "train", "validation", "test"):
-        # Contents count, not names; but which splits there are does (it is in the fingerprint).
-        del options[unimportant]
-    options_of_tokenizer = dataclasses.asdict(tokenizer)
-    if tokenizer.file is not None:  # its content counts, wherever it lies and however it is named
-        with contextlib.suppress(OSError):  # Tokenizer gives a clearer message
-            digest = hashlib.sha256(Path(tokenizer.file).read_bytes()).hexdigest()
-            options_of_tokenizer["file"] = digest
-    key: dict[str, Any] = {
-        "format": FORMAT,
-        "data": options,
-        "fingerprint": fingerprint,
-        "tokenizer": options_of_tokenizer,
-        "unicode": unicodedata.unidata_version,  # decides str.lower()
-    } | versions(tokenizer)
-    if any(map(is_auto, options_of_tokenizer.values())):
-        key["defaults"] = VERSION
-    if joined:
-        key["joined"] = ["train", "validation"]
-    if known is not None:
-        key["known"] = known.digest
-    if vectors is not None:
-        key["vectors"] = vectors.fingerprint
-    # Through JSON, so that it equals what a manifest holds (tuples become lists).
-    result: dict[str, Any] = json.loads(json.dumps(key))
-    return result
 
 
 def write_bags(

@@ -19,11 +19,12 @@ from textcls.data.duplicates import Compared, Texts
 from textcls.data.encoder import TextEncoder
 from textcls.data.facts import PieceFacts
 from textcls.data.shard import save_shard
-from textcls.data.sharding.reading import read_labels, token_shard
+from textcls.data.sharding.numbering import read_labels
 from textcls.data.sharding.token_shard import (
     TokenShard,
     read_tensors,
     rows_of,
+    token_shard,
     write_tensors,
 )
 from textcls.data.stored import load

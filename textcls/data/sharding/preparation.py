@@ -37,16 +37,15 @@ from textcls.data.sharding.encoding import (
     facts_of,
     sizes_of,
 )
+from textcls.data.sharding.numbering import read_labels
 from textcls.data.sharding.pool import Log, done_by_processes
 from textcls.data.sharding.reading import (
     ReadCorpus,
     read_corpus,
-    read_labels,
     sample_texts,
-    token_shard,
 )
 from textcls.data.sharding.spreading import Size, SpreadJob, joined, spread
-from textcls.data.sharding.token_shard import TokenParts, read_tensors
+from textcls.data.sharding.token_shard import TokenParts, read_tensors, token_shard
 from textcls.data.stored import load
 from textcls.data.tokenizer import Tokenizer, learns
 from textcls.data.word_vectors import coverage, read_vectors

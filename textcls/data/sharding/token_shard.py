@@ -96,6 +96,11 @@ class TokenShard:
         )
 
 
+def token_shard(folder: Path, number: int) -> Path:
+    """Return the path of a shard of tokens."""
+    return folder / f"tokens-{number:05d}.safetensors"
+
+
 def write_tensors(
     path: Path, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]
 ) -> None:
