@@ -131,6 +131,22 @@ def test_it_is_pickled_as_its_path_and_options(
     assert loaded(TABLE).equals(found)
 
 
+def test_the_tasks_of_a_process_load_a_model_once_until_it_is_another(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    classifier.save_pretrained(tmp_path / "model")
+    pickled = pickle.dumps(Scorer(tmp_path / "model"))
+    first, second = pickle.loads(pickled), pickle.loads(pickled)
+    assert first.classifier is second.classifier
+    table = first.classifier.parts.model.embedding.weight
+    of_one = Scorer(tmp_path / "model", labels=["good"]).classifier
+    assert of_one.parts.model.embedding.weight.data_ptr() == table.data_ptr()
+    assert first.classifier.label_names == classifier.label_names
+    make().save_pretrained(tmp_path / "model")
+    assert pickle.loads(pickled).classifier.label_names == make().label_names
+    assert first.classifier.label_names == classifier.label_names
+
+
 def test_nothing_is_read_before_the_first_use(tmp_path: Path, trained: Path) -> None:
     scorer = Scorer(tmp_path / "later")
     with pytest.raises(InputError, match="no model or run folder"):

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from textcls.corpus.dialect import TEXT_COLUMNS
 from textcls.corpus.rows import join_columns
 from textcls.errors import InputError
 from textcls.model.classifier import AT_ONCE, Classifier, to_arrow
+from textcls.model.folder import files_of
 from textcls.report.predicted import Predicted, other_names
 from textcls.task.selective import Limit
 
@@ -34,7 +35,8 @@ class Scorer:
 
     Pickled, it is the path and the options: each process loads the model when it first needs it,
     with an embedding table that is mapped into memory, which processes of a machine have once. In a
-    process that is forked after that, all of the model is shared.
+    process that is forked after that, all of the model is shared. The model that a process loaded
+    last stays there, for other copies of the scorer, until its files are replaced.
 
     Attributes:
         model: a run folder or a model folder, which must be there where the rows are scored.
@@ -85,7 +87,9 @@ class Scorer:
         Raises:
             InputError: there is none, or it is damaged; it has no such label; no such device.
         """
-        whole = Classifier.load(self.model, self.device, mapped=True)
+        files = [(path, path.stat()) for path in files_of(Path(self.model))]
+        stamps = [(path, stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in files]
+        whole = _loaded(self.model, self.device, tuple(stamps))
         return whole if self.labels is None else whole.restricted(self.labels)
 
     @cached_property
@@ -225,6 +229,12 @@ class Scorer:
                 f"which column is the text? The columns are {listing:.200}: name it as text_column="
             )
         return (found[0],)
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: str | Path, device: str, _files: tuple[Any, ...]) -> Classifier:
+    """Load a model; once for all tasks of a process, each of which may unpickle a scorer."""
+    return Classifier.load(model, device, mapped=True)
 
 
 def _is_text(type: pa.DataType) -> bool:
