@@ -20,6 +20,7 @@ PROGRAMS = [
     ("ray.data", "Ray Data", 0, "scored_ray"),
     ("pyspark", "Spark", 0, "scored_spark"),
     ("pyspark", "Spark", 1, "scored_pandas"),
+    ("pyspark", "Spark", 2, "scored_arrow"),
     ("datatrove", "datatrove", 0, "scored_datatrove"),
     ("nemo_curator", "NeMo Curator", 0, "scored_nemo"),
 ]
@@ -97,7 +98,7 @@ def test_each_row_is_labelled_once(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("package", "heading", "number", "out"), PROGRAMS[:3])
+@pytest.mark.parametrize(("package", "heading", "number", "out"), PROGRAMS[:4])
 def test_each_row_is_labelled_once_when_workers_are_killed(
     package: str, heading: str, number: int, out: str, texts: dict[str, str],
     classifier: Classifier, tmp_path: Path,

@@ -89,6 +89,9 @@ ENGINES = {
     "spark-pandas": Engine(
         "Spark, pandas_udf", "scored_pandas", _is_of_spark, "pyspark", ("Spark", 1)
     ),
+    "spark-arrow": Engine(
+        "Spark, arrow_udf", "scored_arrow", _is_of_spark, "pyspark", ("Spark", 2)
+    ),
 }
 
 
