@@ -33,7 +33,7 @@ SENTENCES, OF_CLASS = (4, 20), 60
 # Each text has one of so many names that are rare or unique, as real texts have.
 NAMES = 20_000_000
 # So often the memory of all processes is looked at, in seconds.
-EVERY = 0.2
+EVERY = 1.0
 
 
 def main() -> None:

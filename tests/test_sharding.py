@@ -295,6 +295,7 @@ def test_a_vocabulary_that_was_cut_while_counting_says_so(
     assert {"word0", "word1", "of0"} <= set(names)
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_shards(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from textcls.data.token_weights import Float32, LearnedWeights
 from textcls.data.tokens import Tokens
 from textcls.data.train_tokens import TrainTokens
 from textcls.data.words import chars_of_vocabulary
+from textcls.threads import made_ahead, usable_cpus
 
 if TYPE_CHECKING:
     from textcls.data.encoder import TextEncoder
@@ -50,7 +51,8 @@ def features_of(made: TextEncoder, tokens: TrainTokens) -> Iterable[Features]:
 
     if isinstance(tokens, Tokens):
         return deque(found(tokens))
-    return chain.from_iterable(map(found, tokens.parts()))
+    parts = made_ahead(lambda part: list(found(part)), tokens.parts(), 1, min(2, usable_cpus()))
+    return chain.from_iterable(parts)
 
 
 def held(features: Iterable[Features] | None) -> deque[Features] | None:
