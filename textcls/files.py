@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -18,6 +19,9 @@ from safetensors import SafetensorError
 
 from textcls.errors import InputError, first_line
 
+# Of safetensors' messages, which name no file.
+_NUMBER = re.compile(r"os error (\d+)")
+
 # A run folder has the first once its run is finished: its result, written last. The second says
 # why a run of a sweep failed. The third makes a folder that of a search (see textcls/tuning/).
 FINISHED = "metrics.json"
@@ -26,6 +30,30 @@ SEARCH = "tune.yaml"
 BEST = "best"  # in a search's folder: the run of its best settings
 # What was read, in full (see textcls/data/facts.py).
 DATA = "data.json"
+
+
+@contextmanager
+def named(path: Path, scratch: Path | None = None) -> Iterator[None]:
+    """Have what the system says against writing name the file.
+
+    Args:
+        path: the file or folder.
+        scratch: its name meanwhile, which the user does not know.
+
+    Raises:
+        OSError: of the block; also where it comes as safetensors' own.
+    """
+    try:
+        yield
+    except SafetensorError as error:  # a full disk comes as this
+        number = _NUMBER.search(str(error))
+        code = int(number[1]) if number else errno.EIO
+        reason = os.strerror(code) if number else first_line(error)
+        raise OSError(code, reason, str(path)) from None
+    except OSError as error:
+        known = str(path if error.filename is None else error.filename)
+        error.filename = known if scratch is None else known.replace(str(scratch), str(path), 1)
+        raise
 
 
 @contextmanager
@@ -51,18 +79,13 @@ def whole_file(path: Path, synced: bool = False) -> Iterator[Path]:
         return
     scratch = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        mode = _mode_of_new(scratch)
-        yield scratch
-        _settle(scratch, mode, synced)
-        os.replace(scratch, place)
-        if synced:
-            _sync(place.parent)
-    except SafetensorError as error:  # a full disk comes as this
-        raise OSError(str(error)) from None
-    except OSError as error:
-        if error.filename == str(scratch):  # the user does not know that name
-            error.filename = str(path)
-        raise
+        with named(path, scratch):
+            mode = _mode_of_new(scratch)
+            yield scratch
+            _settle(scratch, mode, synced)
+            os.replace(scratch, place)
+            if synced:
+                sync(place.parent)
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -104,8 +127,9 @@ def whole_folder(folder: Path, synced: bool = False) -> Iterator[Path]:
     scratch = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     scratch.mkdir()
     try:
-        yield scratch
-        _settle_all(scratch, synced)
+        with named(folder, scratch):
+            yield scratch
+            _settle_all(scratch, synced)
         if folder.exists():  # out of the way, then gone
             old = folder.with_name(f"{scratch.name}-old")
             os.replace(folder, old)
@@ -118,7 +142,7 @@ def whole_folder(folder: Path, synced: bool = False) -> Iterator[Path]:
         else:
             os.replace(scratch, folder)
         if synced:
-            _sync(folder.parent)
+            sync(folder.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -142,7 +166,7 @@ def _settle_all(folder: Path, synced: bool) -> None:
         for name in names:
             _settle(Path(place, name), mode, synced)
         if synced:
-            _sync(Path(place))
+            sync(Path(place))
 
 
 def _settle(path: Path, mode: int, synced: bool) -> None:
@@ -151,10 +175,10 @@ def _settle(path: Path, mode: int, synced: bool) -> None:
     if own | mode != own:  # safetensors makes its files 0600
         path.chmod(own | mode)
     if synced:
-        _sync(path)
+        sync(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk."""
     try:
         file = os.open(path, os.O_RDONLY)
@@ -190,7 +214,7 @@ def filled_folder(folder: Path, own: Collection[str], synced: bool = False) -> I
         for path in sorted(Path(name).iterdir()):
             os.replace(path, folder / path.name)
         if synced:
-            _sync(folder)
+            sync(folder)
 
 
 def read_epochs(folder: Path) -> list[dict[str, Any]]:

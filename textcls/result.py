@@ -97,16 +97,21 @@ def write_result(
     }
     _save_predictions(folder / "predictions.safetensors", found, bags)
     _write_card(config, prepared, report, metrics, folder, swept)
+    tracker.settle()
     # Where it is there, the run is finished: what follows can be lost, the training cannot.
     lines = json.dumps(metrics, ensure_ascii=False, indent=1)
     write_whole(folder / FINISHED, lines, synced=True)
-    # What it would go on from: often most of what a run folder holds.
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    remove_checkpoints(folder)
     with deferred() as received:  # seconds at most, which nothing would make up for
         _show(config, trained, scores, found, tracker, folder, swept)
     if received.signum is not None:
         raise Interrupted(received.signum)
     return metrics
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """Remove what a finished run would go on from: often most of what its folder holds."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def _show(
@@ -154,7 +159,8 @@ def _pixels(figure: Figure, path: Path) -> npt.NDArray[np.uint8]:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]
-    imsave(path, pixels, dpi=figure.dpi)
+    with whole_file(path) as scratch:
+        imsave(scratch, pixels, dpi=figure.dpi, format="png")
     return pixels
 
 
@@ -177,7 +183,7 @@ def _write_card(
         of_run(config, metrics, there, rows, report),
         several=are_of_several(metrics["test"]),
     )
-    write_whole(folder / "model" / CARD, card)
+    write_whole(folder / "model" / CARD, card, synced=True)
 
 
 def _curves(
@@ -223,7 +229,7 @@ def _save_predictions(path: Path, found: Assessment, test: Split) -> None:
         "prediction_offsets": found.decided.offsets,
     }
     there = {name: column for name, column in columns.items() if column is not None}
-    with whole_file(path) as scratch:
+    with whole_file(path, synced=True) as scratch:
         safetensors.torch.save_file(there, scratch)
 
 

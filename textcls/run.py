@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -25,10 +26,13 @@ from textcls.data.sharded import Split
 from textcls.defaults import chosen, in_words, resolve
 from textcls.device import to_device
 from textcls.errors import (
+    BusyError,
     InputError,
     Interrupted,
     TakenError,
+    TextclsError,
     first_line,
+    status_and_reason,
 )
 from textcls.files import DATA, FAILED, FINISHED, write_whole
 from textcls.fitting import build, refits, score, train
@@ -39,7 +43,7 @@ from textcls.model.parts import ModelParts
 from textcls.pooling import Pooling
 from textcls.report.confusion import headline
 from textcls.report.data import as_markdown, log_lines
-from textcls.result import show_result, write_result
+from textcls.result import remove_checkpoints, show_result, write_result
 from textcls.run_folder import (
     RUN_FILES,
     alone,
@@ -93,6 +97,8 @@ def resume(folder: Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"resume={error}") from None
     if (folder / FINISHED).exists():
+        with contextlib.suppress(OSError, BusyError), alone(folder):  # what a kill has left there
+            remove_checkpoints(folder)
         return _show_finished(folder)
     device = set_up(config)
     with alone(folder):
@@ -133,6 +139,7 @@ def go_on(config: Config, folder: Path, swept: Mapping[str, str]) -> None:
         else:
             check_same(read_config(folder), config, folder)
         if (folder / FINISHED).exists():
+            remove_checkpoints(folder)
             Console().print(Text(f"{folder} is finished"), soft_wrap=True)
         else:
             (folder / FAILED).unlink(missing_ok=True)
@@ -201,12 +208,14 @@ def _run(
     # Of the runs of a sweep, a line each says how they ended.
     shown_on = console if swept is None else None
     with log_to(folder / "train.log", shown_on), faults_told():
+        way_on = f"go on with resume={shlex.quote(str(folder))}"
         try:
             return _phases(config, folder, device, console, swept)
         except Interrupted as stopped:
-            way_on = f"{stopped}: go on with resume={shlex.quote(str(folder))}"
-            log.error(way_on)
-            raise Interrupted(stopped.signum, way_on) from None
+            log.error("%s: %s", stopped, way_on)
+            raise Interrupted(stopped.signum, f"{stopped}: {way_on}") from None
+        except OSError as error:  # a full disk, say
+            raise TextclsError(f"{status_and_reason(error)[1]}: mend it, and {way_on}") from None
 
 
 def _phases(

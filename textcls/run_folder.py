@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 
 from textcls.config import CIRCUMSTANCES, Config, flatten
 from textcls.corpus.paths import absolute
@@ -23,6 +22,7 @@ from textcls.corpus.splits import SPLITS
 from textcls.environment import environment
 from textcls.errors import BusyError, InputError, TakenError
 from textcls.files import FINISHED, SEARCH, write_whole
+from textcls.locks import Timeout, acquire
 
 log = logging.getLogger("textcls")
 
@@ -32,7 +32,7 @@ RUN_FILES = (FINISHED, "epochs.jsonl", "model", "checkpoints", SEARCH)
 
 
 # See :mod:`textcls.files`.
-_LEFT_FILE = re.compile(r"\.\w+\.(json|jsonl|md|safetensors|txt|yaml)\.\d+")
+_LEFT_FILE = re.compile(r"\.\w+\.(csv|json|jsonl|md|png|safetensors|txt|yaml)\.\d+")
 _LEFT_FOLDER = re.compile(r"\.model-[0-9a-f]{8}(-old)?")
 # In environment.json: a hash of the settings that the run began with.
 _SETTINGS = "settings"
@@ -40,7 +40,7 @@ _SETTINGS = "settings"
 
 def write_settings(config: Config, folder: Path, device: torch.device) -> None:
     """Write ``config.yaml`` and ``environment.json``."""
-    write_config(config, folder)
+    write_config(config, folder, synced=True)
     _write_environment(folder, device)
 
 
@@ -78,9 +78,9 @@ def _hash_of_settings(folder: Path) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def write_config(config: Config, folder: Path) -> None:
+def write_config(config: Config, folder: Path, synced: bool = False) -> None:
     """Write ``config.yaml``, from which a run goes on."""
-    write_whole(folder / "config.yaml", yaml.safe_dump(_settings(config), sort_keys=False))
+    write_whole(folder / "config.yaml", yaml.safe_dump(_settings(config), sort_keys=False), synced)
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -122,10 +122,8 @@ def alone(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"run_dir={folder}: there is a file in its place") from None
-    # The file stays: were it removed, two processes could hold a lock each, on two files.
-    lock = FileLock(folder / ".lock", blocking=False)
     try:
-        lock.acquire()
+        lock = acquire(folder / ".lock", timeout=0)
     except Timeout:
         raise BusyError(f"run_dir={folder}: another process is training there") from None
     try:

@@ -131,6 +131,37 @@ def test_a_trial_without_memory_is_recorded(
     assert rows["8"]["reason"].startswith("out of memory: lower model.dim")
 
 
+class KilledError(BaseException):
+    """Ends this process as far as the code in it can tell."""
+
+
+def test_a_search_killed_while_it_records_a_trial_tries_it_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Path
+) -> None:
+    """Between any two of the facts that it writes of the trial."""
+    config = make_config("data=headlines", "trainer.epochs=1", f"cache_dir={cache_dir}")
+    space: dict[str, Any] = {"model.dim": (8, 16)}
+    real = optuna.Trial.set_user_attr
+    for last in ("seconds", "end"):
+        folder = tmp_path / last
+
+        def set_user_attr(trial: optuna.Trial, key: str, value: Any, last: str = last) -> None:
+            real(trial, key, value)
+            if key == last:
+                raise KilledError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(optuna.Trial, "set_user_attr", set_user_attr)
+            with pytest.raises(KilledError):
+                search.start(config, tiny_space(space=space, trials=None), folder, [])
+        search.resume(folder)
+        rows = rows_of(folder)
+        assert rows[0]["end"] == "killed"
+        done = [row for row in rows if row["end"] == "done"]
+        assert {row["model.dim"] for row in done} == {"8", "16"}
+        assert len(done) == 2
+
+
 def test_where_all_trials_fail_there_is_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache_dir: Path
 ) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 
 import hydra
-from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -39,6 +38,7 @@ from textcls.errors import (
     tell,
 )
 from textcls.files import SEARCH
+from textcls.locks import locked
 from textcls.program import CONFIGS
 from textcls.sweep import (
     Sweep,
@@ -221,7 +221,7 @@ def _compare(sweep: Path) -> None:
     from textcls.report.study import COMPARISON
 
     try:
-        with FileLock(sweep / f".{COMPARISON}.lock"):  # the sweep may have been started twice
+        with locked(sweep / f".{COMPARISON}.lock"):  # the sweep may have been started twice
             compare([sweep], sweep / COMPARISON, Console())
     except InputError as error:
         print(f"no comparison: {error}")

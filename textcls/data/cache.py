@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from filelock import BaseFileLock, FileLock, Timeout
+from filelock import BaseFileLock
 from safetensors import SafetensorError
 
 from textcls.checksum import check_file
 from textcls.corpus.paths import hash_file
 from textcls.errors import TextclsError, first_line
 from textcls.files import whole_folder
+from textcls.locks import Timeout, acquire
 from textcls.sizes import size_in_words
 
 if sys.platform != "win32":
@@ -160,14 +161,12 @@ def _find_or_make(
 
 def _acquire(entry: Path) -> BaseFileLock:
     """Take an entry's lock, and say so where that takes a while."""
-    # The file stays: were it removed, two processes could hold a lock each, on two files.
-    lock = FileLock(entry.with_name(f"{entry.name}.lock"))
+    path = entry.with_name(f"{entry.name}.lock")
     try:
-        lock.acquire(timeout=PATIENCE)
+        return acquire(path, PATIENCE)
     except Timeout:
         log.info("waiting for another process that prepares the same data")
-        lock.acquire()
-    return lock
+        return acquire(path)
 
 
 def _is_denied(error: OSError, cache_dir: Path) -> bool:
@@ -340,9 +339,8 @@ def _remove_unfinished(cache_dir: Path) -> None:
 @contextlib.contextmanager
 def _if_free(path: Path) -> Iterator[bool]:
     """Take a lock for the block; yield whether it was to be had."""
-    lock = FileLock(path, blocking=False)
     try:
-        lock.acquire()
+        lock = acquire(path, timeout=0)
     except (Timeout, OSError):
         yield False
         return

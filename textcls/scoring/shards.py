@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from textcls.corpus.formats import stem_of
 from textcls.corpus.paths import find_files, folder_of, hash_files
 from textcls.errors import BusyError, InputError
 from textcls.files import remove_scratch, write_whole
+from textcls.locks import Timeout, acquire
 from textcls.model.folder import files_of
 from textcls.naming import option
 from textcls.scoring.files import STANDARD_INPUT, FileScorer
@@ -84,10 +83,8 @@ def claimed(out: Path, files: FileScorer) -> Iterator[None]:
         BusyError: another process is writing there.
     """
     out.mkdir(parents=True, exist_ok=True)
-    # The file stays: were it removed, two processes could hold a lock each, on two files.
-    lock = FileLock(out / _LOCK, timeout=_PATIENCE)
     try:
-        lock.acquire()
+        lock = acquire(out / _LOCK, _PATIENCE)
     except Timeout:
         raise BusyError(f"--out {out}: another process is writing there") from None
     try:

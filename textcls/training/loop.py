@@ -138,6 +138,8 @@ def fit(
 
     def save() -> None:
         progress.seconds = time.perf_counter() - began
+        if checkpoints.folder is not None:
+            tracker.settle()
         checkpoints.save(progress, model, optimizer)
 
     epoch = sampler.epoch(progress.epoch)

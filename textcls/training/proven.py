@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from textcls import __version__
 from textcls.data.cache import name_of
 from textcls.device import driver_version
 from textcls.files import write_whole
+from textcls.locks import acquire
 from textcls.training.cases import Case
 from textcls.training.proof import Finding
 
@@ -156,10 +156,9 @@ def _read(path: Path) -> tuple[Case, Finding, Machine] | None:
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Keep other processes from trying the same meanwhile, where files can be locked."""
-    lock = FileLock(path.with_suffix(".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock = acquire(path.with_suffix(".lock"))
     except OSError:
         yield
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, schedule
 from torch.utils.tensorboard import SummaryWriter
 
-from textcls.files import read_epochs, whole_file, write_whole
+from textcls.errors import first_line
+from textcls.files import named, read_epochs, sync, whole_file, write_whole
 from textcls.markdown import table
 from textcls.pooling import MODES
 from textcls.task.names import are_of_several, names_of
@@ -65,6 +67,9 @@ class Listener:
             record: the line of ``epochs.jsonl``.
             progress: with the epoch behind it.
         """
+
+    def settle(self) -> None:
+        """Hear that a checkpoint is about to be written, which counts on what was heard."""
 
 
 # Of more classes than these, an epoch's record has no scores of single ones.
@@ -134,7 +139,11 @@ class Tracker(Listener):
                 log.warning("nothing is traced: there were fewer than 5 steps")
         self._live.stop()
         for writer in self._writers.values():
-            writer.close()
+            try:
+                writer.close()
+            except OSError as error:
+                lacks = "%s: TensorBoard's files may be incomplete (%s)"
+                log.warning(lacks, self.folder, first_line(error))
 
     def begin(self, epochs: int, steps_per_epoch: int, progress: Progress) -> None:
         """Get ready to train on from ``progress``; what was recorded beyond it is dropped."""
@@ -189,21 +198,12 @@ class Tracker(Listener):
         """Record an epoch: a line in the log, one in ``epochs.jsonl``, points in TensorBoard."""
         number = record["epoch"]
         record = {key: _without_many(value) for key, value in record.items()}
-        with (self.folder / "epochs.jsonl").open("a", encoding="utf-8") as file:
+        path = self.folder / "epochs.jsonl"
+        with named(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        with named(self.folder / "events.out.tfevents"):
+            self._chart(record, number)
         measured = [split for split in ("train", "validation") if split in record]
-        for split in measured:
-            writer = self._writer(split)
-            for name in (name for name in SCALARS if name in record[split]):
-                writer.add_scalar(name, record[split][name], number)
-            classes = record[split].get("per_class", {})
-            if len(classes) <= MAX_CHARTED_CLASSES:
-                for label, values in classes.items():
-                    writer.add_scalar(f"f1_by_class/{label}", values["f1"], number)
-        for name in ("learning_rate", "tokens_per_second"):
-            self._writer("train").add_scalar(name, record[name], number)
-        for writer in self._writers.values():
-            writer.flush()
         judged = record[measured[-1]]
         shown = self.monitor if self.monitor in judged else "loss"  # of train, decisions alone
         self._last_value = f"{measured[-1]} {shown} {judged[shown]:.4f}"
@@ -223,10 +223,31 @@ class Tracker(Listener):
             "  best" if of_validation and progress.best_epoch == number else "",
         )
 
+    def settle(self) -> None:
+        """Have the record of epochs on the disk: a checkpoint of more of them would not fit it."""
+        sync(self.folder / "epochs.jsonl")
+        sync(self.folder)
+
+    def _chart(self, record: Mapping[str, Any], number: int) -> None:
+        """Add the points of an epoch to TensorBoard."""
+        for split in (split for split in ("train", "validation") if split in record):
+            writer = self._writer(split)
+            for name in (name for name in SCALARS if name in record[split]):
+                writer.add_scalar(name, record[split][name], number)
+            classes = record[split].get("per_class", {})
+            if len(classes) <= MAX_CHARTED_CLASSES:
+                for label, values in classes.items():
+                    writer.add_scalar(f"f1_by_class/{label}", values["f1"], number)
+        for name in ("learning_rate", "tokens_per_second"):
+            self._writer("train").add_scalar(name, record[name], number)
+        for writer in self._writers.values():
+            writer.flush()
+
     def say(self, name: str, text: str) -> None:
         """Show Markdown on TensorBoard's text tab, at once: in the run folder itself."""
-        self._of_run().add_text(name, text)
-        self._of_run().flush()
+        with named(self.folder / "events.out.tfevents"):
+            self._of_run().add_text(name, text)
+            self._of_run().flush()
 
     def beside(self, name: str) -> Tracker:
         """Return the tracker of another training of the run, in a folder of its own.
@@ -290,6 +311,20 @@ class Tracker(Listener):
             tag="tokens",
             global_step="projector",  # names the folder of the tables
         )
+
+
+def _quieten_writers() -> None:
+    """Leave it to the next write to tell of a full disk; TensorBoard's thread prints a traceback."""
+    usual = threading.excepthook
+
+    def tell(failed: threading.ExceptHookArgs) -> None:
+        if type(failed.thread).__name__ != "_AsyncWriterThread":
+            usual(failed)
+
+    threading.excepthook = tell
+
+
+_quieten_writers()
 
 
 def step_profiler(folder: Path) -> profile:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from textcls.tuning.settings import as_word
-from textcls.tuning.study import Study
+from textcls.tuning.study import Study, end_of
 
 SHOWN_TRIALS = 5
 
@@ -36,7 +36,7 @@ def line_of(study: Study, number: int) -> str:
 
 def table_of(study: Study) -> Table:
     """Return a table of the best trials, below how many trials ended in what way."""
-    ends = [trial.user_attrs.get("end", "killed") for trial in study.trials()]
+    ends = [end_of(trial) or "killed" for trial in study.trials()]
     counts = ", ".join(f"{ends.count(end)} {end}" for end in dict.fromkeys(ends))
     title = f"{len(ends)} trials: {counts}; the best of them:"
     table = Table(title=title, title_justify="left")
@@ -69,7 +69,7 @@ def picture_of(study: Study, title: str) -> Figure:
     scores: dict[str, list[tuple[int, float]]] = {"done": [], "pruned": [], "cut": []}
     best: list[tuple[int, float]] = []
     for trial in study.trials():
-        end, score = trial.user_attrs.get("end"), study.score(trial)
+        end, score = end_of(trial), study.score(trial)
         if score is not None and end in scores:
             scores[end].append((trial.number, score))
     for number, score in scores["done"]:
@@ -99,7 +99,7 @@ def csv_of(study: Study) -> str:
     for trial in study.trials():
         if trial.params.keys() == options:
             notes = trial.user_attrs
-            end = notes.get("end") or ("killed" if trial.state.is_finished() else "running")
+            end = end_of(trial) or ("killed" if trial.state.is_finished() else "running")
             figures = [notes.get(key) for key in ("epochs", "seconds", "reason")]
             words = map(as_word, study.settings(trial).values())
             writer.writerow([trial.number, end, study.score(trial), *figures, *words])

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
 import yaml
-from filelock import FileLock
 
 from textcls.config import Config, read_config
 from textcls.errors import InputError, TakenError
 from textcls.files import SEARCH, write_whole
+from textcls.locks import locked
 from textcls.run_folder import RUN_FILES, check_same, write_settings
 from textcls.tuning.space import Range, TuneConfig, parse_tuning
 
@@ -73,6 +74,6 @@ def read_settings(folder: Path) -> tuple[TuneConfig, list[str]]:
         raise InputError(f"resume={folder}: its {SEARCH} is damaged ({error})") from None
 
 
-def study_lock(folder: Path) -> FileLock:
+def study_lock(folder: Path) -> AbstractContextManager[None]:
     """Return what lets one of several processes at a time ask for a trial."""
-    return FileLock(folder / ".study.lock")
+    return locked(folder / ".study.lock")

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import optuna
 import torch
-from filelock import FileLock
 from rich.console import Console
 from rich.text import Text
 
@@ -20,6 +19,7 @@ from textcls.config import Config, read_config
 from textcls.continuing import read_start
 from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.files import BEST, FAILED, FINISHED, write_whole
+from textcls.locks import locked
 from textcls.pooling import Pooling
 from textcls.program import train_command
 from textcls.run_folder import check_unchanged
@@ -30,7 +30,7 @@ from textcls.tuning.folder import claim, read_settings
 from textcls.tuning.optuna_space import OptunaSpace, fitting
 from textcls.tuning.settings import as_arguments, as_word, configure
 from textcls.tuning.space import TuneConfig
-from textcls.tuning.study import Study
+from textcls.tuning.study import Study, end_of
 from textcls.tuning.trial import TrialTracker, train_trial
 
 log = logging.getLogger("textcls")
@@ -201,7 +201,7 @@ class _Search:
 
     def _why_none_is_best(self) -> str:
         trials = self.study.trials()
-        failed = [one for one in trials if one.user_attrs.get("end") == "failed"]
+        failed = [one for one in trials if end_of(one) == "failed"]
         if failed and len(failed) == len(trials):
             reason = failed[-1].user_attrs["reason"]
             return f"all {len(trials)} trials failed, the last: {reason}"
@@ -216,7 +216,7 @@ class _Search:
         Raises:
             Whatever :func:`textcls.run.start` raises.
         """
-        with FileLock(self.folder / ".best.lock"):  # another process may be at it
+        with locked(self.folder / ".best.lock"):  # another process may be at it
             folder = self.folder / BEST
             config = configure(self.config, self.study.settings(self.study.ranked()[0]))
             if not Pooling.parse(config.model.mode).is_linear:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import optuna
 import sqlalchemy.exc
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from textcls.config import Config
 from textcls.errors import InputError
 from textcls.fitting import refits
+from textcls.locks import Timeout, acquire
 from textcls.tuning.folder import STUDY, study_lock
 from textcls.tuning.optuna_space import OptunaSpace
 from textcls.tuning.settings import Settings, key_of
@@ -27,9 +28,8 @@ UNPRUNED_TENTHS = 3
 class Study:
     """The trials in the folder of a search.
 
-    A trial's user attributes say what Optuna's states do not: ``end`` (``done``, ``pruned``,
-    ``cut``, ``failed`` or ``copy``; without one its process was killed or is at it), ``reason``,
-    ``epochs`` and ``seconds``; ``given`` marks the configuration as given.
+    A trial's user attributes say what Optuna's states do not: ``end`` (see :func:`end_of`),
+    ``reason``, ``epochs`` and ``seconds``; ``given`` marks the configuration as given.
 
     Args:
         folder: of the search, claimed already.
@@ -69,7 +69,7 @@ class Study:
 
     # --- asking and telling ------------------------------------------------------------------
 
-    def ask(self) -> tuple[optuna.Trial, FileLock] | None:
+    def ask(self) -> tuple[optuna.Trial, BaseFileLock] | None:
         """Return a trial and the lock that tells it is at work; None if nothing is left to try."""
         with study_lock(self._folder):
             self._bury_dead_trials()
@@ -79,7 +79,7 @@ class Study:
                 ended = {
                     key_of(self.settings(one)): one
                     for one in trials
-                    if one.user_attrs.get("end") in ("done", "pruned", "failed")
+                    if end_of(one) in ("done", "pruned", "failed")
                 }
                 if len(ended) >= self.space.size:
                     return None
@@ -110,13 +110,13 @@ class Study:
             "cut": cut,
             "failed": TrialState.FAIL,
         }[ending.end]
-        trial.set_user_attr("end", ending.end)
         trial.set_user_attr("reason", ending.reason)
         trial.set_user_attr("epochs", ending.epochs)
         trial.set_user_attr("seconds", ending.seconds)
+        trial.set_user_attr("end", ending.end)  # which says that the others are there
         self._study.tell(trial, ending.value, state)
 
-    def _at_work(self, number: int) -> FileLock:
+    def _at_work(self, number: int) -> BaseFileLock:
         """Lock a trial's folder: the system gives it back when this process ends, however it does.
 
         Raises:
@@ -124,9 +124,7 @@ class Study:
         """
         folder = self.folder_of(number)
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", blocking=False)
-        lock.acquire()
-        return lock
+        return acquire(folder / ".lock", timeout=0)
 
     def _bury_dead_trials(self) -> None:
         """Tell Optuna of trials whose process was killed."""
@@ -146,7 +144,7 @@ class Study:
     def _enqueue_given(self) -> None:
         """Have the configuration as given tried next, unless it was or is tried already."""
         for trial in self.trials():
-            ended = trial.user_attrs.get("end") in ("done", "pruned", "failed", "copy")
+            ended = end_of(trial) in ("done", "pruned", "failed", "copy")
             if trial.user_attrs.get("given") and (ended or not trial.state.is_finished()):
                 return
         self._study.enqueue_trial(self.space.given_params(), {"given": True})
@@ -164,7 +162,7 @@ class Study:
             scores = {
                 trial.number: self.sign * score
                 for trial in trials
-                if trial.user_attrs.get("end") == end and (score := self.score(trial)) is not None
+                if end_of(trial) == end and (score := self.score(trial)) is not None
             }
             if scores:
                 break
@@ -178,6 +176,17 @@ class Study:
         if self._last_epoch_counts:
             return values[-1] if values else None
         return max(values, key=lambda value: self.sign * value, default=None)
+
+
+def end_of(trial: FrozenTrial) -> str | None:
+    """Return how a trial ended: ``done``, ``pruned``, ``cut``, ``failed`` or ``copy``.
+
+    None: its process was killed or is at it. It may have been killed between writing the end down
+    and the score.
+    """
+    end: str | None = trial.user_attrs.get("end")
+    state = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(end or "", trial.state)
+    return end if trial.state == state and state.is_finished() else None
 
 
 def _open(path: Path, sign: int) -> optuna.Study:
