@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+from pyarrow import parquet
+
 from benchmarks.corpora import PROJECT
 from benchmarks.kills.processes import Command
 from textcls import cli
@@ -54,7 +57,8 @@ def kinds(inputs: Path, options: Sequence[str]) -> list[Kind]:
     given = [f"data.train={inputs / 'few.csv'}", "cache_dir=cache", "trainer.num_threads=1"]
     given += options
     train, model = ["train", *given], str(inputs / "run")
-    # All combinations are tried, so that the order in which they come changes nothing.
+    # All combinations are tried, and none is pruned before its only epoch has ended, so that the
+    # order in which they come changes nothing.
     space = "tune.space={model: {mode: [sqrtn, mean]}, optimizer: {lr: [0.5, 1.0]}}"
     search = ["tune=default", "~tune.space", f"+{space}", "trainer.monitor=loss"]
     label = ("predict", model, f"{inputs}/shards/*.parquet", "--out", "out/", "--processes", "2")
@@ -63,7 +67,7 @@ def kinds(inputs: Path, options: Sequence[str]) -> list[Kind]:
              "run/config.yaml"),
         Kind("sweep", (*train, "-m", "model.mode=sqrtn,mean,max", "run_dir=sweep",
              "trainer.epochs=2"), ("train", "resume=sweep"), "sweep/multirun.yaml"),
-        Kind("search", (*train, *search, "trainer.epochs=2", "run_dir=search"),
+        Kind("search", (*train, *search, "trainer.epochs=1", "run_dir=search"),
              ("train", "resume=search"), "search/tune.yaml"),
         Kind("preparation", (f"data.train={inputs / 'many.csv'}", "cache_dir=cache", *options),
              (), "none"),
@@ -88,9 +92,9 @@ def write_inputs(folder: Path) -> Command:
         with (folder / name).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(header)
-            writer.writerows(
-                [f"{text} {i // len(rows)}", label] for i, (text, label) in _some(rows, count)
-            )
+            for number in range(count):
+                text, label = rows[number % len(rows)]
+                writer.writerow([f"{text} {number // len(rows)}", label])
 
     def train() -> int:
         _write_shards(folder / "shards", [text for text, _ in rows])
@@ -100,14 +104,7 @@ def write_inputs(folder: Path) -> Command:
     return train
 
 
-def _some(rows: list[list[str]], count: int) -> list[tuple[int, list[str]]]:
-    return [(i, rows[i % len(rows)]) for i in range(count)]
-
-
 def _write_shards(folder: Path, texts: list[str]) -> None:
-    import pyarrow as pa
-    from pyarrow import parquet
-
     os.makedirs(folder)
     for number in range(FILES):
         some = [texts[(number + i) % len(texts)] for i in range(LABELLED)]

@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it tells of every restart
 Contents = dict[str, Any]
 # In JSON, in tables and in TensorBoard: seconds, and what is divided by them.
 _TIMES = re.compile(r"(.*_|^)seconds|tokens_per_second")
 # Files of which only that they are there is compared: logs, and what shows times.
 _SHOWN = re.compile(
-    r".*\.(log|lock)|\.lock|README\.md|study\.db|environment\.json|multirun\.yaml|history\.png|compare/.*\.(html|md|csv|png)"
+    r".*\.(log|lock)|README\.md|study\.db|environment\.json|multirun\.yaml|history\.png"
+    r"|compare/.*\.(html|md|csv|png)"
 )
 # Drawn after a run has its result: a kill in that moment loses them.
 LOST = re.compile(r"(confusion_matrix|calibration)\.png|projector.*|test events")

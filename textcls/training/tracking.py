@@ -314,7 +314,7 @@ class Tracker(Listener):
 
 
 def _quieten_writers() -> None:
-    """Leave it to the next write to tell of a full disk; TensorBoard's thread prints a traceback."""
+    """Leave it to the next write to tell of a full disk: TensorBoard's threads print tracebacks."""
     usual = threading.excepthook
 
     def tell(failed: threading.ExceptHookArgs) -> None:

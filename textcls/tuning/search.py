@@ -30,7 +30,7 @@ from textcls.tuning.folder import claim, read_settings
 from textcls.tuning.optuna_space import OptunaSpace, fitting
 from textcls.tuning.settings import as_arguments, as_word, configure
 from textcls.tuning.space import TuneConfig
-from textcls.tuning.study import Study, end_of
+from textcls.tuning.study import Study, end_of, storage_faults_told
 from textcls.tuning.trial import TrialTracker, train_trial
 
 log = logging.getLogger("textcls")
@@ -61,14 +61,15 @@ def start(config: Config, tuning: TuneConfig, folder: Path, fixed: Sequence[str]
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"run_dir={folder}: there is a file in its place") from None
     claim(config, tuning, folder, fixed, device)
-    try:
-        search = _Search(tuning, folder, fixed, device, deadline)
-        search.search()
-    except Interrupted as stopped:
-        way_on = f"go on with resume={shlex.quote(str(folder))}"
-        raise Interrupted(stopped.signum, f"{stopped}: {way_on}") from None
-    search.show()
-    search.train_best()
+    with storage_faults_told(folder):
+        try:
+            search = _Search(tuning, folder, fixed, device, deadline)
+            search.search()
+        except Interrupted as stopped:
+            way_on = f"go on with resume={shlex.quote(str(folder))}"
+            raise Interrupted(stopped.signum, f"{stopped}: {way_on}") from None
+        search.show()
+        search.train_best()
 
 
 def resume(folder: Path) -> None:

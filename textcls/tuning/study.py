@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import shlex
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
@@ -12,7 +15,7 @@ from filelock import BaseFileLock
 from optuna.trial import FrozenTrial, TrialState
 
 from textcls.config import Config
-from textcls.errors import InputError
+from textcls.errors import InputError, TextclsError, first_line
 from textcls.fitting import refits
 from textcls.locks import Timeout, acquire
 from textcls.tuning.folder import STUDY, study_lock
@@ -187,6 +190,24 @@ def end_of(trial: FrozenTrial) -> str | None:
     end: str | None = trial.user_attrs.get("end")
     state = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(end or "", trial.state)
     return end if trial.state == state and state.is_finished() else None
+
+
+@contextmanager
+def storage_faults_told(folder: Path) -> Iterator[None]:
+    """Have what goes wrong with the study within the block told in one line, a full disk say.
+
+    Raises:
+        TextclsError: in place of what Optuna raises.
+    """
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        cause = error.__cause__ or error
+        reason = first_line(getattr(cause, "orig", None) or cause)
+        raise TextclsError(
+            f"{folder / STUDY}: cannot be read or written ({reason}): mend it, and go on with "
+            f"resume={shlex.quote(str(folder))}"
+        ) from None
 
 
 def _open(path: Path, sign: int) -> optuna.Study:
