@@ -152,7 +152,7 @@ def test_the_loop_trains_and_measures_composed_words(
     monkeypatch.setattr(checkpoint, "SAVE_AFTER", 0)
     kept: list[EmbeddingBagClassifier] = []
     checkpoints = Checkpoints(tmp_path, kept.append)
-    loop.fit(model, TRAIN, TRAIN, NAMES, config, checkpoints, tracker)  # type: ignore[arg-type]
+    loop.fit(model, TRAIN, TRAIN, NAMES, config, checkpoints, tracker)
     assert (model.embedding.weight != before)[num_words:].any(1).all()
     last = tracker.records[-1]["validation"]["loss"]
     assert loop.evaluate(model, TRAIN, NAMES)["loss"] == pytest.approx(last, rel=1e-5)

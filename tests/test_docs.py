@@ -106,3 +106,27 @@ def test_documented_verbs_and_options_exist(line: str) -> None:
     known = {option for parameter in verb.params for option in parameter.opts}
     for option in given:
         assert not option.startswith("--") or option in known, f"{name} {option}"
+
+
+FAULTS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in (DOCS / "reliability.md").read_text("utf-8").splitlines()
+    if (line.startswith("| ") and "::" in line) or "no test" in line
+]
+
+
+@pytest.mark.parametrize("row", FAULTS, ids=lambda row: row[0])
+def test_each_fault_names_tests_that_inject_it(row: list[str]) -> None:
+    fault, _, _, tests = row
+    found = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests)
+    assert found or tests.startswith("no test: "), fault
+    for path, name in found:
+        text = (PROJECT / path).read_text("utf-8")
+        assert re.search(rf"^def {name}\(", text, flags=re.M), f"{path}::{name}"
+
+
+def test_every_fault_of_the_table_has_its_test() -> None:
+    text = (DOCS / "reliability.md").read_text("utf-8")
+    rows = [line for line in text.splitlines() if re.match(r"\| (?!fault|work)[^-]", line)]
+    measured = text[text.index("## Random kills") :].splitlines()
+    assert len(FAULTS) == len([row for row in rows if row not in measured]) > 20

@@ -156,3 +156,20 @@ def test_labels_on_a_full_disk(trained: Path, tmp_path: Path, cache_dir: Path) -
     assert len(list((kept / "out").glob("*.parquet"))) == 4
     for name, content in done.items():
         assert (kept / "out" / name).read_bytes() == content
+
+
+@needs_disk
+@pytest.mark.slow
+def test_a_cache_and_a_run_folder_that_are_read_only(tmp_path: Path, cache_dir: Path) -> None:
+    file = write_csv(tmp_path / "train.csv", 60)
+    read_only = ["bash", "-c", 'mount -o remount,ro "$PWD" && cd "$PWD" && exec "$@"', "-"]
+    for options, what in (
+        (["run_dir=run"], "run: Read-only file system"),
+        (["cache_dir=cache", f"run_dir={tmp_path / 'run'}"],
+         "cache_dir=cache: cannot be written (Read-only file system): make room, or name another"),
+    ):  # fmt: skip
+        command = [*read_only, *warm.TRAIN, "experiment=plain", f"data.train={file}", *options]
+        status, err, _ = run_on(1 << 20, command, tmp_path, cache_dir)
+        assert status == 1
+        assert what in err
+        assert len(err.splitlines()) == 1

@@ -317,7 +317,7 @@ def fit(config: Config, folder: Path, recorder: Recorder) -> EmbeddingBagClassif
     model = make_model(config).to(DEVICE)
     loop.fit(
         model, SMALL_TRAIN, VALIDATION.slice(0, 20), NAMES, config, Checkpoints(folder),
-        recorder,  # type: ignore[arg-type]
+        recorder,
     )  # fmt: skip
     return model
 

@@ -36,21 +36,19 @@ from textcls.training import checkpoint
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.loop import evaluate, fit
 from textcls.training.optimizer import make_schedule
+from textcls.training.tracking import Listener
 from textcls.values import Mode
 
 NAMES = ("a", "b", "c")
 
 
-class Recorder:
+class Recorder(Listener):
     """A tracker that only remembers; it may raise a signal at a given step."""
 
     def __init__(self, signal_at: int | None = None, signum: int = signal.SIGTERM) -> None:
         self.records: list[dict[str, Any]] = []
         self.steps = 0
         self.signal_at, self.signum = signal_at, signum
-
-    def begin(self, epochs: int, steps_per_epoch: int, progress: Progress) -> None:
-        pass
 
     def step(self, progress: Progress, tokens: int, loss_sum: Tensor, batch_size: int) -> None:
         self.steps += 1
@@ -104,7 +102,7 @@ def train(
         NAMES,
         config,
         Checkpoints(folder),
-        tracker,  # type: ignore[arg-type]
+        tracker,
     )
     return model, progress, tracker
 
@@ -292,7 +290,7 @@ def test_a_checkpoint_of_another_model_is_refused(
     train(config_of(epochs=1), tmp_path)
     model = EmbeddingBagClassifier(33, 8, 3)
     with pytest.raises(InputError, match="of another run"):
-        fit(model, TRAIN, VALIDATION, NAMES, config_of(), Checkpoints(tmp_path), Recorder())  # type: ignore[arg-type]
+        fit(model, TRAIN, VALIDATION, NAMES, config_of(), Checkpoints(tmp_path), Recorder())
 
 
 @pytest.mark.parametrize("monitor", ["loss", "accuracy", "macro_f1"])
@@ -306,7 +304,7 @@ def test_the_best_epoch_is_kept_and_patience_ends(
                        patience=3)  # fmt: skip
     model, tracker, kept = make_model(config), Recorder(), []
     checkpoints = Checkpoints(tmp_path, lambda m: kept.append(evaluate(m, VALIDATION, NAMES)))
-    progress = fit(model, TRAIN, VALIDATION, NAMES, config, checkpoints, tracker)  # type: ignore[arg-type]
+    progress = fit(model, TRAIN, VALIDATION, NAMES, config, checkpoints, tracker)
     if after:
         assert not any(tmp_path.iterdir())
         checkpoints.load_best(model)
@@ -324,7 +322,7 @@ def test_the_best_epoch_is_kept_and_patience_ends(
 def test_without_validation_the_latest_epoch_is_the_best(tmp_path: Path) -> None:
     config = config_of(epochs=3, patience=1)
     model, tracker = make_model(config), Recorder()
-    progress = fit(model, TRAIN, None, NAMES, config, Checkpoints(), tracker)  # type: ignore[arg-type]
+    progress = fit(model, TRAIN, None, NAMES, config, Checkpoints(), tracker)
     assert (progress.epoch, progress.best_epoch, progress.best_value) == (3, 3, None)
     assert all("validation" not in record for record in tracker.records)
     validated, _, records = train(config_of(epochs=3), tmp_path)

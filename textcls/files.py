@@ -130,21 +130,26 @@ def whole_folder(folder: Path, synced: bool = False) -> Iterator[Path]:
         with named(folder, scratch):
             yield scratch
             _settle_all(scratch, synced)
-        if folder.exists():  # out of the way, then gone
-            old = folder.with_name(f"{scratch.name}-old")
-            os.replace(folder, old)
-            try:
-                os.replace(scratch, folder)
-            except OSError:
-                os.replace(old, folder)
-                raise
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(scratch, folder)
-        if synced:
-            sync(folder.parent)
+            _put(scratch, folder)
+            if synced:
+                sync(folder.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _put(scratch: Path, folder: Path) -> None:
+    """Rename a folder into its place; what was there is put out of the way, then removed."""
+    if not folder.exists():
+        os.replace(scratch, folder)
+        return
+    old = folder.with_name(f"{scratch.name}-old")
+    os.replace(folder, old)
+    try:
+        os.replace(scratch, folder)
+    except OSError:
+        os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _mode_of_new(path: Path) -> int:
