@@ -84,13 +84,14 @@ def test_a_write_without_room_names_the_file(tmp_path: Path) -> None:
 
 # The cache; the record of epochs; the model; what is drawn at the end, which alone may be missing.
 @needs_disk
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "what"),
     [
         (24_000, "cannot be written (No space left on device)"),
-        pytest.param(12_000, "No space left on device: mend it, and", marks=pytest.mark.slow),
-        pytest.param(32_000, "No space left on device: mend it, and", marks=pytest.mark.slow),
-        pytest.param(100_000, None, marks=pytest.mark.slow),
+        (12_000, "No space left on device: mend it, and"),
+        (32_000, "No space left on device: mend it, and"),
+        (100_000, None),
     ],
 )
 def test_a_training_on_a_full_disk(

@@ -172,7 +172,7 @@ def peak_of_training(folder: Path, number: int, pipe: Any) -> None:
     split = ShardedBags(paths, [(300, 600_000)] * number, 1_000)
     config = config_of("model.mode=sqrtn", "optimizer.rows=touched", epochs=1, batch_size=5)
     model = EmbeddingBagClassifier(1_000, 2, 3, "sqrtn")
-    fit(model, split, None, NAMES, config, Checkpoints(), Recorder())  # type: ignore[arg-type]
+    fit(model, split, None, NAMES, config, Checkpoints(), Recorder())
     pipe.send(peak() - before)
 
 
@@ -223,7 +223,7 @@ def test_windows_of_a_quarter_are_as_good_as_the_whole(
     for split in (news.train, in_files):
         config = resolve(make_config("experiment=null", "trainer.epochs=3"), news.about)
         model = build(config, news, torch.device("cpu"))
-        fit(model, split, None, news.label_names, config, Checkpoints(), Recorder())  # type: ignore[arg-type]
+        fit(model, split, None, news.label_names, config, Checkpoints(), Recorder())
         found.append(evaluate(model.composed(), news.test, news.label_names)["accuracy"])
     assert min(found) > 0.88
     assert abs(found[0] - found[1]) < 0.01, found
