@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, pairwise
@@ -192,3 +193,7 @@ def test_no_more_than_two_windows_are_in_memory(
         assert len(batch.rows) == 2
     assert len(alive) == 8
     assert most <= 2
+    # Nor is there a thread when the rest is not wanted.
+    for _ in batches(windows(found, epoch)):
+        break
+    assert not any(thread.name.startswith("made-ahead") for thread in threading.enumerate())

@@ -36,7 +36,7 @@ from textcls.data.sharded import ShardedBags, Split
 from textcls.defaults import resolve
 from textcls.errors import InputError, Interrupted
 from textcls.fitting import build
-from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.embedding_bag import EmbeddingBagClassifier, scores_of
 from textcls.training import checkpoint
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import evaluate, fit
@@ -70,7 +70,7 @@ def train(
     """Return the weights that a training comes to, and its records."""
     model, tracker = make_model(config), tracker or Recorder()
     model.embedding.padding_idx = None  # which steps without autograd do not know
-    fit(model, split, validation, NAMES, config, Checkpoints(folder), tracker)  # type: ignore[arg-type]
+    fit(model, split, validation, NAMES, config, Checkpoints(folder), tracker)
     return weights(model), without_times(tracker.records)
 
 
@@ -227,6 +227,23 @@ def test_windows_of_a_quarter_are_as_good_as_the_whole(
         found.append(evaluate(model.composed(), news.test, news.label_names)["accuracy"])
     assert min(found) > 0.88
     assert abs(found[0] - found[1]) < 0.01, found
+
+
+def test_scores_are_made_as_they_are_asked_for(
+    in_files: ShardedBags, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for where in ("textcls.model.embedding_bag", "textcls.task.scores"):
+        monkeypatch.setattr(f"{where}.SAMPLED", 300)
+    monkeypatch.setattr("textcls.model.embedding_bag.SELECTED", 30)
+    model = make_model(config_of())
+    found, expected = scores_of(model, in_files), scores_of(model, TRAIN)
+    for mine, theirs in zip(found.pieces(120), expected.pieces(120), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    for some in (found, found.divided(2.0)):
+        logits, targets = some.sample(TRAIN.targets)
+        of_some, of_targets = expected.sample(TRAIN.targets)
+        torch.testing.assert_close(logits, of_some if some is found else of_some / 2)
+        assert torch.equal(targets.ids, of_targets.ids)
 
 
 def test_a_shard_that_is_gone_is_named(in_files: ShardedBags, tmp_path: Path) -> None:

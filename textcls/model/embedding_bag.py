@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from textcls.config import ModelConfig
 from textcls.data.batches import runs_of_bags
 from textcls.data.composition import Composition, Items
-from textcls.data.sharded import Split
+from textcls.data.sharded import ShardedBags, Split
 from textcls.data.transpose import Transpose, transpose
 from textcls.forking import compute_alone_after_fork
 from textcls.model.composing import composed_table
@@ -29,6 +29,8 @@ compute_alone_after_fork()
 
 # What of a model's weights is learned of frozen vectors.
 OF_VECTORS = "vectors.weight"
+# Bags that are brought out of files at once.
+SELECTED = 1 << 16
 
 
 class EmbeddingBagClassifier(nn.Module):
@@ -275,7 +277,14 @@ def scores_of(model: EmbeddingBagClassifier, bags: Split) -> Scores:
     def compute(start: int, stop: int) -> Tensor:
         return logits_of(fixed, bags.slice(start, stop))
 
-    return Scores(len(bags), model.linear.out_features, compute)
+    def compute_some(rows: Tensor) -> Tensor:
+        return torch.cat(
+            [logits_of(fixed, bags.select(some)) for some in torch.split(rows, SELECTED)]
+        )
+
+    # Of files, one bag takes as long as many.
+    of_files = compute_some if isinstance(bags, ShardedBags) else None
+    return Scores(len(bags), model.linear.out_features, compute, of_files)
 
 
 def pooled_of(model: EmbeddingBagClassifier, bags: Split) -> Tensor:

@@ -22,13 +22,19 @@ class Scores:
         num_classes: classes.
         compute: returns those of bags ``start`` to ``stop - 1``, float32
             ``[stop - start, num_classes]`` on the CPU.
+        compute_some: returns those of some bags, int64 ``[n]``, ascending; None: they are asked for
+            one by one.
     """
 
     def __init__(
-        self, num_bags: int, num_classes: int, compute: Callable[[int, int], Tensor]
+        self,
+        num_bags: int,
+        num_classes: int,
+        compute: Callable[[int, int], Tensor],
+        compute_some: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.num_bags, self.num_classes = num_bags, num_classes
-        self._compute = compute
+        self._compute, self._compute_some = compute, compute_some or self._one_by_one
 
     @classmethod
     def of(cls, logits: Tensor) -> Scores:
@@ -65,6 +71,7 @@ class Scores:
             self.num_bags,
             self.num_classes,
             lambda start, stop: self._compute(start, stop) / temperature,
+            lambda bags: self._compute_some(bags) / temperature,
         )
 
     def sample(self, targets: Targets) -> tuple[Tensor, Targets]:
@@ -77,5 +84,7 @@ class Scores:
         if rows == self.num_bags:
             return self._compute(0, rows), targets
         chosen = torch.arange(rows) * self.num_bags // rows
-        logits = torch.cat([self._compute(i, i + 1) for i in chosen.tolist()])
-        return logits, targets.select(chosen)
+        return self._compute_some(chosen), targets.select(chosen)
+
+    def _one_by_one(self, bags: Tensor) -> Tensor:
+        return torch.cat([self._compute(i, i + 1) for i in bags.tolist()])
