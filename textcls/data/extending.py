@@ -70,8 +70,10 @@ def extended(
     if how is not None:
         features = features_of(made, tokens)
         learned = LearnedWeights(how, made.num_features, len(vocabulary.specials), _present(labels))
+        first = 0
         for some in features:
-            learned.add(some)
+            learned.add(some, first)
+            first += len(some.num_words)
         own = learned.weights()
     weights = own
     if made.chars is not None and made.char_weights is not None:

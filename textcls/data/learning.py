@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from textcls.data.encoder import TextEncoder
 
 
+# A word has up to twenty character n-grams: their weights are learned from texts of about so many
+# tokens, evenly spaced, where there are more.
+CHARS_OF_TOKENS = 1 << 26
+
+
 def with_chars(made: TextEncoder, tokens: TrainTokens) -> TextEncoder:
     """Return an encoder with the character n-grams that have a row, where it is to have any."""
     config = made.config
@@ -84,12 +89,18 @@ def with_weights(
             of_chars = LearnedWeights(config.char_token_weights, len(made.chars), 0, labels)
     if of_features is not None or of_chars is not None:
         features = features_of(made, tokens)
-        for some in features:
+        every = -(-tokens.num_tokens // CHARS_OF_TOKENS)
+        first = 0
+        for number, some in enumerate(features):
             if of_features is not None:
-                of_features.add(some)
-            if of_chars is not None and made.chars is not None:
+                of_features.add(some, first)
+            if of_chars is not None and made.chars is not None and number % every == 0:
                 # An n-gram is in a text where a word that has it is.
-                of_chars.add(parts_of(some, offsets, chars, len(made.chars)))
+                of_chars.add(parts_of(some, offsets, chars, len(made.chars)), first)
+            first += len(some.num_words)
+        if of_chars is not None and every > 1:
+            note = f"weights of character n-grams: learned from one text of {every:,}"
+            made = dataclasses.replace(made, notes=(*made.notes, note))
     if of_features is not None:
         weights = of_features.weights()
         _weigh_new_words(made, weights)

@@ -29,7 +29,7 @@ _DENSE = 1 << 23
 
 
 class LearnedWeights:
-    """Learns the weights of features from texts that are given piece by piece, in their order.
+    """Learns the weights of features from texts that are given piece by piece.
 
     Args:
         how: the option ``tokenizer.token_weights``.
@@ -51,10 +51,10 @@ class LearnedWeights:
         else:
             self._documents = np.zeros(num_rows, np.int64)
 
-    def add(self, features: Features) -> None:
-        """Count the features of the texts that follow those that were counted."""
+    def add(self, features: Features, first: int) -> None:
+        """Count the features of some texts, of which the first is number ``first`` of all."""
         if self._pairs is not None:
-            self._pairs.add(features, self._num_texts)
+            self._pairs.add(features, first)
         else:
             found = np.bincount(features.ids, minlength=self._num_rows)
             self._documents += found[: self._num_rows]
