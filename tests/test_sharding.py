@@ -17,12 +17,16 @@ from tests.conftest import make_config
 from textcls import memory
 from textcls.cli import main
 from textcls.config import Config
+from textcls.corpus.splits import RowLabels
+from textcls.data import learning
 from textcls.data.counting import KeyCounter
 from textcls.data.encoder import TextEncoder
+from textcls.data.features import Features
 from textcls.data.prepare import Prepared, prepare
 from textcls.data.shard import save_shard
 from textcls.data.sharded import ShardedBags, in_memory
 from textcls.data.sharding import encoding, token_shard
+from textcls.data.token_weights import LearnedWeights
 from textcls.errors import InputError
 from textcls.memory import Plan
 
@@ -309,3 +313,31 @@ def test_processes_make_the_same_shards(
 def test_an_option_without_a_size_is_refused_in_a_line() -> None:
     with pytest.raises(InputError, match=r"trainer.max_memory='much' is no size: write 500kB"):
         make_config("data=local", "data.train=a.csv", "trainer.max_memory=much")
+
+
+def test_weights_of_character_ngrams_are_learned_from_some_texts_of_many(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("tokenizer.char_ngrams=[2,4]", "tokenizer.char_token_weights=idf")
+    config = config_of(corpus, "tokenizer.counts=log", *options)
+    all_texts = prepare(config.data, config.tokenizer, tmp_path / "a", plan=LITTLE)
+    monkeypatch.setattr(learning, "CHARS_OF_TOKENS", 20_000)
+    some = prepare(config.data, config.tokenizer, tmp_path / "b", plan=LITTLE)
+    assert "weights of character n-grams: learned from one text of 3" in some.facts["notes"]
+    mine, other = some.encoder.char_weights, all_texts.encoder.char_weights
+    assert mine is not None
+    assert other is not None
+    counted = np.abs(mine / other - 1)
+    assert 0 < np.median(counted) < 0.2
+
+
+def test_labels_of_texts_are_found_wherever_these_begin() -> None:
+    rng = np.random.default_rng(0)
+    ends = np.arange(0, 301, 3)
+    features = Features(rng.integers(0, 20, 300).astype(np.int32), None, ends, np.full(100, 3))
+    labels = RowLabels(rng.integers(0, 3, 500))
+    there = LearnedWeights("log_count_ratio", 20, 2, labels)
+    there.add(features, 400)
+    alone = LearnedWeights("log_count_ratio", 20, 2, labels.slice(400, 500))
+    alone.add(features, 0)
+    np.testing.assert_array_equal(there.weights(), alone.weights())
