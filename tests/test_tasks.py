@@ -143,7 +143,7 @@ def test_a_tally_comes_to_the_metrics_of_decisions() -> None:
     targets, task = targets_of(rows), MultiLabel()
     tally = task.new_tally(50, NUM_CLASSES, torch.device("cpu"))
     for some in torch.split(torch.randperm(50), 8):
-        task.count(tally, some, logits[some], targets.select(some))
+        task.add(tally, some, task.outcome(logits[some], targets.select(some)))
     found = task.counted(tally, targets, NAMES)
     whole = metrics_of(task, logits, targets)
     for of_label in whole["per_class"].values():

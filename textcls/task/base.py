@@ -90,27 +90,43 @@ class Task(ABC):
             objective: what is minimised.
         """
 
-    @abstractmethod
-    def new_tally(self, num_bags: int, num_classes: int, device: torch.device) -> Tensor:
-        """Return what :meth:`count` counts the predictions of an epoch in."""
+    def counts(self, targets: Targets, objective: Objective, num_classes: int) -> Tensor | None:
+        """Return what the weight of each bag counts for in the mean of :meth:`batch_loss`.
+
+        Args:
+            targets: of a batch.
+            objective: what is minimised.
+            num_classes: of the class scores.
+
+        Returns:
+            Float ``[num_bags]``; None: itself.
+        """
+        return None
 
     @abstractmethod
-    def count(
-        self,
-        tally: Tensor,
-        bags: Tensor,
-        logits: Tensor,
-        targets: Targets,
-        classes: Tensor | None = None,
+    def new_tally(self, num_bags: int, num_classes: int, device: torch.device) -> Tensor:
+        """Return what :meth:`add` counts the predictions of an epoch in, int64, all 0."""
+
+    @abstractmethod
+    def outcome(self, logits: Tensor, targets: Targets) -> Tensor:
+        """Return what class scores predict, int64, as :meth:`add` takes it.
+
+        Args:
+            logits: float ``[n, num_classes]``.
+            targets: of these bags.
+        """
+
+    @abstractmethod
+    def add(
+        self, tally: Tensor, bags: Tensor, outcome: Tensor, classes: Tensor | None = None
     ) -> None:
-        """Count what class scores predict.
+        """Add the outcome of some bags to a tally.
 
         Args:
             tally: of the epoch.
             bags: int64 ``[n]``, numbers in their split.
-            logits: float ``[n, num_classes]``.
-            targets: of these bags.
-            classes: int64 ``[num_classes]``, which ones the scores are of; None: all, in order.
+            outcome: of them.
+            classes: int64 ``[num_classes]``, which ones it is of; None: all, in order.
         """
 
     @abstractmethod
@@ -209,6 +225,21 @@ def weight_of_batch(weights: Tensor) -> Tensor:
     total = weights.sum()
     # Not torch.where, which copies its number to the device: no graph of a GPU may hold that.
     return total.masked_fill(total <= 0, torch.inf)
+
+
+def weight_in_mean(targets: Targets, counts: Tensor | None) -> Tensor | None:
+    """Return what a batch weighs beside others in the mean loss of all of them, ``[]``.
+
+    Args:
+        targets: of the batch.
+        counts: as :meth:`Task.counts` returns them.
+
+    Returns:
+        None: as much as it has bags.
+    """
+    if counts is None:
+        return None if targets.weights is None else targets.weights.sum()
+    return (counts if targets.weights is None else targets.weights * counts).sum()
 
 
 def mean_of(losses: Tensor, targets: Targets, counts: Tensor | None = None) -> Tensor:

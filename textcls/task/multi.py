@@ -95,22 +95,25 @@ class MultiLabel(Task):
         """See :meth:`Task.new_tally`: see :class:`~textcls.task.multi_metrics.Decisions`."""
         return torch.zeros(2, num_classes + 1, dtype=torch.int64, device=device)
 
-    def count(
-        self,
-        tally: Tensor,
-        bags: Tensor,
-        logits: Tensor,
-        targets: Targets,
-        classes: Tensor | None = None,
-    ) -> None:
-        """See :meth:`Task.count`: of labels that are more probable than not; each row counts 1."""
+    def outcome(self, logits: Tensor, targets: Targets) -> Tensor:
+        """See :meth:`Task.outcome`: of labels that are more probable than not; each row counts 1.
+
+        It is a tally of these bags: ``[2, n + 1]``.
+        """
         found = Decisions.of(logits > 0, targets)
-        counts = torch.stack([found.right, found.claimed])
+        counts = F.pad(torch.stack([found.right, found.claimed]), (0, 1))
+        counts[0, -1] = found.exact
+        return counts
+
+    def add(
+        self, tally: Tensor, bags: Tensor, outcome: Tensor, classes: Tensor | None = None
+    ) -> None:
+        """See :meth:`Task.add`."""
         if classes is None:
-            tally[:, :-1] += counts
-        else:
-            tally.index_add_(1, classes, counts)
-        tally[0, -1] += found.exact
+            tally += outcome
+            return
+        tally.index_add_(1, classes, outcome[:, :-1])
+        tally[:, -1] += outcome[:, -1]
 
     def counted(self, tally: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
         """See :meth:`Task.counted`."""

@@ -12,7 +12,7 @@ from textcls.data.targets import Targets
 from textcls.task.assessment import weighted_mean
 from textcls.task.objective import Objective
 from textcls.task.single import SingleLabel
-from textcls.task.soft import soft_gradient, soft_loss
+from textcls.task.soft import counts_of, soft_gradient, soft_loss
 
 # A mean squared distance below it is that of rows of one class.
 ROUNDING = 1e-9
@@ -40,6 +40,12 @@ class OrderedLabel(SingleLabel):
             return super().gradient(logits, targets, objective)
         wanted = spread(targets.ids, logits.shape[1], objective.ordinal)
         return self.loss_sum(logits, targets), soft_gradient(logits, wanted, targets, objective)
+
+    def counts(self, targets: Targets, objective: Objective, num_classes: int) -> Tensor | None:
+        """See :meth:`Task.counts`."""
+        if objective.ordinal is None:
+            return super().counts(targets, objective, num_classes)
+        return counts_of(spread(targets.ids, num_classes, objective.ordinal), objective)
 
     def _of_decisions(
         self, targets: Targets, predicted: Tensor, names: Sequence[str]

@@ -55,7 +55,7 @@ class SingleLabel(Task):
         if objective.focal:
             missing = _missing(-F.cross_entropy(scores, labels, reduction="none"))
             losses = losses * missing**objective.focal
-        return mean_of(losses, targets, None if class_weights is None else class_weights[labels])
+        return mean_of(losses, targets, self.counts(targets, objective, logits.shape[1]))
 
     def gradient(
         self, logits: Tensor, targets: Targets, objective: Objective
@@ -77,25 +77,25 @@ class SingleLabel(Task):
         if objective.label_smoothing:
             grad.sub_(spread)
         grad.scatter_add_(1, labels, rest.neg())
-        class_weights = objective.class_weights
-        counts = None if class_weights is None else class_weights[targets.ids]
-        return loss_sum, averaged(grad, targets, counts)
+        return loss_sum, averaged(grad, targets, self.counts(targets, objective, logits.shape[1]))
+
+    def counts(self, targets: Targets, objective: Objective, num_classes: int) -> Tensor | None:
+        """See :meth:`Task.counts`: what its class weighs."""
+        return None if objective.class_weights is None else objective.class_weights[targets.ids]
 
     def new_tally(self, num_bags: int, num_classes: int, device: torch.device) -> Tensor:
         """See :meth:`Task.new_tally`: int64 ``[num_bags]``, the classes that were predicted."""
         return torch.zeros(num_bags, dtype=torch.int64, device=device)
 
-    def count(
-        self,
-        tally: Tensor,
-        bags: Tensor,
-        logits: Tensor,
-        targets: Targets,
-        classes: Tensor | None = None,
+    def outcome(self, logits: Tensor, targets: Targets) -> Tensor:
+        """See :meth:`Task.outcome`: the best class of each bag, ``[n]``."""
+        return logits.argmax(1)
+
+    def add(
+        self, tally: Tensor, bags: Tensor, outcome: Tensor, classes: Tensor | None = None
     ) -> None:
-        """See :meth:`Task.count`."""
-        predicted = logits.argmax(1)
-        tally[bags] = predicted if classes is None else classes[predicted]
+        """See :meth:`Task.add`."""
+        tally[bags] = outcome if classes is None else classes[outcome]
 
     def counted(self, tally: Tensor, targets: Targets, names: Sequence[str]) -> dict[str, Any]:
         """See :meth:`Task.counted`."""

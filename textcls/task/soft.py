@@ -41,6 +41,10 @@ class SoftLabel(SingleLabel):
         wanted = targets.dense(logits.shape[1])
         return loss_sum, soft_gradient(logits, wanted, targets, objective)
 
+    def counts(self, targets: Targets, objective: Objective, num_classes: int) -> Tensor | None:
+        """See :meth:`Task.counts`: what its classes weigh on average."""
+        return counts_of(targets.dense(num_classes), objective)
+
     def temperature(self, logits: Tensor, targets: Targets) -> float:
         """See :meth:`Task.temperature`."""
         of_labels = _sums(logits[targets.bags, targets.ids].double(), targets)
@@ -73,27 +77,30 @@ def soft_loss(logits: Tensor, wanted: Tensor, targets: Targets, objective: Objec
         targets: of these bags, for their weights.
         objective: what is minimised, without ``focal``.
     """
-    pulls, counts = _pulls(wanted, objective)
+    pulls, counts = _pulls(wanted, objective), counts_of(wanted, objective)
     losses = -(pulls * torch.log_softmax(objective.adjusted(logits), 1)).sum(1)
     return mean_of(losses, targets, counts)
 
 
 def soft_gradient(logits: Tensor, wanted: Tensor, targets: Targets, objective: Objective) -> Tensor:
     """Return the gradient of :func:`soft_loss` by class scores, of their shape."""
-    pulls, counts = _pulls(wanted, objective)
+    pulls, counts = _pulls(wanted, objective), counts_of(wanted, objective)
     grad = objective.adjusted(logits).softmax(1).mul_(pulls.sum(1, keepdim=True)).sub_(pulls)
     return averaged(grad, targets, counts)
 
 
-def _pulls(wanted: Tensor, objective: Objective) -> tuple[Tensor, Tensor | None]:
-    """Return the smoothed targets times the weights of classes, and what a bag's weight counts."""
+def counts_of(wanted: Tensor, objective: Objective) -> Tensor | None:
+    """Return what :meth:`Task.counts` does, of targets as :func:`soft_loss` takes them."""
+    return None if objective.class_weights is None else wanted @ objective.class_weights
+
+
+def _pulls(wanted: Tensor, objective: Objective) -> Tensor:
+    """Return the smoothed targets times the weights of classes."""
     smoothing, class_weights = objective.label_smoothing, objective.class_weights
     pulls = wanted
     if smoothing:
         pulls = wanted * (1 - smoothing) + smoothing / wanted.shape[1]
-    if class_weights is None:
-        return pulls, None
-    return pulls * class_weights, wanted @ class_weights
+    return pulls if class_weights is None else pulls * class_weights
 
 
 def _sums(values: Tensor, targets: Targets) -> Tensor:

@@ -90,7 +90,8 @@ class DirectSteps(Steps):
         if vectors is not None:
             logits = logits.addmm(vectors, tensors[OF_VECTORS][0].t())
 
-        self.task.count(self._tally, batch.numbers, logits, targets, classes)
+        outcome = self.task.outcome(logits, targets)
+        self.task.add(self._tally, batch.numbers, outcome, classes)
         loss, grad = self.task.gradient(logits, targets, objective)
         self.loss_sum.add_(loss)
         credit = grad if of_scores else grad.mm(weight)

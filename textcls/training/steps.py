@@ -89,7 +89,7 @@ class Steps:
                     self.loss_sum.add_(loss.detach(), alpha=len(batch))
                 else:
                     self.loss_sum.add_(task.loss_sum(logits, targets))
-                task.count(self._tally, made.rows, logits, targets, classes)
+                task.add(self._tally, made.rows, task.outcome(logits, targets), classes)
             step += 1
             yield batch.num_tokens
 
