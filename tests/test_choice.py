@@ -21,6 +21,7 @@ from textcls.task.objective import Objective
 from textcls.training.choice import LACKING, Training, lacking
 from textcls.training.optimizer import Optimizer
 from textcls.training.sampling import ClassSampler
+from textcls.training.together import Together
 from textcls.values import Mode, OptimizerName
 
 BAGS = bags_of([[2 + i % 7, 2 + i % 5, 2 + i % 11][: 1 + i % 3] for i in range(24)], 16)
@@ -90,10 +91,11 @@ def training_of(
     bags: Split = dataclasses.replace(BAGS, **has.pop("bags", {}))
     if has.pop("files", False):
         bags = in_files(BAGS)
-    sampler = has.pop("sampler", None)
+    sampler, together = has.pop("sampler", None), has.pop("together", None)
     return Training(
-        model, Optimizer(config, model.named_parameters()), bags, 8, Objective(**has), sampler
-    )
+        model, Optimizer(config, model.named_parameters()), bags, 8, Objective(**has), sampler,
+        together,
+    )  # fmt: skip
 
 
 ONES = torch.ones(len(BAGS))
@@ -114,6 +116,7 @@ HAVING: dict[str, list[dict[str, Any]]] = {
     "words composed of character n-grams": [{"composition": True}],
     "pretrained vectors of words": [{"vectors": True}],
     "a split in several files": [{"files": True}],
+    "several processes": [{"together": Together()}],
     "max of touched rows with Adam, momentum or weight decay": [
         {"mode": "max", "optimizer": "adam"},
         {"mode": "max", "optimizer": "adamw"},

@@ -26,9 +26,9 @@ from textcls.continuing import Start, adopted, read_start
 from textcls.data.prepare import Prepared
 from textcls.defaults import resolve
 from textcls.errors import InputError
-from textcls.fitting import build
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
 from textcls.model.folder import load_model
+from textcls.trainings import build
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -11,7 +11,7 @@ from tests.conftest import Run, one_line
 from textcls import device
 from textcls.device import check_gpu, to_device
 from textcls.errors import InputError
-from textcls.training.checkpoint import _random_states, _set_random_states
+from textcls.training.checkpoint import random_states, set_random_states
 
 # As torch says it, its further lines left out.
 NO_DRIVER = "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU and…"
@@ -165,9 +165,9 @@ def test_the_random_state_of_mps_is_kept(mac: pytest.MonkeyPatch) -> None:
     back: list[torch.Tensor] = []
     mac.setattr(torch.mps, "get_rng_state", lambda: state)
     mac.setattr(torch.mps, "set_rng_state", back.append)
-    states = _random_states(torch.device("mps"))
+    states = random_states(torch.device("mps"))
     assert torch.equal(states["random.mps"], state)
-    _set_random_states(states)
+    set_random_states(states)
     assert torch.equal(back[0], state)
-    _set_random_states(_random_states(torch.device("cpu")))
+    set_random_states(random_states(torch.device("cpu")))
     assert len(back) == 1

@@ -33,7 +33,6 @@ from textcls.data.word_vectors import read_vectors, word_rows
 from textcls.data.words import composition_of
 from textcls.defaults import resolve
 from textcls.errors import InputError
-from textcls.fitting import build
 from textcls.model import compress
 from textcls.model.classifier import to_arrow
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of, untrained
@@ -45,6 +44,7 @@ from textcls.model.prune import most_important, prune, renumber
 from textcls.report.explain import explain
 from textcls.report.steps import render_steps
 from textcls.sklearn import TextClassifier
+from textcls.trainings import build
 from textcls.values import Mode
 from textcls.vectors.found import PretrainedVectors
 from textcls.vectors.pieces import WordPieces

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.conftest import make_config, with_options, write_files
-from textcls import fitting, result, run
+from textcls import fitting, result, run, trainings
 from textcls.config import Config
 from textcls.data.targets import Targets
 from textcls.errors import Interrupted, TextclsError
@@ -92,7 +92,7 @@ def test_a_refitted_model_is_that_of_one_training_on_all_rows(
     data = dataclasses.replace(data, train=str(both), validation=data.test)
     config = dataclasses.replace(with_options(config, "trainer", refit=False), data=data)
     prepared = run.corpus(config)
-    model = fitting.build(config, prepared, torch.device("cpu"))
+    model = trainings.build(config, prepared, torch.device("cpu"))
     fit(model, prepared.train, None, prepared.label_names, config, Checkpoints(), Listener())
     parts = load_model(tmp_path / "run")
     assert parts.encoder.vocabulary.to_json() == prepared.encoder.vocabulary.to_json()
@@ -159,7 +159,7 @@ def test_a_run_goes_on_in_any_of_its_trainings(
         return real(model, train, validation, *others)
 
     with monkeypatch.context() as patched:
-        patched.setattr(fitting, "fit", stopped)
+        patched.setattr(trainings, "fit", stopped)
         with pytest.raises(Interrupted):
             run.start(config, tmp_path / "cut")
     resumed = run.resume(tmp_path / "cut")

@@ -32,6 +32,7 @@ from textcls.values import (
     NonNegative,
     OfScores,
     OptimizerName,
+    Parallel,
     PositiveInt,
     Quoting,
     Size,
@@ -44,7 +45,7 @@ from textcls.values import (
 # What of a configuration does not change what a run comes to.
 CIRCUMSTANCES = (
     "cache_dir", "cache_size", "trainer.device", "trainer.kernels", "trainer.num_threads",
-    "trainer.profile",
+    "trainer.parallel", "trainer.profile",
 )  # fmt: skip
 
 # Which features of a new train split get an embedding row: see :func:`inherited_options`.
@@ -296,6 +297,7 @@ class TrainerConfig:
     ordinal: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     kernels: Kernels = "auto"
     max_memory: Annotated[Size | None, BeforeValidator(_size_of("trainer.max_memory"))] = None
+    parallel: Parallel = "data"
 
     def __post_init__(self) -> None:
         if self.logit_adjustment and self.class_weights is not None:

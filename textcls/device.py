@@ -41,6 +41,24 @@ def to_device(name: str, option: str = "trainer.device") -> torch.device:
     return device
 
 
+def to_device_of(rank: int, name: str, option: str = "trainer.device") -> torch.device:
+    """Return the device of one of several processes on a machine; each has a GPU of its own.
+
+    Args:
+        rank: of the process, among those of its machine.
+        name: what the option says.
+        option: its name.
+
+    Raises:
+        InputError: there are fewer GPUs, or they cannot be shared out.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in ("cpu", "cuda"):
+        raise InputError(f"{option}={name}: several processes take auto, cpu or cuda")
+    return to_device(f"cuda:{rank}" if name == "cuda" else name, option)
+
+
 @functools.cache  # what it warns of is said once
 def _best_device(option: str) -> torch.device:
     if torch.cuda.is_available():

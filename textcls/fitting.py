@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -14,26 +12,23 @@ from typing import Any
 import torch
 
 from textcls.config import Config
-from textcls.continuing import Start, with_absent_kept
+from textcls.continuing import Start
 from textcls.data.prepare import Prepared
 from textcls.data.sharded import Split
-from textcls.errors import InputError
-from textcls.model.continued import take_over
-from textcls.model.embedding_bag import EmbeddingBagClassifier, scores_of, untrained
+from textcls.distributed import Team
+from textcls.model.embedding_bag import EmbeddingBagClassifier, scores_of
 from textcls.model.fold import fold
 from textcls.task.assessment import Assessment
 from textcls.task.base import Task
 from textcls.task.tasks import task_of
-from textcls.training.checkpoint import Checkpoints, Progress
-from textcls.training.loop import fit
+from textcls.training.checkpoint import Progress
 from textcls.training.tracking import Listener
+from textcls.trainings import Training, Trainings
 
 log = logging.getLogger("textcls")
 
 # Class scores of validation that are computed each time: some seconds' worth.
 MOST_SCORES = 1 << 29
-# Numbers of a table of class scores: 4 GiB, and as much for what Adagrad knows of them.
-LARGEST_TABLE = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -80,6 +75,7 @@ def train(
     device: torch.device,
     tracker: Listener,
     start: Start | None = None,
+    team: Team | None = None,
 ) -> Trained:
     """Train, measure on validation, and train on all rows where the configuration says so.
 
@@ -104,11 +100,14 @@ def train(
         device: to train on.
         tracker: of the run.
         start: the model that each training starts from; None: they start anew.
+        team: the processes that share each training, in all others of which
+            :func:`~textcls.trainings.follow` runs; None: this one is alone.
 
     Raises:
         Whatever :func:`~textcls.training.loop.fit` raises.
     """
-    trainings = _Trainings(config, folder / "checkpoints", device, tracker, start)
+    trainings = Trainings(config, folder / "checkpoints", device, tracker, start, team)
+    device = trainings.device
     options, held = config.trainer, measured_rows(prepared)
     task = task_of(held)
     if len(held) < len(prepared.validation):
@@ -187,102 +186,15 @@ def train_on_all(
     Raises:
         Whatever :func:`~textcls.training.loop.fit` raises.
     """
-    trainings = _Trainings(config, folder, device, tracker, None)
+    trainings = Trainings(config, folder, device, tracker, None)
     members = range(config.trainer.ensemble)
     return _folded([trainings.fit(i, prepared, None) for i in members], device)
 
 
-@dataclass(frozen=True)
-class _Training:
-    """A training that is done.
-
-    Attributes:
-        model: with its last weights.
-        progress: how far it came.
-        checkpoints: its own, with the best weights by validation, where it was measured.
-    """
-
-    model: EmbeddingBagClassifier
-    progress: Progress
-    checkpoints: Checkpoints
-
-
-def _folded(members: Sequence[_Training], device: torch.device) -> EmbeddingBagClassifier:
+def _folded(members: Sequence[Training], device: torch.device) -> EmbeddingBagClassifier:
     if len(members) > 1:
         log.info("folded %d models into one", len(members))
     return fold([member.model.composed().cpu() for member in members]).to(device)
-
-
-class _Trainings:
-    """The trainings of a run, one after another.
-
-    Args:
-        config: of the run.
-        folder: for checkpoints.
-        device: to train on.
-        tracker: of the run.
-        start: the model that each starts from; None: they start anew.
-
-    Attributes:
-        done: how far each came.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        folder: Path,
-        device: torch.device,
-        tracker: Listener,
-        start: Start | None,
-    ) -> None:
-        self.config, self.folder, self.device, self.tracker = config, folder, device, tracker
-        self.start = start
-        self.done: list[Progress] = []
-
-    def fit(
-        self,
-        number: int,
-        prepared: Prepared,
-        validation: Split | None,
-        epochs: int | None = None,
-        keep: Callable[[EmbeddingBagClassifier], None] | None = None,
-    ) -> _Training:
-        """Train a model.
-
-        Args:
-            number: of the model, from 0.
-            prepared: the corpus.
-            validation: to measure on; None: nothing is measured.
-            epochs: of the whole schedule; None: as configured.
-            keep: is given the best model so far, now and then.
-        """
-        seed = (self.config.seed + number) % 2**63
-        options = self.config.trainer
-        if epochs is not None:
-            options = dataclasses.replace(options, epochs=epochs, patience=None)
-        config = dataclasses.replace(self.config, seed=seed, trainer=options)
-        if self.start is not None:
-            config = with_absent_kept(config, prepared.train.targets, prepared.label_names)
-        # The first of each kind has the name that it has where there are no others.
-        name = "/".join(["refit"] * (validation is None) + [f"seed={seed}"] * (number > 0))
-        if number:
-            log.info("model %d of %d, from seed %d", number + 1, options.ensemble, seed)
-        model = build(config, prepared, self.device, self.start)
-        checkpoints = Checkpoints(self.folder / name, keep)
-        tracker = self.tracker.beside(name) if name else contextlib.nullcontext(self.tracker)
-        with tracker as its:
-            progress = fit(
-                model,
-                prepared.train,
-                validation,
-                prepared.label_names,
-                config,
-                checkpoints,
-                its,
-                config.cache,
-            )
-        self.done.append(progress)
-        return _Training(model, progress, checkpoints)
 
 
 def measured_rows(prepared: Prepared) -> Split:
@@ -351,42 +263,3 @@ def score(
         return progress.best_value
     value: float = found.metrics[monitor]
     return value
-
-
-def build(
-    config: Config, prepared: Prepared, device: torch.device, start: Start | None = None
-) -> EmbeddingBagClassifier:
-    """Return the model of a configuration before training: the one it starts from, or a new one."""
-    torch.manual_seed(config.seed)
-    numbers = prepared.encoder.num_embeddings * len(prepared.label_names)
-    if prepared.words is not None and numbers > LARGEST_TABLE:
-        raise InputError(
-            f"model.vectors needs a table of class scores, which would have {numbers:,} numbers: "
-            "set model.vectors=null, or a smaller tokenizer.max_size"
-        )
-    model = untrained(
-        prepared.encoder,
-        len(prepared.label_names),
-        config.model,
-        prepared.composition,
-        prepared.words,
-    )
-    train = prepared.train
-    if model.vectors is not None:
-        model.vectors.scale(train)
-    with torch.no_grad():
-        bias = task_of(train).first_bias(train.targets, len(prepared.label_names))
-        model.linear.bias.copy_(bias)
-    if start is not None:
-        take_over(model, prepared.encoder, prepared.label_names, start.parts)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    log.info(
-        "model: %s pooling, %d x %d embeddings, %d classes, %s parameters, on %s",
-        config.model.mode,
-        prepared.encoder.num_embeddings,
-        model.embedding.embedding_dim,
-        len(prepared.label_names),
-        f"{parameters:,}",
-        device,
-    )
-    return model.to(device)

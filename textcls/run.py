@@ -24,7 +24,8 @@ from textcls.data.checks import find_mistakes
 from textcls.data.prepare import Prepared, prepare
 from textcls.data.sharded import Split
 from textcls.defaults import chosen, in_words, resolve
-from textcls.device import to_device
+from textcls.device import to_device, to_device_of
+from textcls.distributed import LostError, Place, Team
 from textcls.errors import (
     BusyError,
     InputError,
@@ -35,7 +36,7 @@ from textcls.errors import (
     status_and_reason,
 )
 from textcls.files import DATA, FAILED, FINISHED, write_whole
-from textcls.fitting import build, refits, score, train
+from textcls.fitting import refits, score, train
 from textcls.memory import Plan
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import WEIGHTS, save_model, save_tensors
@@ -50,6 +51,7 @@ from textcls.run_folder import (
     check_same,
     check_settings,
     check_unchanged,
+    configured,
     write_config,
     write_settings,
 )
@@ -59,13 +61,19 @@ from textcls.task.tasks import task_of
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
 from textcls.training.tracking import Tracker
+from textcls.trainings import build
 from textcls.vectors.found import PretrainedVectors
 
 log = logging.getLogger("textcls")
 
 
-def start(config: Config, folder: Path) -> dict[str, Any]:
+def start(config: Config, folder: Path, team: Team | None = None) -> dict[str, Any]:
     """Train in a new run folder; return what ``metrics.json`` holds.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        team: the processes that share it; in all others :func:`textcls.several.follow` runs.
 
     Raises:
         InputError: the folder holds a run already, or configuration or data are at fault.
@@ -73,7 +81,7 @@ def start(config: Config, folder: Path) -> dict[str, Any]:
         Interrupted: a signal came; :func:`resume` goes on.
         OSError: the folder cannot be written.
     """
-    device = set_up(config)  # fails before anything is written
+    device = set_up(config, None if team is None else team.here)  # fails before anything is written
     with alone(folder):
         taken = [name for name in RUN_FILES if (folder / name).exists()]
         if taken:
@@ -82,27 +90,28 @@ def start(config: Config, folder: Path) -> dict[str, Any]:
                 f"name another folder, or go on with it by resume={shlex.quote(str(folder))}"
             )
         write_settings(config, folder, device)
-        return _run(config, folder, device)
+        return _run(config, folder, device, team=team)
 
 
-def resume(folder: Path) -> dict[str, Any]:
+def resume(folder: Path, team: Team | None = None) -> dict[str, Any]:
     """Go on with a stopped run, as it was configured; a finished one is left as it is.
+
+    Args:
+        folder: of the run.
+        team: see :func:`start`.
 
     Raises:
         InputError: there is no run, or it cannot be read.
         And whatever :func:`start` raises.
     """
-    try:
-        config = read_config(folder)
-    except InputError as error:
-        raise InputError(f"resume={error}") from None
+    config = configured(folder)
     if (folder / FINISHED).exists():
         with contextlib.suppress(OSError, BusyError), alone(folder):  # what a kill has left there
             remove_checkpoints(folder)
         return _show_finished(folder)
-    device = set_up(config)
+    device = set_up(config, None if team is None else team.here)
     with alone(folder):
-        return _run(config, folder, device)
+        return _run(config, folder, device, team=team)
 
 
 def _show_finished(folder: Path) -> dict[str, Any]:
@@ -119,20 +128,24 @@ def _show_finished(folder: Path) -> dict[str, Any]:
     return result
 
 
-def go_on(config: Config, folder: Path, swept: Mapping[str, str]) -> None:
-    """Do what is left of one run of a sweep: all of it, the rest, or nothing.
+def go_on(
+    config: Config, folder: Path, swept: Mapping[str, str] | None = None, team: Team | None = None
+) -> None:
+    """Do what is left of one run of a sweep, or of several processes: all, the rest, or nothing.
 
     Args:
         config: as the sweep has it now.
         folder: of the run; another process may be at it, or have been.
-        swept: values by key that this run has apart from the others of its sweep.
+        swept: values by key that this run has apart from the others of its sweep; None: it is of
+            no sweep.
+        team: see :func:`start`.
 
     Raises:
         BusyError: another process is training there.
         TakenError: a run with other settings lies there.
         And whatever :func:`start` raises.
     """
-    device = set_up(config)
+    device = set_up(config, None if team is None else team.here)
     with alone(folder):
         if not (folder / "config.yaml").exists():
             write_settings(config, folder, device)
@@ -143,7 +156,7 @@ def go_on(config: Config, folder: Path, swept: Mapping[str, str]) -> None:
             Console().print(Text(f"{folder} is finished"), soft_wrap=True)
         else:
             (folder / FAILED).unlink(missing_ok=True)
-            _run(config, folder, device, swept)
+            _run(config, folder, device, swept, team)
 
 
 def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker) -> float:
@@ -181,8 +194,12 @@ def try_out(config: Config, folder: Path, device: torch.device, tracker: Tracker
         return score(config, prepared, model, progress)
 
 
-def set_up(config: Config) -> torch.device:
+def set_up(config: Config, here: Place | None = None) -> torch.device:
     """Check what can be checked, set torch's threads, and return the device to train on.
+
+    Args:
+        config: of a run.
+        here: what this process is among several.
 
     Raises:
         InputError: there is no such device, or the configuration's models cannot be folded.
@@ -193,14 +210,19 @@ def set_up(config: Config) -> torch.device:
             f"trainer.ensemble={count}: models with model.mode={mode} cannot be folded into one: "
             "set trainer.ensemble=1, or a mode without max"
         )
-    device = to_device(config.trainer.device)
+    name = config.trainer.device
+    device = to_device(name) if here is None else to_device_of(here.local_rank, name)
     if config.trainer.num_threads is not None:
         torch.set_num_threads(config.trainer.num_threads)
     return device
 
 
 def _run(
-    config: Config, folder: Path, device: torch.device, swept: Mapping[str, str] | None = None
+    config: Config,
+    folder: Path,
+    device: torch.device,
+    swept: Mapping[str, str] | None = None,
+    team: Team | None = None,
 ) -> dict[str, Any]:
     # Processes of one sweep share a terminal: a live line needs one that is its own.
     is_main = multiprocessing.parent_process() is None
@@ -210,7 +232,9 @@ def _run(
     with log_to(folder / "train.log", shown_on), faults_told():
         way_on = f"go on with resume={shlex.quote(str(folder))}"
         try:
-            return _phases(config, folder, device, console, swept)
+            return _phases(config, folder, device, console, swept, team)
+        except LostError as lost:
+            raise LostError(f"{lost}: {way_on}") from None
         except Interrupted as stopped:
             log.error("%s: %s", stopped, way_on)
             raise Interrupted(stopped.signum, f"{stopped}: {way_on}") from None
@@ -224,6 +248,7 @@ def _phases(
     device: torch.device,
     console: Console,
     swept: Mapping[str, str] | None,
+    team: Team | None,
 ) -> dict[str, Any]:
     log.info("run folder %s", folder)
     check_settings(folder, device)
@@ -233,6 +258,9 @@ def _phases(
     start = read_start(config)
     prepared = corpus(config, start=start, both=refits(config))
     check_unchanged(folder / "corpus.txt", prepared.key)
+    if team is not None:
+        log.info("%d processes share the training: %s", team.here.size, config.trainer.parallel)
+        team.tell({"prepared": True})  # they find it in the cache
     prepare_seconds = time.perf_counter() - began
     given, config = config, resolve(config, prepared.about)
     values = chosen(given, config)
@@ -259,7 +287,7 @@ def _phases(
 
     with Tracker(folder, console, config.trainer.monitor, config.trainer.profile) as tracker:
         tracker.say("data", report)
-        trained = train(config, prepared, joined, keep, folder, device, tracker, start)
+        trained = train(config, prepared, joined, keep, folder, device, tracker, start, team)
         parts = _parts(config, trained.prepared, trained.model, trained.task, trained.temperature)
         save_model(parts, folder / "model")
 

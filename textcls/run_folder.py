@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import yaml
 
-from textcls.config import CIRCUMSTANCES, Config, flatten
+from textcls.config import CIRCUMSTANCES, Config, flatten, read_config
 from textcls.corpus.paths import absolute
 from textcls.corpus.splits import SPLITS
 from textcls.environment import environment
@@ -76,6 +76,18 @@ def _hash_of_settings(folder: Path) -> str:
     values = flatten(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
     rest = {key: value for key, value in values.items() if key not in CIRCUMSTANCES}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def configured(folder: Path) -> Config:
+    """Return the configuration of the run that ``resume=`` names.
+
+    Raises:
+        InputError: there is no run, or it cannot be read.
+    """
+    try:
+        return read_config(folder)
+    except InputError as error:
+        raise InputError(f"resume={error}") from None
 
 
 def write_config(config: Config, folder: Path, synced: bool = False) -> None:

@@ -13,6 +13,7 @@ _Out = TypeVar("_Out")
 
 
 _alone = False
+_processes = 1
 
 
 def take_one_cpu() -> None:
@@ -21,13 +22,19 @@ def take_one_cpu() -> None:
     _alone = True
 
 
+def share_cpus(processes: int) -> None:
+    """Let this process use its part of the CPUs from here on, of so many processes."""
+    global _processes
+    _processes = processes
+
+
 def usable_cpus() -> int:
     """Return how many CPUs this process may use."""
     if _alone:
         return 1
     if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return max(1, len(os.sched_getaffinity(0)) // _processes)
+    return max(1, (os.cpu_count() or 1) // _processes)
 
 
 def made_ahead(

@@ -21,6 +21,7 @@ Mode = Literal[
 OptimizerName = Literal["sgd", "adam", "adamw", "adagrad"]
 # Whose kernels train on a GPU.
 Kernels = Literal["auto", "triton", "torch"]
+Parallel = Literal["data", "columns"]
 # How the fields of a csv hold the delimiter: in quotes that are doubled inside, in quotes after a
 # backslash, or not at all.
 Quoting = Literal["double", "backslash", "none"]

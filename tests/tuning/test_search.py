@@ -11,8 +11,8 @@ import pytest
 
 from tests.conftest import make_config
 from tests.tuning.searches import make_values, rows_of, tiny_space
-from textcls import fitting, run
 from textcls import result as results
+from textcls import run, trainings
 from textcls.config import Config, read_config
 from textcls.defaults import resolve
 from textcls.errors import TextclsError
@@ -121,7 +121,7 @@ def test_a_trial_without_memory_is_recorded(
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to …")
         return real(config, *given)
 
-    real = fitting.build
+    real = trainings.build
     monkeypatch.setattr(run, "build", build)
     config = make_config("data=headlines", "trainer.epochs=1", f"cache_dir={cache_dir}")
     search.start(config, tiny_space(space={"model.dim": (8, 32)}), tmp_path / "search", [])

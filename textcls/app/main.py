@@ -26,6 +26,7 @@ from textcls.app.compose import given_options, to_config, to_tuning
 from textcls.app.mistakes import message_of
 from textcls.app.overrides import unquoted
 from textcls.config import Config
+from textcls.distributed import is_follower, place
 from textcls.errors import (
     NO_READER,
     BusyError,
@@ -63,6 +64,7 @@ def job(cfg: DictConfig) -> None:
     """
     try:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
+            _alone("-m")
             _one_of_sweep(cfg)
         elif cfg.resume is not None:
             overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith("resume=")]
@@ -73,21 +75,46 @@ def job(cfg: DictConfig) -> None:
                     f"leave out {' '.join(typed)}"
                 )
             folder = _folder(str(cfg.resume))
-            work = _import_search() if (folder / SEARCH).exists() else _imported("textcls.run")
-            work.resume(folder)
+            if (folder / SEARCH).exists():
+                _alone("tune")
+                _import_search().resume(folder)
+            elif place() is None:
+                _imported("textcls.run").resume(folder)
+            else:
+                _imported("textcls.several").resume(folder)
         elif cfg.get("tune") is not None:
+            _alone("tune")
             config = _config_of(cfg)
             tuning, fixed = to_tuning(cfg, list(HydraConfig.get().overrides.task))
             search = _import_search()
             search.start(config, tuning, _folder_of_one(cfg, config, "tune"), fixed)
         else:
             config = _config_of(cfg)
-            run = _imported("textcls.run")  # torch: only now that there is something to do
-            run.start(config, _folder_of_one(cfg, config, config.model.mode))
+
+            def folder_of_run() -> Path:
+                return _folder_of_one(cfg, config, config.model.mode)
+
+            if place() is None:
+                # torch: only now that there is something to do
+                _imported("textcls.run").start(config, folder_of_run())
+            else:
+                _imported("textcls.several").start(config, folder_of_run)
     except Exception as error:
         status, reason = _status_and_reason(error, HydraConfig.get().overrides.task)
-        tell(reason)
+        _tell(reason)
         raise SystemExit(status) from None
+
+
+def _alone(what: str) -> None:
+    """Refuse what several processes cannot share."""
+    if place() is not None:
+        raise InputError(f"{what} is not for several processes of torchrun: start it without")
+
+
+def _tell(message: str) -> None:
+    """Print an error, unless another process says what there is to say."""
+    if not is_follower():
+        tell(message)
 
 
 def _one_of_sweep(cfg: DictConfig) -> None:
@@ -176,6 +203,10 @@ def main(arguments: Sequence[str]) -> int:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises; the messages are ours
     print_any_character()
+    if place() is not None:
+        heed_the_first()  # the launcher sends on what a terminal has sent already
+    if is_follower():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
     status, message = 0, ""
     with handing_on() as received:
@@ -208,7 +239,7 @@ def main(arguments: Sequence[str]) -> int:
         elif not status:
             status = max(statuses_of_failures(Sweep.folder), default=0)
     if message:
-        tell(message)
+        _tell(message)
     return status
 
 

@@ -203,12 +203,21 @@ class EmbeddingBagClassifier(nn.Module):
 
 
 class _Dropout(nn.Dropout):
-    """torch's dropout, on a CPU by uniform numbers, which are drawn three times as fast there."""
+    """torch's dropout, on a CPU by uniform numbers, which are drawn three times as fast there.
+
+    Attributes:
+        draw: returns uniform numbers for a tensor, of its shape, where it is part of a larger one;
+            None: they are drawn for it alone.
+    """
+
+    draw: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or not self.p or input.device.type != "cpu":
+        is_own = self.draw is None
+        if not self.training or not self.p or (is_own and input.device.type != "cpu"):
             return super().forward(input)
-        return input * (torch.rand_like(input) >= self.p).to(input.dtype).div_(1 - self.p)
+        drawn = torch.rand_like(input) if self.draw is None else self.draw(input)
+        return input * (drawn >= self.p).to(input.dtype).div_(1 - self.p)
 
 
 def untrained(

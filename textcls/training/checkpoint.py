@@ -149,7 +149,7 @@ def save_checkpoint(path: Path, progress: Progress, model: nn.Module, optimizer:
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"optimizer.{name}": value for name, value in optimizer.state_dict().items()}
     tensors["predictions"] = progress.tally
-    tensors |= _random_states(next(model.parameters()).device)
+    tensors |= random_states(next(model.parameters()).device)
     tensors = {name: value.detach().contiguous().cpu() for name, value in tensors.items()}
     metadata = {"format": str(FORMAT), "progress": json.dumps(numbers)}
     with whole_file(path, synced=True) as scratch:
@@ -168,14 +168,14 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: Optimizer) -> Progr
             raise InputError(f"{path}: was written by another version of textcls: resume it there")
         model.load_state_dict(_below(tensors, "model."))
         optimizer.load_state_dict(_below(tensors, "optimizer."))
-        _set_random_states(tensors)
+        set_random_states(tensors)
         return Progress(**json.loads(metadata["progress"]), tally=tensors["predictions"])
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         reason = first_line(error)
         raise InputError(f"{path}: is missing, damaged or of another run ({reason})") from None
 
 
-def _random_states(device: torch.device) -> dict[str, Tensor]:
+def random_states(device: torch.device) -> dict[str, Tensor]:
     """Return the states of the generators that a training on a device draws from."""
     states = {"random.cpu": torch.get_rng_state()}
     if device.type == "cuda":
@@ -185,7 +185,8 @@ def _random_states(device: torch.device) -> dict[str, Tensor]:
     return states
 
 
-def _set_random_states(tensors: dict[str, Tensor]) -> None:
+def set_random_states(tensors: dict[str, Tensor]) -> None:
+    """Set the states that :func:`random_states` returned, among other tensors."""
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random.cuda"])

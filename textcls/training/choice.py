@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from textcls.config import OptimizerConfig
 from textcls.data.bags import Bags
 from textcls.data.sharded import ShardedBags, Split
 from textcls.errors import InputError, first_line
 from textcls.model.embedding_bag import EmbeddingBagClassifier
+from textcls.model.pooling import TransposedEmbeddingBag
 from textcls.pooling import KERNEL_MODES
 from textcls.task.objective import Objective
 from textcls.training.direct import DirectSteps, is_direct
 from textcls.training.optimizer import Optimizer
 from textcls.training.sampling import ClassSampler
 from textcls.training.steps import Steps
+from textcls.training.together import Together
 from textcls.values import Kernels
 
 if TYPE_CHECKING:
@@ -44,15 +47,15 @@ class Training:
     batch_size: int
     objective: Objective
     sampler: ClassSampler | None = None
+    together: Together | None = None
 
 
-def _moves_what_max_leaves(training: Training) -> bool:
+def moves_what_max_leaves(embedding: TransposedEmbeddingBag, config: OptimizerConfig) -> bool:
     """Say whether rows of a batch that no maximum credits would be updated, though torch's are not.
 
     The kernels update all rows of a batch: of those without a gradient nothing moves with plain SGD
     and Adagrad, but with what remembers earlier gradients or lets weights decay.
     """
-    embedding, config = training.model.embedding, training.optimizer.config
     moves = config.name in ("adam", "adamw") or config.momentum > 0 or config.weight_decay > 0
     return embedding.sparse and not embedding.pooling.has_linear and moves
 
@@ -77,7 +80,10 @@ LACKING: dict[str, Callable[[Training], bool]] = {
     ),
     "pretrained vectors of words": lambda training: training.model.vectors is not None,
     "a split in several files": lambda training: isinstance(training.train, ShardedBags),
-    "max of touched rows with Adam, momentum or weight decay": _moves_what_max_leaves,
+    "max of touched rows with Adam, momentum or weight decay": (
+        lambda training: moves_what_max_leaves(training.model.embedding, training.optimizer.config)
+    ),
+    "several processes": lambda training: training.together is not None,
 }
 
 
@@ -90,6 +96,7 @@ def steps_on(
     learning_rate: Callable[[int], float],
     total_steps: int,
     sampler: ClassSampler | None = None,
+    together: Together | None = None,
     kernels: Kernels = "auto",
     cache_dir: Path | None = None,
 ) -> Steps | CapturedSteps:
@@ -102,7 +109,7 @@ def steps_on(
     Raises:
         InputError: ``triton`` is asked for, and cannot be had.
     """
-    training = Training(model, optimizer, train, batch_size, objective, sampler)
+    training = Training(model, optimizer, train, batch_size, objective, sampler, together)
     takes_kernels = _takes_kernels(training, kernels, cache_dir)
     if isinstance(train, Bags):  # else the kernels are not taken, and windows follow to the device
         if takes_kernels:
@@ -113,7 +120,7 @@ def steps_on(
             )
         train = train.to(model.linear.weight.device)
     kind = DirectSteps if is_direct(model, train, objective) else Steps
-    return kind(model, optimizer, train, batch_size, objective, learning_rate, sampler)
+    return kind(model, optimizer, train, batch_size, objective, learning_rate, sampler, together)
 
 
 def lacking(training: Training) -> str | None:

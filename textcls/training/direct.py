@@ -23,8 +23,7 @@ from textcls.model.look_up import look_up
 from textcls.task.objective import Objective
 from textcls.training.checkpoint import Progress
 from textcls.training.steps import Steps
-
-_TABLE, _WEIGHT, _BIAS = "embedding.weight", "linear.weight", "linear.bias"
+from textcls.training.together import BIAS, TABLE, WEIGHT, Found
 
 
 def is_direct(model: EmbeddingBagClassifier, train: Split, objective: Objective) -> bool:
@@ -54,59 +53,71 @@ class DirectSteps(Steps):
         with_vectors = self.model.vectors is not None
         found = windows(self.train, epoch, begun.step)
         for batch in operands(found, part, self._composition, with_vectors):
-            self._step(step, batch)
+            yield self._step(step, batch)
             step += 1
-            yield batch.num_tokens
 
-    def _step(self, step: int, batch: Operands) -> None:
-        """Update the model, and count what it predicted before."""
+    def _step(self, step: int, batch: Operands) -> int:
+        """Update the model, count what it predicted before, and return how many tokens it had."""
+        self._begin_step(step)
         classes, targets, objective = self._learned(step, batch.targets)
-        linear, learned = self.model.linear, [_TABLE, _WEIGHT, _BIAS]
+        linear, learned = self.model.linear, [TABLE, WEIGHT, BIAS]
         of_scores = not linear.weight.requires_grad  # then it is the identity
         if of_scores:
-            learned.remove(_WEIGHT)
+            learned.remove(WEIGHT)
         has_bias = linear.bias.requires_grad
         if not has_bias:
-            learned.remove(_BIAS)
+            learned.remove(BIAS)
         vectors = self._pooled_vectors(batch.entries)
         if vectors is not None:
             learned.append(OF_VECTORS)
-        rows = {_TABLE: batch.rows}
+        rows = {TABLE: batch.rows}
         if classes is not None:
-            rows |= {name: classes for name in (_WEIGHT, _BIAS) if name in learned}
+            rows |= {name: classes for name in (WEIGHT, BIAS) if name in learned}
         tensors = {
             name: self.optimizer.rows_of(name, rows[name])
             if name in rows
             else self.optimizer.all_of(name)
             for name in learned
         }
-        pooled = tensors[_TABLE][0]
+        pooled = tensors[TABLE][0]
         fixed = linear.bias if classes is None else linear.bias[classes]
-        bias = tensors[_BIAS][0] if has_bias else fixed
-        weight = linear.weight if of_scores else tensors[_WEIGHT][0]
+        bias = tensors[BIAS][0] if has_bias else fixed
+        weight = linear.weight if of_scores else tensors[WEIGHT][0]
         for factor in batch.factors:
             pooled = _times(factor.forward, pooled)
-        logits = pooled + bias if of_scores else torch.addmm(bias, pooled, weight.t())
+        logits = self.together.scores(pooled, None if of_scores else weight, bias)
         if vectors is not None:
             logits = logits.addmm(vectors, tensors[OF_VECTORS][0].t())
 
         outcome = self.task.outcome(logits, targets)
-        self.task.add(self._tally, batch.numbers, outcome, classes)
         loss, grad = self.task.gradient(logits, targets, objective)
-        self.loss_sum.add_(loss)
-        credit = grad if of_scores else grad.mm(weight)
+        part = self.together.part(targets, objective, grad.shape[1])
+        if part is not None:
+            grad.mul_(part)
+        credit = self.together.credit(grad, None if of_scores else weight)
         for factor in reversed(batch.factors):
             credit = _times(factor.backward, credit)
-        grads = {_TABLE: credit}
+        grads = {TABLE: credit}
         if not of_scores:
-            grads[_WEIGHT] = grad.t().mm(pooled)
+            grads[WEIGHT] = grad.t().mm(pooled)
         if has_bias:
-            grads[_BIAS] = grad.sum(0)
+            grads[BIAS] = grad.sum(0)
         if vectors is not None:
             grads[OF_VECTORS] = grad.t().mm(vectors)
-        self.optimizer.update(tensors, grads, self.learning_rate(step))
+        found = self._count(
+            Found(
+                {TABLE: batch.rows}, grads, self._loss_of_step().add_(loss), batch.numbers,
+                outcome, batch.num_tokens,
+            ),
+            classes,
+        )  # fmt: skip
+        if found.rows[TABLE] is not batch.rows:  # others have touched other rows
+            rows[TABLE] = found.rows[TABLE]
+            tensors[TABLE] = self.optimizer.rows_of(TABLE, rows[TABLE])
+        self.optimizer.update(tensors, found.grads, self.learning_rate(step))
         for name, touched in rows.items():
             self.optimizer.put_rows(name, touched, tensors[name])
+        return found.num_tokens
 
     def _pooled_vectors(self, bags: Bags | None) -> Tensor | None:
         """Return what the frozen vectors of bags pool to, where the model has any."""

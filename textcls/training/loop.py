@@ -15,6 +15,7 @@ from textcls.data.bags import Bags
 from textcls.data.composition import Composition
 from textcls.data.sampler import Sampler
 from textcls.data.sharded import Split
+from textcls.distributed import LostError
 from textcls.errors import InputError, Interrupted, TextclsError
 from textcls.model.embedding_bag import OF_VECTORS, EmbeddingBagClassifier, scores_of
 from textcls.task.objective import objective_of
@@ -23,7 +24,8 @@ from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.choice import steps_on
 from textcls.training.optimizer import Optimizer, make_schedule, touches_few
 from textcls.training.sampling import ClassSampler
-from textcls.training.signals import deferred
+from textcls.training.signals import deferred, heed_no_more
+from textcls.training.together import Together
 from textcls.training.tracking import Listener
 
 log = logging.getLogger("textcls")
@@ -51,6 +53,7 @@ def fit(
     checkpoints: Checkpoints,
     tracker: Listener,
     cache_dir: Path | None = None,
+    together: Together | None = None,
 ) -> Progress:
     """Train until the last epoch, or until the monitored metric has stopped improving.
 
@@ -68,14 +71,17 @@ def fit(
         checkpoints: of this training.
         tracker: is told of every step and epoch; what it raises ends the training.
         cache_dir: where it is remembered what a GPU has shown; None: nowhere.
+        together: how processes share the training, each of which calls this; None: this one is
+            alone. Only the one that leads measures, writes and tells the tracker.
 
     Raises:
+        LostError: another process is gone; a checkpoint is written where all that it takes is here.
         TextclsError: the loss is no longer a number.
         InputError: the objective does not fit the labels, no row weighs anything, or the checkpoint
             is damaged.
         Interrupted: a signal came; a checkpoint is written.
     """
-    options = config.trainer
+    options, together = config.trainer, together or Together()
     device = model.linear.weight.device
     if device.type == "cuda":
         torch.cuda.set_device(device)  # where Triton launches, and whose random state is saved
@@ -89,7 +95,14 @@ def fit(
         raise InputError("every row of train weighs 0: give some a weight above 0")
     num_steps = math.ceil(len(train) / options.batch_size)
     total_steps = options.epochs * num_steps
-    sampler = Sampler(train.sizes, options.batch_size, config.seed)
+    if options.batch_size < together.world_size:
+        raise InputError(
+            f"trainer.batch_size={options.batch_size}: {together.world_size} processes cannot share"
+            " it: raise it, or start fewer"
+        )
+    sampler = Sampler(
+        train.sizes, options.batch_size, config.seed, together.rank, together.world_size
+    )
     model.embedding.sparse = _touched_rows_only(
         train, model.embedding.num_embeddings, config, model.composition
     )
@@ -97,7 +110,12 @@ def fit(
         "a step updates %s", "the rows its batch touches" if model.embedding.sparse else "all rows"
     )
     scales = {} if model.vectors is None else {OF_VECTORS: model.vectors.length}
-    optimizer = Optimizer(config.optimizer, model.named_parameters(), scales)
+
+    def make_optimizer(of: EmbeddingBagClassifier) -> Optimizer:
+        return Optimizer(config.optimizer, of.named_parameters(), scales)
+
+    model, optimizer, progress = together.begin(model, make_optimizer, checkpoints.load, task)
+    device = model.linear.weight.device
     schedule = make_schedule(config.schedule, total_steps)
     objective = objective_of(options, targets, label_names, device, task.ordered)
     class_sampler, count = None, options.sampled_classes
@@ -116,7 +134,6 @@ def fit(
         )  # fmt: skip
     minimize = options.monitor == "loss"
 
-    progress = checkpoints.load(model, optimizer)
     tracker.begin(options.epochs, num_steps, progress)
     began = time.perf_counter() - progress.seconds
 
@@ -132,69 +149,93 @@ def fit(
         learning_rate,
         total_steps,
         class_sampler,
+        together if together.is_shared else None,
         kernels=options.kernels,
         cache_dir=cache_dir,
     )
 
     def save() -> None:
         progress.seconds = time.perf_counter() - began
-        if checkpoints.folder is not None:
-            tracker.settle()
-        checkpoints.save(progress, model, optimizer)
+        whole = together.whole(model, optimizer)
+        if together.leads:
+            if checkpoints.folder is not None:
+                tracker.settle()
+            checkpoints.save(progress, *whole)
+
+    def save_in_epoch() -> None:
+        progress.loss_sum = steps.loss_sum.item()
+        progress.tally = steps.tally
+        progress.epoch_seconds = time.perf_counter() - started
+        save()
 
     epoch = sampler.epoch(progress.epoch)
     with deferred() as received:
+        together.listen(received)
         while progress.epoch < options.epochs:
             if options.patience and progress.epoch - progress.best_epoch >= options.patience:
                 break
             started = time.perf_counter() - progress.epoch_seconds
             tokens = 0
-            for of_step in steps.epoch(epoch, progress):
-                progress.step += 1
-                tokens += of_step
-                tracker.step(progress, tokens, steps.loss_sum, options.batch_size)
-                if received.signum is not None:
-                    progress.loss_sum = steps.loss_sum.item()
-                    progress.tally = steps.tally
-                    progress.epoch_seconds = time.perf_counter() - started
-                    save()
-                    raise Interrupted(received.signum)
+            try:
+                for of_step in steps.epoch(epoch, progress):
+                    progress.step += 1
+                    tokens += of_step
+                    tracker.step(progress, tokens, steps.loss_sum, options.batch_size)
+                    signum = together.signum()
+                    if signum is not None:
+                        save_in_epoch()
+                        raise Interrupted(signum)
+            except LostError:
+                heed_no_more()
+                if together.can_save_after_loss():
+                    save_in_epoch()
+                raise
 
             if progress.epoch + 1 < options.epochs:  # drawn while a GPU is still at work
                 epoch = sampler.epoch(progress.epoch + 1)
+            whole = together.measured(model)
             train_loss = steps.loss_sum.item() / targets.total_weight  # waits for the device
             seconds = time.perf_counter() - started
-            metrics = {
-                "train": {"loss": train_loss} | task.counted(steps.tally, targets, label_names)
-            }
-            if validation is not None:
-                metrics["validation"] = evaluate(model.composed(), validation, label_names)
-            for split in metrics.values():
-                if not math.isfinite(split["loss"]):
-                    raise TextclsError(
-                        f"the loss is {split['loss']} in epoch {progress.epoch + 1}: lower "
-                        f"optimizer.lr (it is {config.optimizer.lr:g}) or set trainer.clip_norm=1"
-                    )
             progress = _end_of_epoch(progress, seconds, train.num_tokens)
-            record: dict[str, Any] = {
-                "epoch": progress.epoch,
-                "learning_rate": learning_rate(progress.epoch * num_steps),
-                "seconds": seconds,
-                "tokens_per_second": train.num_tokens / seconds,
-            } | metrics
-            value = None if validation is None else metrics["validation"][options.monitor]
-            best = progress.best_value
-            if value is None or best is None or (value < best if minimize else value > best):
-                progress.best_value, progress.best_epoch = value, progress.epoch
-                if value is not None:
-                    checkpoints.note_best(model)
-            tracker.epoch(record, progress)
-            if received.signum is not None:  # it came while evaluating
+            if together.leads:
+                metrics = {
+                    "train": {"loss": train_loss} | task.counted(steps.tally, targets, label_names)
+                }
+                if validation is not None:
+                    metrics["validation"] = evaluate(whole.composed(), validation, label_names)
+                for split in metrics.values():
+                    if not math.isfinite(split["loss"]):
+                        raise TextclsError(
+                            f"the loss is {split['loss']} in epoch {progress.epoch}: lower "
+                            f"optimizer.lr (it is {config.optimizer.lr:g}) or set "
+                            "trainer.clip_norm=1"
+                        )
+                record: dict[str, Any] = {
+                    "epoch": progress.epoch,
+                    "learning_rate": learning_rate(progress.epoch * num_steps),
+                    "seconds": seconds,
+                    "tokens_per_second": train.num_tokens / seconds,
+                } | metrics
+                value = None if validation is None else metrics["validation"][options.monitor]
+                best = progress.best_value
+                if value is None or best is None or (value < best if minimize else value > best):
+                    progress.best_value, progress.best_epoch = value, progress.epoch
+                    if value is not None:
+                        checkpoints.note_best(whole)
+                tracker.epoch(record, progress)
+            said = together.word(
+                {
+                    "best_epoch": progress.best_epoch,
+                    "signum": received.signum,  # it came while evaluating
+                    "save": checkpoints.are_due(),
+                }
+            )
+            progress.best_epoch = said["best_epoch"]
+            if said["save"] or said["signum"] is not None:
                 save()
-                raise Interrupted(received.signum)
-            if checkpoints.are_due():
-                save()
-        if checkpoints.are_due(at_end=True):
+            if said["signum"] is not None:
+                raise Interrupted(said["signum"])
+        if together.word({"save": checkpoints.are_due(at_end=True)})["save"]:
             save()
         progress.seconds = time.perf_counter() - began
     return progress

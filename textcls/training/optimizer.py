@@ -96,27 +96,46 @@ class Optimizer:
         for parameter in self.parameters.values():
             parameter.grad = None
 
-    def clip_norm(self, max_norm: float) -> None:
-        """Scale all gradients together so that their 2-norm is at most ``max_norm``."""
-        grads = [_values(p.grad) for p in self.parameters.values() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads)
-        torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1))
+    def gradients(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the rows of sparse gradients by parameter, and the numbers of all gradients."""
+        grads = {key: p.grad for key, p in self.parameters.items() if p.grad is not None}
+        rows = {key: grad._indices()[0] for key, grad in grads.items() if grad.is_sparse}
+        return rows, {key: _values(grad) for key, grad in grads.items()}
+
+    def set_gradients(self, rows: Mapping[str, Tensor], grads: Mapping[str, Tensor]) -> None:
+        """Have gradients in the place of those that there are; see :meth:`gradients`."""
+        for key, grad in grads.items():
+            parameter = self.parameters[key]
+            parameter.grad = (
+                torch.sparse_coo_tensor(
+                    rows[key].unsqueeze(0), grad, parameter.shape,
+                    is_coalesced=True, check_invariants=False,
+                )
+                if key in rows
+                else grad
+            )  # fmt: skip
+
+    def clip_norm(
+        self, max_norm: float, norm_of: Callable[[Mapping[str, Tensor]], Tensor] | None = None
+    ) -> None:
+        """Scale all gradients together so that their 2-norm is at most ``max_norm``.
+
+        Args:
+            max_norm: the limit.
+            norm_of: returns the norm of gradients by parameter; None: :func:`norm`.
+        """
+        _, grads = self.gradients()
+        factor = (max_norm / ((norm_of or norm)(grads) + 1e-6)).clamp(max=1)
+        torch._foreach_mul_(list(grads.values()), factor)
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """Update the parameters that have a gradient, at learning rate ``lr``."""
-        tensors: dict[str, list[Tensor]] = {}
-        grads: dict[str, Tensor] = {}
-        touched: dict[str, Tensor] = {}
-        for key, parameter in self.parameters.items():
-            if parameter.grad is None:
-                continue
-            if parameter.grad.is_sparse:
-                touched[key] = parameter.grad._indices()[0]
-                tensors[key] = self.rows_of(key, touched[key])
-            else:
-                tensors[key] = self.all_of(key)
-            grads[key] = _values(parameter.grad)
+        touched, grads = self.gradients()
+        tensors = {
+            key: self.rows_of(key, touched[key]) if key in touched else self.all_of(key)
+            for key in grads
+        }
         self.update(tensors, grads, lr)
         for key, rows in touched.items():
             self.put_rows(key, rows, tensors[key])
@@ -195,6 +214,11 @@ class Optimizer:
         """
         for name, tensor in self.state_dict().items():
             tensor.copy_(state[name])
+
+
+def norm(grads: Mapping[str, Tensor]) -> Tensor:
+    """Return the 2-norm of all gradients together, by parameter."""
+    return torch.nn.utils.get_total_norm(list(grads.values()))
 
 
 def _values(grad: Tensor) -> Tensor:

@@ -69,16 +69,18 @@ class ClassSampler:
         # log(1 - exp(x)), exact where x is near 0.
         self.log_probability = (-missed.expm1()).log().float().to(device)
 
-    def sample(self, step: int, targets: Targets) -> Sampled:
+    def sample(self, step: int, targets: Targets, labels: Tensor | None = None) -> Sampled:
         """Choose the classes of a step.
 
         Args:
             step: its number in the whole training, from 0.
-            targets: of its bags.
+            targets: of its bags, or of those that a process has.
+            labels: int64 ``[n]``, of all of its bags; None: those of ``targets``.
         """
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + step) % 2**63)
         drawn = torch.randint(self.num_classes, (self.count,), generator=generator)
-        classes = torch.unique(torch.cat([targets.ids, drawn.to(targets.ids.device)]))
+        there = targets.ids if labels is None else labels
+        classes = torch.unique(torch.cat([there, drawn.to(there.device)]))
         places = torch.searchsorted(classes, targets.ids)
         return Sampled(classes, targets._replace(ids=places), self._objective(classes))
 

@@ -117,6 +117,13 @@ def handing_on() -> Iterator[Received]:
         yield received
 
 
+def heed_no_more() -> None:
+    """From here on, heed no signal: a launcher sends one to those that are left of a group."""
+    global _first
+    _first = Received()
+    _first.signum = signal.SIGTERM
+
+
 def heed_the_first() -> Received:
     """From here on, this process of a launcher heeds one signal; return whether it came.
 
