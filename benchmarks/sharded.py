@@ -29,9 +29,9 @@ from textcls.data.sampler import WINDOW_SHARDS, epoch_order
 from textcls.data.shard import save_shard, shard_name
 from textcls.data.sharded import ShardedBags, Split
 from textcls.defaults import resolve
-from textcls.fitting import build
 from textcls.training.checkpoint import Checkpoints, Progress
 from textcls.training.loop import evaluate, fit
+from textcls.trainings import build
 
 # Of which a quarter is in memory, and as much is read meanwhile.
 SHARDS = 4 * WINDOW_SHARDS

@@ -35,11 +35,11 @@ from textcls.data.shard import save_shard, shard_name
 from textcls.data.sharded import ShardedBags, Split
 from textcls.defaults import resolve
 from textcls.errors import InputError, Interrupted
-from textcls.fitting import build
 from textcls.model.embedding_bag import EmbeddingBagClassifier, scores_of
 from textcls.training import checkpoint
 from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import evaluate, fit
+from textcls.trainings import build
 
 SIZES = [30, 70, 1, 50, 49, 60, 40]
 # Of autograd, of touched rows without it, and of a maximum.

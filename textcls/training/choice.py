@@ -80,10 +80,10 @@ LACKING: dict[str, Callable[[Training], bool]] = {
     ),
     "pretrained vectors of words": lambda training: training.model.vectors is not None,
     "a split in several files": lambda training: isinstance(training.train, ShardedBags),
+    "several processes": lambda training: training.together is not None,
     "max of touched rows with Adam, momentum or weight decay": (
         lambda training: moves_what_max_leaves(training.model.embedding, training.optimizer.config)
     ),
-    "several processes": lambda training: training.together is not None,
 }
 
 

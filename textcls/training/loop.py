@@ -149,7 +149,7 @@ def fit(
         learning_rate,
         total_steps,
         class_sampler,
-        together if together.is_shared else None,
+        together=together if together.is_shared else None,
         kernels=options.kernels,
         cache_dir=cache_dir,
     )
