@@ -46,7 +46,7 @@ def as_ranks(size: int) -> list[dict[str, str]]:
     return [common | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_several_processes_come_to_what_one_comes_to(size: int, tmp_path: Path) -> None:
     # Three of what is exchanged in different ways, empty parts among it.
     names = list(CASES) if size == 2 else ["direct", "sampled by autograd", "weights", "learned"]

@@ -160,6 +160,25 @@ def test_a_killed_training_goes_on(
     assert without_times(resumed.records) == without_times(whole.records)[1:]
 
 
+def test_a_training_that_is_killed_in_a_long_epoch_goes_on_within_it(
+    in_files: ShardedBags, small_windows: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SAVE_IN_EPOCH", 0.0)  # after each step
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY", 0)
+    config = config_of(epochs=2)
+    killed = multiprocessing.get_context("fork").Process(
+        target=train, args=(config, in_files, tmp_path / "cut", Recorder(14, signal.SIGKILL))
+    )
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    resumed, whole = Recorder(), Recorder()
+    found, _ = train(config, in_files, tmp_path / "cut", resumed)
+    assert resumed.steps == 20 - 13  # the 14th was not saved
+    assert_same(found, train(config, in_files, None, whole)[0])
+    assert without_times(resumed.records) == without_times(whole.records)[1:]
+
+
 def peak_of_training(folder: Path, number: int, pipe: Any) -> None:
     """Send how many bytes a training on so many shards takes at its peak; for a forked process."""
 

@@ -25,7 +25,7 @@ from textcls.training.checkpoint import Progress
 from textcls.training.choice import moves_what_max_leaves
 from textcls.training.optimizer import Optimizer, norm
 from textcls.training.signals import SIGNALS
-from textcls.training.together import TABLE, WEIGHT, Found, OfTeam
+from textcls.training.together import SAVE, TABLE, WEIGHT, Found, OfTeam
 
 # Of a learned weight every process has the gradient by its columns.
 _WEIGHING = "embedding.weighing"
@@ -143,13 +143,14 @@ class ByColumns(OfTeam):
     def summed(self, partial: Tensor) -> Tensor:
         """Return the sum of the processes' summands of class scores, ``[num_bags, num_classes]``.
 
-        With it goes whether a signal has come.
+        With it goes whether a signal has come, or a checkpoint is due.
         """
-        came = torch.tensor([self._own_signum() == each for each in SIGNALS])
+        asked = (SAVE, *SIGNALS)
+        came = torch.tensor([self._own_asked() == each for each in asked])
         sent = torch.cat([partial.flatten(), came.to(partial)])
-        sums, heard = self.team.summed(sent).split_with_sizes([partial.numel(), len(SIGNALS)])
-        signums = zip(heard.tolist(), SIGNALS, strict=True)
-        self._note([int(each) for count, each in signums if count] or [0])
+        sums, heard = self.team.summed(sent).split_with_sizes([partial.numel(), len(asked)])
+        counts = zip(heard.tolist(), asked, strict=True)
+        self._note([int(each) for count, each in counts if count] or [0])
         return sums.view(partial.shape)
 
     def scores(self, pooled: Tensor, weight: Tensor | None, bias: Tensor) -> Tensor:

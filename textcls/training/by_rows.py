@@ -117,7 +117,7 @@ class ByRows(OfTeam):
         outcome = self._task.new_tally(self._num_bags, width, device)
         self._task.add(outcome, place, found.outcome)
         sizes = [len(rows) for rows in found.rows.values()]
-        head = torch.tensor([self._own_signum(), found.num_tokens, *sizes])
+        head = torch.tensor([self._own_asked(), found.num_tokens, *sizes])
         sent = [head, bags.cpu(), outcome.flatten().cpu()]
         heard = torch.stack(self.team.gathered(torch.cat(sent)))
         heads, bags, whole = heard.split_with_sizes([len(part) for part in sent], 1)

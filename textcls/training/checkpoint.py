@@ -25,6 +25,8 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 # Seconds of work that a kill may cost; and between two checkpoints lies so many times what writing
 # one takes: it costs a tenth at most.
 SAVE_AFTER, SAVE_EVERY = 5.0, 10
+# Seconds of work that a kill in the middle of a long epoch may cost.
+SAVE_IN_EPOCH = 120.0
 
 
 @dataclass
@@ -59,8 +61,9 @@ class Progress:
 class Checkpoints:
     """What a training leaves on the disk as it goes: where it has come to, and its best weights.
 
-    Both are written at the end of an epoch, but not so often that it takes more than a tenth of the
-    time; until then the best weights are in memory. A training of a few seconds writes nothing.
+    Both are written at the end of an epoch, and in the middle of long ones, but not so often that
+    it takes more than a tenth of the time; until then the best weights are in memory. A training of
+    a few seconds writes nothing.
 
     Args:
         folder: of the files; None: nothing is kept, and nothing is written.
@@ -102,6 +105,14 @@ class Checkpoints:
         """Say whether it is time to write: at the end of the training, or of another epoch."""
         since = time.perf_counter() - self._saved_at
         return since >= (SAVE_AFTER if at_end else max(SAVE_AFTER, SAVE_EVERY * self._seconds))
+
+    def are_due_in_epoch(self) -> bool:
+        """Say whether it is time to write, though the epoch has not ended: in long ones."""
+        if self.folder is None:
+            return False
+        return time.perf_counter() - self._saved_at >= max(
+            SAVE_IN_EPOCH, SAVE_EVERY * self._seconds
+        )
 
     def save(self, progress: Progress, model: EmbeddingBagClassifier, optimizer: Optimizer) -> None:
         """Write the best weights, if they are new, and a checkpoint.

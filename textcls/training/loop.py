@@ -25,7 +25,7 @@ from textcls.training.choice import steps_on
 from textcls.training.optimizer import Optimizer, make_schedule, touches_few
 from textcls.training.sampling import ClassSampler
 from textcls.training.signals import deferred, heed_no_more
-from textcls.training.together import Together
+from textcls.training.together import SAVE, Together
 from textcls.training.tracking import Listener
 
 log = logging.getLogger("textcls")
@@ -170,7 +170,7 @@ def fit(
 
     epoch = sampler.epoch(progress.epoch)
     with deferred() as received:
-        together.listen(received)
+        together.listen(received, checkpoints.are_due_in_epoch)
         while progress.epoch < options.epochs:
             if options.patience and progress.epoch - progress.best_epoch >= options.patience:
                 break
@@ -181,10 +181,11 @@ def fit(
                     progress.step += 1
                     tokens += of_step
                     tracker.step(progress, tokens, steps.loss_sum, options.batch_size)
-                    signum = together.signum()
-                    if signum is not None:
+                    asked = together.asked()
+                    if asked is not None:
                         save_in_epoch()
-                        raise Interrupted(signum)
+                        if asked != SAVE:
+                            raise Interrupted(asked)
             except LostError:
                 heed_no_more()
                 if together.can_save_after_loss():

@@ -25,6 +25,8 @@ from textcls.training.signals import Received
 if TYPE_CHECKING:
     from textcls.distributed import Team
 
+# In the place of a signal: a checkpoint is due. (No signal that is noted has so low a number.)
+SAVE = 1
 TABLE, WEIGHT, BIAS = "embedding.weight", "linear.weight", "linear.bias"
 
 
@@ -101,13 +103,13 @@ class Together:
         """Return the whole model and its optimizer where this process leads, elsewhere anything."""
         return model, optimizer
 
-    def listen(self, received: Received) -> None:
-        """Note where it is noted that a signal comes to this process."""
-        self._received = received
+    def listen(self, received: Received, is_due: Callable[[], bool]) -> None:
+        """Note where it is noted that a signal comes to this process, and when a save is due."""
+        self._received, self._is_due = received, is_due
 
-    def signum(self) -> int | None:
-        """Return the signal that has come, as all processes know it after a step."""
-        return self._received.signum
+    def asked(self) -> int | None:
+        """Return, as all processes know it after a step, the signal that has come, or ``SAVE``."""
+        return self._received.signum or (SAVE if self._is_due() else None)
 
     def word(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what the process that leads says; for others ``said`` is nothing."""
@@ -174,11 +176,14 @@ class OfTeam(Together):
         super().__init__()
         self.team = team
         self.leads = team.here.leads
-        self._signum: int | None = None
+        self._asked = 0
 
-    def signum(self) -> int | None:
-        """See :meth:`Together.signum`: one that came to any of them."""
-        return self._signum
+    def asked(self) -> int | None:
+        """See :meth:`Together.asked`: a signal that came to any of them."""
+        asked = self._asked
+        if asked == SAVE:
+            self._asked = 0
+        return asked or None
 
     def word(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
         """See :meth:`Together.word`."""
@@ -187,12 +192,13 @@ class OfTeam(Together):
             return said
         return self.team.hear(lambda: self._received.signum)
 
-    def _note(self, signums: list[int]) -> None:
-        """Note the signals that came to the processes, 0 for none."""
-        self._signum = max(signums) or self._signum
+    def _note(self, asked: list[int]) -> None:
+        """Note what :meth:`_own_asked` is of each process."""
+        self._asked = max(*asked, self._asked)
 
-    def _own_signum(self) -> int:
-        return self._received.signum or 0
+    def _own_asked(self) -> int:
+        """Return the signal that came to this process, ``SAVE``, or 0 for nothing."""
+        return self._received.signum or (SAVE if self.leads and self._is_due() else 0)
 
     def _same_random_states(self, model: EmbeddingBagClassifier) -> None:
         """Have the random states of the process that leads, for a model on its device."""
