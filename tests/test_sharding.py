@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from textcls.data.features import Features
 from textcls.data.prepare import Prepared, prepare
 from textcls.data.shard import save_shard
 from textcls.data.sharded import ShardedBags, in_memory
-from textcls.data.sharding import encoding, token_shard
+from textcls.data.sharding import encoding, preparation, token_shard
 from textcls.data.token_weights import LearnedWeights
 from textcls.errors import InputError
 from textcls.memory import Plan
@@ -184,6 +185,41 @@ def test_an_interrupted_preparation_goes_on_with_the_first_shard_that_is_missing
     assert sorted(path.name for path in (tmp_path / "b").iterdir() if path.is_dir()) == [
         resumed.key
     ]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "record"])
+def test_damage_to_an_unfinished_preparation_begins_it_anew(
+    damage: str,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = config_of(corpus)
+    undisturbed = prepare(config.data, config.tokenizer, tmp_path / "a", plan=LITTLE)
+
+    def stop(*_: Any) -> None:
+        raise StoppedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(preparation, "encode_shard", stop)
+        with pytest.raises(StoppedError):
+            prepare(config.data, config.tokenizer, tmp_path / "b", plan=LITTLE)
+    (folder,) = (tmp_path / "b").glob("*.parts")
+    path = folder / ("read.json" if damage == "record" else "tokens-00001.safetensors")
+    content = bytearray(path.read_bytes())
+    if damage == "gone":
+        path.unlink()
+    elif damage == "flip":
+        content[-1] ^= 1
+        path.write_bytes(content)
+    else:
+        path.write_bytes(content[:-9])
+    logging.getLogger("textcls").propagate = True
+    resumed = prepare(config.data, config.tokenizer, tmp_path / "b", plan=LITTLE)
+    assert f"{path.name}: is" in caplog.text
+    assert "begins anew" in caplog.text
+    assert files_of(undisturbed) == files_of(resumed)
 
 
 def test_rows_are_held_out_by_a_hash_of_their_number(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from textcls.data.key import key_of
 from textcls.data.shard import shard_name
 from textcls.data.sharded import ShardedBags, Split
 from textcls.data.sharding.preparation import Preparation
+from textcls.data.sharding.token_shard import DamagedError
 from textcls.data.targets import relative_weights
 from textcls.data.tokenized import TokenizedCorpus, tokenize
 from textcls.data.tokenizer import learns
@@ -38,6 +40,8 @@ from textcls.defaults import CorpusFacts, resolve_group
 from textcls.errors import InputError
 from textcls.memory import Plan
 from textcls.vectors.found import PretrainedVectors
+
+log = logging.getLogger("textcls")
 
 DIGESTS = "digests.json"
 
@@ -157,7 +161,13 @@ def prepare(
 
     def make_shards(scratch: Path) -> Manifest:
         with little_memory():
-            return write_shards(preparation, scratch) | {"paths": source.paths}
+            try:
+                manifest = write_shards(preparation, scratch)
+            except DamagedError as error:
+                log.warning("%s: the preparation begins anew", error)
+                shutil.rmtree(preparation.folder)
+                manifest = write_shards(preparation, scratch)
+            return manifest | {"paths": source.paths}
 
     if plan is None or plan.holds(source.num_bytes):
         key = key_of(data, tokenizer, source.fingerprint, joined, known, vectors)

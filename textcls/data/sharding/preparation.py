@@ -45,12 +45,12 @@ from textcls.data.sharding.reading import (
     sample_texts,
 )
 from textcls.data.sharding.spreading import Size, SpreadJob, joined, spread
-from textcls.data.sharding.token_shard import TokenParts, read_tensors, token_shard
+from textcls.data.sharding.token_shard import DamagedError, TokenParts, read_tensors, token_shard
 from textcls.data.stored import load
 from textcls.data.tokenizer import Tokenizer, learns
 from textcls.data.word_vectors import coverage, read_vectors
 from textcls.defaults import CorpusFacts, resolve_group
-from textcls.errors import InputError
+from textcls.errors import InputError, first_line
 from textcls.files import whole_folder, write_whole
 from textcls.memory import Plan
 from textcls.sizes import size_in_words
@@ -175,7 +175,10 @@ class Preparation:
                 labels,
             )
             write_whole(path, json.dumps(dataclasses.asdict(read)))
-        return ReadCorpus(**json.loads(path.read_text(encoding="utf-8")))
+        try:
+            return ReadCorpus(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise DamagedError(f"{path}: is damaged ({first_line(error)})") from None
 
     def _tokenizer(self, config: TokenizerConfig) -> Tokenizer:
         """Return what splits the texts; one that learns does so from some of the texts of train."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import safetensors.torch
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from textcls.arrow import Int32, Int64, as_numpy, integers, lengths_of, offsets_of, strings
 from textcls.checksum import check, with_checksum
@@ -23,12 +23,17 @@ from textcls.corpus.weights import Float64
 from textcls.data.counting import UInt64, frequent
 from textcls.data.duplicates import Bools
 from textcls.data.tokens import Tokens
+from textcls.errors import TextclsError, first_line
 from textcls.files import whole_file
 
 # So many distinct tokens are counted; and so many of parts are held before they are added up.
 CAPACITY = 1 << 24
 _HELD = 1 << 22
 _LABELS = ("label_codes", "label_counts", "label_shares")
+
+
+class DamagedError(TextclsError):
+    """A file of an unfinished preparation is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class TokenShard:
         """Read what :meth:`save` wrote.
 
         Raises:
-            OSError, SafetensorError, ValueError: it is missing or damaged.
+            DamagedError: it is missing or damaged.
         """
         arrays, facts = read_tensors(path)
         return cls(
@@ -123,16 +128,19 @@ def read_tensors(
     """Read what :func:`write_tensors` wrote: all of it, checked, or some of the arrays.
 
     Raises:
-        OSError, SafetensorError, ValueError: it is missing or damaged.
+        DamagedError: it is missing or damaged.
     """
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        there = file.keys()
-        wanted = there if names is None else [name for name in names if name in there]
-        tensors = {name: file.get_tensor(name) for name in wanted}
-    if names is None:
-        check(tensors, metadata)
-    facts: dict[str, Any] = json.loads(metadata["facts"])
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            there = file.keys()
+            wanted = there if names is None else [name for name in names if name in there]
+            tensors = {name: file.get_tensor(name) for name in wanted}
+        if names is None:
+            check(tensors, metadata)
+        facts: dict[str, Any] = json.loads(metadata["facts"])
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise DamagedError(f"{path}: is missing or damaged ({first_line(error)})") from None
     return {name: tensor.numpy() for name, tensor in tensors.items()}, facts
 
 
