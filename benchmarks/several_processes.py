@@ -23,7 +23,7 @@ import torch
 from benchmarks.peers.ours import configure
 from textcls.defaults import resolve
 from textcls.distributed import Team, joined, place
-from textcls.run import corpus
+from textcls.run_corpus import corpus
 from textcls.training.by_columns import ByColumns
 from textcls.training.by_rows import ByRows
 from textcls.training.checkpoint import Checkpoints

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.conftest import make_config, with_options
-from textcls import run
+from textcls import run, run_corpus
 from textcls.model.embedding_bag import logits_of
 from textcls.model.folder import load_model
 from textcls.task.calibration import HIGHEST, LOWEST, fit_temperature, reliability
@@ -65,7 +65,7 @@ def test_a_run_is_calibrated_on_validation(refit: bool, tmp_path: Path, cache_di
     assert found["test"]["loss"] < plain["test"]["loss"]
     assert found["test"]["ece"] < plain["test"]["ece"]
     assert found["test"]["accuracy"] == plain["test"]["accuracy"]
-    test = run.corpus(given, joined=refit).test
+    test = run_corpus.corpus(given, joined=refit).test
     scores = [
         logits_of(load_model(tmp_path / name).model, test) for name in ("plain", "calibrated")
     ]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tests.command import main
 from tests.conftest import Run, make_config, one_line, with_options, write_files, write_labelled
-from textcls import Classifier, run
+from textcls import Classifier, run, run_corpus
 from textcls.config import Config
 from textcls.continuing import Start, adopted, read_start
 from textcls.data.prepare import Prepared
@@ -78,7 +78,7 @@ def begin(config: Config) -> tuple[EmbeddingBagClassifier, Prepared, Start]:
     """Return the model that a training starts with, as it would be kept."""
     start = read_start(config)
     assert start is not None
-    prepared = run.corpus(config, start=start)
+    prepared = run_corpus.corpus(config, start=start)
     resolved = resolve(config, prepared.about)
     model = build(resolved, prepared, torch.device("cpu"), start)
     return model.composed(), prepared, start
@@ -261,7 +261,7 @@ def test_new_features_weigh_what_the_new_rows_say(
     old = old_run(*options)
     files = write_new(tmp_path)
     _, prepared, start = begin(continued(cache_dir, files, old))
-    alone = run.corpus(make_config(*options, *files, f"cache_dir={cache_dir}")).encoder
+    alone = run_corpus.corpus(make_config(*options, *files, f"cache_dir={cache_dir}")).encoder
     known, now = start.parts.encoder, prepared.encoder
     names = now.vocabulary.tokens.to_pylist()
     by_name = dict(zip(alone.vocabulary.tokens.to_pylist(), alone.token_weights, strict=True))  # type: ignore[arg-type]

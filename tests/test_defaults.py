@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import make_config, with_options, write_files
-from textcls import defaults, run
+from textcls import defaults, run, run_corpus
 from textcls.config import Config, flatten, read_config
 from textcls.defaults import CorpusFacts, choose, measure
 from textcls.errors import InputError
@@ -85,11 +85,11 @@ def test_the_vocabulary_of_both_splits_is_made_alike(config: Config, tmp_path: P
 def test_a_corpus_is_tokenized_anew_when_the_rule_has_changed(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = run.corpus(config)
-    assert run.corpus(config).from_cache
+    first = run_corpus.corpus(config)
+    assert run_corpus.corpus(config).from_cache
     monkeypatch.setattr(defaults, "VERSION", defaults.VERSION + 1)
-    monkeypatch.setattr("textcls.data.prepare.VERSION", defaults.VERSION)
-    assert run.corpus(config).key != first.key
+    monkeypatch.setattr("textcls.data.key.VERSION", defaults.VERSION)
+    assert run_corpus.corpus(config).key != first.key
 
 
 def test_what_only_adagrad_has_is_refused_elsewhere() -> None:

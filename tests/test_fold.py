@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import bags_of, make_config, with_options, write_files, write_labelled
-from textcls import run
+from textcls import run, run_corpus
 from textcls.errors import InputError
 from textcls.files import read_epochs
 from textcls.model.embedding_bag import EmbeddingBagClassifier, logits_of
@@ -71,7 +71,7 @@ def test_a_run_keeps_the_mean_of_its_models(refit: bool, tmp_path: Path, cache_d
         run.start(dataclasses.replace(config, seed=seed), tmp_path / str(seed))
     found = run.start(with_options(config, "trainer", ensemble=2), tmp_path / "both")
     models = [load_model(tmp_path / name).model for name in ("1", "2", "both")]
-    test = run.corpus(config, joined=refit).test
+    test = run_corpus.corpus(config, joined=refit).test
     logits = [logits_of(model, test) for model in models]
     assert torch.allclose(logits[2], (logits[0] + logits[1]) / 2, atol=1e-5)
     assert models[2].embedding.embedding_dim == 2
@@ -92,7 +92,7 @@ def test_a_run_of_several_labels_keeps_the_mean_of_its_models(
         run.start(dataclasses.replace(config, seed=seed), tmp_path / str(seed))
     run.start(with_options(config, "trainer", ensemble=2), tmp_path / "both")
     models = [load_model(tmp_path / name) for name in ("1", "2", "both")]
-    prepared = run.corpus(config)
+    prepared = run_corpus.corpus(config)
     for bags in (prepared.test, prepared.validation):
         logits = [logits_of(parts.model, bags) for parts in models]
         mean = (logits[0] + logits[1]) / 2

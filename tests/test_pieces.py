@@ -22,7 +22,7 @@ from torch import nn
 
 from tests.conftest import make_config
 from tests.test_encoder import config
-from textcls import Classifier, run
+from textcls import Classifier, run, run_corpus
 from textcls.continuing import adopted, read_start
 from textcls.corpus.splits import RowLabels
 from textcls.data.bags import Bags
@@ -321,13 +321,13 @@ def test_training_goes_on_with_what_pieces_said(tmp_path: Path, cache_dir: Path)
     static = f"model.vectors={make_static(tmp_path / 'static')}"
     old = make_config(*common, f"data.train={tmp_path / 'old.csv'}", static)
     run.start(old, tmp_path / "run")
-    assert run.corpus(old).from_cache
+    assert run_corpus.corpus(old).from_cache
     parts = load_model(tmp_path / "run")
     assert parts.encoder.pieces is not None
     options = (*common, f"data.train={tmp_path / 'new.csv'}", f"init_from={tmp_path / 'run'}")
     given = adopted(make_config(*options), ())
     start = read_start(given)
-    prepared = run.corpus(given, start=start)
+    prepared = run_corpus.corpus(given, start=start)
     resolved = resolve(given, prepared.about)
     model = build(resolved, prepared, torch.device("cpu"), start).composed()
     texts = ["unbelievable", "bored unbelievable", "great", "unbored"]

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.conftest import make_config, with_options, write_files
-from textcls import fitting, result, run, trainings
+from textcls import fitting, result, run, run_corpus, trainings
 from textcls.config import Config
 from textcls.data.targets import Targets
 from textcls.errors import Interrupted, TextclsError
@@ -91,7 +91,7 @@ def test_a_refitted_model_is_that_of_one_training_on_all_rows(
     both.write_text(rows[0] + rows[1].partition("\n")[2], encoding="utf-8")
     data = dataclasses.replace(data, train=str(both), validation=data.test)
     config = dataclasses.replace(with_options(config, "trainer", refit=False), data=data)
-    prepared = run.corpus(config)
+    prepared = run_corpus.corpus(config)
     model = trainings.build(config, prepared, torch.device("cpu"))
     fit(model, prepared.train, None, prepared.label_names, config, Checkpoints(), Listener())
     parts = load_model(tmp_path / "run")
@@ -176,7 +176,7 @@ def test_judging_by_rows_that_were_learned_is_said(
     config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run.start(with_options(config, "trainer", refit=True), tmp_path / "run")
-    bags = run.validation_split(tmp_path / "run")
+    bags = run_corpus.validation_split(tmp_path / "run")
     assert "has learned from the validation split" in caplog.text
     parts = load_model(tmp_path / "run")
     assert bags.num_embeddings == parts.model.embedding.num_embeddings

@@ -187,9 +187,21 @@ def test_an_interrupted_preparation_goes_on_with_the_first_shard_that_is_missing
     ]
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "record"])
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        ("flip", "tokens-00001.safetensors"),
+        ("cut", "tokens-00001.safetensors"),
+        ("gone", "tokens-00001.safetensors"),
+        ("cut", "read.json"),
+        ("flip", "piece-train-00000.safetensors"),
+        ("cut", "encoder/encoder.safetensors"),
+        ("cut", "encoder/learned.json"),
+    ],
+)
 def test_damage_to_an_unfinished_preparation_begins_it_anew(
     damage: str,
+    name: str,
     corpus: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -198,15 +210,17 @@ def test_damage_to_an_unfinished_preparation_begins_it_anew(
     config = config_of(corpus)
     undisturbed = prepare(config.data, config.tokenizer, tmp_path / "a", plan=LITTLE)
 
-    def stop(*_: Any) -> None:
-        raise StoppedError
+    def stop(job: encoding.EncodeJob) -> None:
+        if job.number:
+            raise StoppedError
+        encoding.encode_shard(job)
 
     with monkeypatch.context() as patched:
         patched.setattr(preparation, "encode_shard", stop)
         with pytest.raises(StoppedError):
             prepare(config.data, config.tokenizer, tmp_path / "b", plan=LITTLE)
     (folder,) = (tmp_path / "b").glob("*.parts")
-    path = folder / ("read.json" if damage == "record" else "tokens-00001.safetensors")
+    path = folder / name
     content = bytearray(path.read_bytes())
     if damage == "gone":
         path.unlink()
@@ -217,8 +231,8 @@ def test_damage_to_an_unfinished_preparation_begins_it_anew(
         path.write_bytes(content[:-9])
     logging.getLogger("textcls").propagate = True
     resumed = prepare(config.data, config.tokenizer, tmp_path / "b", plan=LITTLE)
-    assert f"{path.name}: is" in caplog.text
     assert "begins anew" in caplog.text
+    assert "damaged" in caplog.text
     assert files_of(undisturbed) == files_of(resumed)
 
 
@@ -229,7 +243,7 @@ def test_rows_are_held_out_by_a_hash_of_their_number(
     config = make_config("data=local", f"data.train={path}", "data.test_fraction=0.2")
     first = prepare(config.data, config.tokenizer, tmp_path / "a", plan=LITTLE)
     monkeypatch.setattr(memory, "SHARDS", 2)
-    again = prepare(config.data, config.tokenizer, tmp_path / "b", plan=LITTLE)
+    again = prepare(config.data, config.tokenizer, tmp_path / "b", plan=Plan(400_000))
     assert len(sharded(first.train).sizes) > len(sharded(again.train).sizes) > 1
     sizes = [len(split) for split in (first.train, first.validation, first.test)]
     assert sum(sizes) == 3_000
@@ -260,6 +274,52 @@ def test_rows_that_are_sorted_are_spread(tmp_path: Path) -> None:
         assert int(shares[name].sum()) == len(found.train)
     of_shards = shares["sorted"] / shares["sorted"].sum(1, keepdim=True)
     assert of_shards.std(0).max() < 0.06
+
+
+def test_pieces_of_few_rows_are_spread_over_all_shards(tmp_path: Path) -> None:
+    lines = [
+        json.dumps(
+            {"text": " ".join(f"w{i % 2}{i * j % 97}" for j in range(1_500)), "label": i % 2}
+        )
+        for i in sorted(range(200), key=lambda i: i % 2)
+    ]
+    (tmp_path / "long.jsonl").write_text("\n".join(lines))
+    config = make_config("data=local", f"data.train={tmp_path}/long.jsonl")
+    found = prepare(config.data, config.tokenizer, tmp_path / "cache", plan=LITTLE)
+    assert any("are sorted (" in note for note in found.facts["notes"])
+    rows = [num_bags for num_bags, _ in sharded(found.train).sizes]
+    assert len(rows) > 15
+    assert max(rows) <= 3 * np.mean(rows)
+
+
+def test_what_memory_is_free_changes_nothing_that_was_prepared(
+    corpus: Path, tmp_path: Path
+) -> None:
+    config = config_of(corpus)
+    first = prepare(config.data, config.tokenizer, tmp_path, plan=Plan(200_000, is_given=False))
+    assert isinstance(first.train, ShardedBags)
+    for budget in (150_000, 10**7, 10**12):
+        plan = Plan(budget, is_given=False)
+        again = prepare(config.data, config.tokenizer, tmp_path, plan=plan)
+        assert (again.key, again.from_cache) == (first.key, True)
+    given = prepare(config.data, config.tokenizer, tmp_path, plan=Plan(10**12))
+    assert not isinstance(given.train, ShardedBags)
+    for budget, before in ((10**12, first.key), (1_000, given.key)):
+        plan = Plan(budget)
+        again = prepare(config.data, config.tokenizer, tmp_path, plan=plan, expected=before)
+        assert again.key == before
+    joined = prepare(config.data, config.tokenizer, tmp_path, joined=True, plan=Plan(1_000))
+    assert len(joined.train) == len(first.train) + len(first.validation)
+
+
+def test_classes_that_were_held_out_whole_are_named(tmp_path: Path) -> None:
+    path = write_corpus(tmp_path / "all.jsonl", 1_500)
+    with path.open("a") as file:
+        for number in range(40):
+            file.write(json.dumps({"text": "word1", "label": f"rare{number}"}) + "\n")
+    config = make_config("data=local", f"data.train={path}", "data.test_fraction=0.3")
+    found = prepare(config.data, config.tokenizer, tmp_path / "cache", plan=LITTLE)
+    assert any("train has no row of 'rare" in note for note in found.facts["notes"])
 
 
 def test_a_row_without_label_is_named(corpus: Path, tmp_path: Path) -> None:

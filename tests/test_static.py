@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tests.conftest import Run, make_config, one_line, write_files
 from tests.test_direct import CHARS, CLASSES, WORDS, make_bags, make_composition
-from textcls import Classifier, run
+from textcls import Classifier, run, run_corpus
 from textcls.config import parse, read_config
 from textcls.data.bags import Bags
 from textcls.data.sampler import Epoch
@@ -184,7 +184,7 @@ def test_a_run_keeps_where_its_vectors_lie(
     run.start(dataclasses.replace(config, cache_dir=str(cache_dir)), tmp_path / "run")
     assert read_config(tmp_path / "run").model.vectors == str(tmp_path / "v.txt")
     monkeypatch.chdir("/")
-    assert len(run.validation_split(tmp_path / "run")) == 12
+    assert len(run_corpus.validation_split(tmp_path / "run")) == 12
 
 
 def test_a_search_for_a_dimension_beside_vectors_is_refused() -> None:

@@ -5,7 +5,7 @@ Validation is pydantic's, so a wrong key, type or value is found before any work
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from textcls.errors import InputError
 from textcls.faults import describe_all
 from textcls.naming import option
-from textcls.sizes import parse_size
+from textcls.sizes import size_of
 from textcls.values import (
     STRICT,
     Auto,
@@ -50,18 +50,6 @@ CIRCUMSTANCES = (
 
 # Which features of a new train split get an embedding row: see :func:`inherited_options`.
 _OF_NEW_FEATURES = ("min_freq", "max_size", "ngram_min_freq", "char_min_freq")
-
-
-def _size_of(option: str) -> Callable[[Any], Any]:
-    """Return what reads the size that an option gives."""
-
-    def read(value: Any) -> Any:
-        try:
-            return parse_size(value) if isinstance(value, str) else value
-        except ValueError as error:
-            raise ValueError(f"{option}={error}") from None
-
-    return read
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -296,7 +284,7 @@ class TrainerConfig:
     logit_adjustment: NonNegative | None = None
     ordinal: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     kernels: Kernels = "auto"
-    max_memory: Annotated[Size | None, BeforeValidator(_size_of("trainer.max_memory"))] = None
+    max_memory: Annotated[Size | None, BeforeValidator(size_of("trainer.max_memory"))] = None
     parallel: Parallel = "data"
 
     def __post_init__(self) -> None:
@@ -324,7 +312,7 @@ class Config:
     trainer: TrainerConfig
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     cache_dir: str
-    cache_size: Annotated[Size | None, BeforeValidator(_size_of("cache_size"))] = 20_000_000_000
+    cache_size: Annotated[Size | None, BeforeValidator(size_of("cache_size"))] = 20_000_000_000
     init_from: str | None = None
 
     def __post_init__(self) -> None:

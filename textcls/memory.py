@@ -15,6 +15,7 @@ SHARE = 0.7
 TIMES = 3
 # Texts of a shard; less, where memory is small.
 SHARD_BYTES, SHARDS = 1 << 26, 64
+SIZES = tuple(1 << bits for bits in range(26, 15, -1))
 # What a process takes by itself, and times the texts of a shard.
 _OF_PROCESS, _TIMES_OF_SHARD = 400_000_000, 6
 # Below it are the files that tell of limits.
@@ -27,14 +28,16 @@ class Plan:
 
     Attributes:
         budget: bytes of memory, of all processes together.
+        is_given: whether somebody has said so; else it was found out, and may be another next time.
     """
 
     budget: int
+    is_given: bool = True
 
     @classmethod
     def of(cls, given: int | None) -> Plan:
         """Return one of so many bytes; None: of a share of what is free."""
-        return cls(int(SHARE * free_memory()) if given is None else given)
+        return cls(int(SHARE * free_memory()), False) if given is None else cls(given)
 
     def holds(self, num_bytes: int) -> bool:
         """Say whether texts of so many bytes fit into memory while they are prepared."""
@@ -42,8 +45,9 @@ class Plan:
 
     @property
     def shard_bytes(self) -> int:
-        """Bytes of texts that make a shard."""
-        return max(1 << 16, min(SHARD_BYTES, self.budget // SHARDS))
+        """Bytes of texts that make a shard, a power of two."""
+        most = min(SHARD_BYTES, self.budget // SHARDS)
+        return next((size for size in SIZES if size <= most), SIZES[-1])
 
     @property
     def processes(self) -> int:

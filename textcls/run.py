@@ -18,11 +18,9 @@ from rich.console import Console
 from rich.text import Text
 
 from textcls.config import Config, read_config
-from textcls.continuing import Start, read_start, with_absent_kept
-from textcls.data.bags import Bags
+from textcls.continuing import read_start, with_absent_kept
 from textcls.data.checks import find_mistakes
-from textcls.data.prepare import Prepared, prepare
-from textcls.data.sharded import Split
+from textcls.data.prepare import Prepared
 from textcls.defaults import chosen, in_words, resolve
 from textcls.device import to_device, to_device_of
 from textcls.distributed import LostError, Place, Team
@@ -37,7 +35,6 @@ from textcls.errors import (
 )
 from textcls.files import DATA, FAILED, FINISHED, write_whole
 from textcls.fitting import refits, score, train
-from textcls.memory import Plan
 from textcls.model.embedding_bag import EmbeddingBagClassifier
 from textcls.model.folder import WEIGHTS, save_model, save_tensors
 from textcls.model.parts import ModelParts
@@ -45,6 +42,7 @@ from textcls.pooling import Pooling
 from textcls.report.confusion import headline
 from textcls.report.data import as_markdown, log_lines
 from textcls.result import remove_checkpoints, show_result, write_result
+from textcls.run_corpus import KEY, corpus, key_before
 from textcls.run_folder import (
     RUN_FILES,
     alone,
@@ -62,7 +60,6 @@ from textcls.training.checkpoint import Checkpoints
 from textcls.training.loop import fit
 from textcls.training.tracking import Tracker
 from textcls.trainings import build
-from textcls.vectors.found import PretrainedVectors
 
 log = logging.getLogger("textcls")
 
@@ -256,11 +253,11 @@ def _phases(
     # Prepare: text to bags.
     began = time.perf_counter()
     start = read_start(config)
-    prepared = corpus(config, start=start, both=refits(config))
-    check_unchanged(folder / "corpus.txt", prepared.key)
+    prepared = corpus(config, start=start, both=refits(config), expected=key_before(folder))
+    check_unchanged(folder / KEY, prepared.key)
     if team is not None:
         log.info("%d processes share the training: %s", team.here.size, config.trainer.parallel)
-        team.tell({"prepared": True})  # they find it in the cache
+        team.tell({"corpus": prepared.key})  # they find it in the cache
     prepare_seconds = time.perf_counter() - began
     given, config = config, resolve(config, prepared.about)
     values = chosen(given, config)
@@ -337,34 +334,6 @@ def _parts(
     )
 
 
-def corpus(
-    config: Config, joined: bool = False, both: bool = False, start: Start | None = None
-) -> Prepared:
-    """Return the bags that this configuration is about.
-
-    Args:
-        config: of a run.
-        joined: whether train has the rows of validation as well.
-        both: whether they will be asked for joined too.
-        start: the model that the run starts from.
-
-    Raises:
-        InputError: data, tokenizer or vectors cannot be used.
-        TextclsError: the cache cannot be written.
-    """
-    known = None if start is None else start.known
-    name = config.model.vectors
-    vectors = None if name is None else PretrainedVectors.find(name)
-    plan = Plan.of(config.trainer.max_memory)
-    prepared = prepare(
-        config.data, config.tokenizer, config.cache, config.cache_size, joined, both, known,
-        vectors, plan,
-    )  # fmt: skip
-    if config.trainer.overfit:
-        prepared = _only(prepared, config.trainer.overfit)
-    return prepared
-
-
 def _report_data(config: Config, prepared: Prepared, folder: Path) -> str:
     """Log what was read, write ``data.json``, and return the report as Markdown."""
     warnings = find_mistakes(prepared.facts, config.tokenizer)
@@ -375,44 +344,3 @@ def _report_data(config: Config, prepared: Prepared, folder: Path) -> str:
     whole = prepared.facts | {"warnings": warnings}
     write_whole(folder / DATA, json.dumps(whole, ensure_ascii=False, indent=1))
     return as_markdown(prepared.facts, warnings)
-
-
-def validation_split(folder: Path) -> Split:
-    """Return the bags that a run was measured on, in the ids of its model.
-
-    Where the model was trained on them afterwards, a warning says so.
-
-    Raises:
-        InputError: there is no run, or its data cannot be used or has changed since.
-    """
-    config = read_config(folder)
-    start = read_start(config)
-    prepared = corpus(config, start=start)
-    if (folder / "corpus.txt").read_text(
-        encoding="utf-8", errors="replace"
-    ).strip() != prepared.key:
-        raise InputError(
-            f"{folder}: its data, or how it is tokenized, has changed since: name a labelled file "
-            "by --data FILE"
-        )
-    if not refits(config):
-        return prepared.validation
-    log.warning(
-        "%s: with trainer.refit its model has learned from the validation split as well, so that "
-        "scores on it say little: name a labelled file by --data FILE",
-        folder,
-    )
-    whole = prepared.joined()
-    if whole is None:
-        whole = corpus(resolve(config, prepared.about), joined=True, start=start)
-    return whole.validation
-
-
-def _only(prepared: Prepared, count: int) -> Prepared:
-    """Keep ``count`` train bags, evenly spaced, as train, validation and test at once."""
-    rows = torch.linspace(0, len(prepared.train) - 1, min(count, len(prepared.train))).long()
-    few: Bags = prepared.train.select(torch.unique(rows))
-    log.info("trainer.overfit: train, validation and test are the same %d bags of train", len(few))
-    return dataclasses.replace(
-        prepared, train=few, validation=few, test=few, test_set=f"{prepared.key}-{len(few)}"
-    )

@@ -11,11 +11,12 @@ from textcls.continuing import read_start
 from textcls.data.prepare import Prepared
 from textcls.defaults import resolve
 from textcls.distributed import EndedError, LostError, Place, Team, joined, place
-from textcls.errors import Interrupted, status_and_reason, tell
+from textcls.errors import Interrupted, TextclsError, status_and_reason, tell
 from textcls.fitting import refits
-from textcls.run import corpus, go_on, set_up
+from textcls.run import go_on, set_up
 from textcls.run import resume as resume_run
 from textcls.run import start as start_run
+from textcls.run_corpus import corpus
 from textcls.run_folder import configured
 from textcls.threads import share_cpus
 from textcls.trainings import follow as follow_trainings
@@ -69,13 +70,19 @@ def follow(config: Config, team: Team) -> None:
         And whatever :func:`textcls.run.start` raises.
     """
     device = set_up(config, team.here)
-    team.hear()  # that the corpus is in the cache
+    expected = team.hear()["corpus"]  # it is in the cache
     start = read_start(config)
-    prepared = corpus(config, start=start, both=refits(config))
+    prepared = corpus(config, start=start, both=refits(config), expected=expected)
+    if prepared.key != expected:
+        raise TextclsError(
+            "another corpus than that of rank 0: let all see the same files and the same cache_dir"
+        )
     config = resolve(config, prepared.about)
 
     def prepare(joined: bool) -> Prepared:
-        return corpus(config, start=start, joined=True) if joined else prepared
+        if not joined:
+            return prepared
+        return prepared.joined() or corpus(config, start=start, joined=True)
 
     follow_trainings(config, prepare, device, start, team)
 

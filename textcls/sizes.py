@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 
 def parse_size(text: str) -> int:
@@ -25,3 +27,15 @@ def size_in_words(num_bytes: float) -> str:
         if num_bytes >= unit:
             return f"{num_bytes / unit:.3g} {name}"
     return f"{num_bytes:.0f} bytes"
+
+
+def size_of(option: str) -> Callable[[Any], Any]:
+    """Return what reads the size that an option gives, and leaves alone what is no text."""
+
+    def read(value: Any) -> Any:
+        try:
+            return parse_size(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(f"{option}={error}") from None
+
+    return read

@@ -15,7 +15,7 @@ from benchmarks.corpora import PROJECT
 from benchmarks.kills.processes import Command
 from textcls import cli
 from textcls.app.single import configure
-from textcls.run import corpus
+from textcls.run_corpus import corpus
 
 # Rows of the demo corpus that are trained on, so that a training takes seconds; that are prepared,
 # the same ones over and over; and of each file to label.

@@ -21,7 +21,7 @@ def ours(run: str, test: str, work: str, budgets: list[int]) -> dict[str, Any]:
     from textcls.data.sharded import in_memory
     from textcls.model.compress import shrink
     from textcls.model.folder import load_model, save_model
-    from textcls.run import validation_split
+    from textcls.run_corpus import validation_split
 
     texts, labels = read(test)
     parts = load_model(Path(run))

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import make_config
 from tests.tuning.searches import make_values, rows_of, tiny_space
 from textcls import result as results
-from textcls import run, trainings
+from textcls import run, run_corpus, trainings
 from textcls.config import Config, read_config
 from textcls.defaults import resolve
 from textcls.errors import TextclsError
@@ -41,7 +41,7 @@ def test_the_test_split_is_looked_at_once(
 @pytest.mark.slow
 def test_time_ends_a_search_in_the_middle_of_a_trial(tmp_path: Path, cache_dir: Path) -> None:
     config = make_config("data=headlines", "trainer.epochs=1", f"cache_dir={cache_dir}")
-    run.corpus(config)  # tokenized already: what is timed are trials
+    run_corpus.corpus(config)  # tokenized already: what is timed are trials
     # One epoch for the configuration as given, and for others more than there is time for.
     space = {"model.dim": (8, 16, 32), "trainer.epochs": Range(1, 10**9)}
     tuning = tiny_space(seconds=5, trials=None, space=space)
@@ -190,7 +190,7 @@ def test_the_first_trial_is_what_fits_the_corpus(tmp_path: Path, cache_dir: Path
         f"cache_dir={cache_dir}",
     )
     search.start(config, parse_tuning(values), tmp_path / "search", [])
-    found = resolve(config, run.corpus(config).about)
+    found = resolve(config, run_corpus.corpus(config).about)
     assert (found.tokenizer.ngrams, found.tokenizer.char_ngrams) == (4, (2, 5))
     row, *_ = rows_of(tmp_path / "search")
     assert row["tokenizer.ngrams"] == "4"

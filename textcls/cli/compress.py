@@ -53,7 +53,7 @@ def compress(
         bags, _ = labelled_bags(classifier, data, given)
     elif (model / "config.yaml").exists():
         from textcls.data.sharded import in_memory
-        from textcls.run import validation_split
+        from textcls.run_corpus import validation_split
 
         held = validation_split(model)
         bags = in_memory(held)

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from textcls.config import DataConfig, TokenizerConfig
+from textcls.data.cache import Manifest, name_of
 from textcls.data.extending import Known
 from textcls.data.tokenizer import versions
 from textcls.defaults import VERSION
+from textcls.memory import SIZES, Plan
 from textcls.values import is_auto
 from textcls.vectors.found import PretrainedVectors
 
@@ -66,3 +68,33 @@ def key_of(
     # Through JSON, so that it equals what a manifest holds (tuples become lists).
     result: dict[str, Any] = json.loads(json.dumps(key))
     return result
+
+
+def shard_bytes_of(
+    key: Manifest, num_bytes: int, plan: Plan, cache_dir: Path, expected: str | None
+) -> int | None:
+    """Return how many bytes of text a shard is to have; None: all is to be in memory.
+
+    What memory is free changes: what was prepared already is taken as it is, unless somebody says
+    how much memory there is.
+
+    Args:
+        key: of the corpus in memory.
+        num_bytes: of its texts, about.
+        plan: how much memory there is.
+        cache_dir: the folder of all entries.
+        expected: the name of the entry that it had before; None: it is new.
+    """
+    planned = None if plan.holds(num_bytes) else plan.shard_bytes
+    names = {size: name_of(in_shards(key, size)) for size in (planned, None, *SIZES)}
+    for size, name in names.items():
+        if name == expected:
+            return size
+    if not plan.is_given:
+        return next((size for size, name in names.items() if (cache_dir / name).exists()), planned)
+    return planned
+
+
+def in_shards(key: Manifest, shard_bytes: int | None) -> Manifest:
+    """Return the key of the same corpus in shards of so many bytes of text; None: in memory."""
+    return key if shard_bytes is None else key | {"shard_bytes": shard_bytes}

@@ -27,7 +27,7 @@ from textcls.data.encoder import TextEncoder
 from textcls.data.entry import check_vocabulary, load_encoder, save_encoder
 from textcls.data.extending import Known
 from textcls.data.facts import PieceFacts, moved
-from textcls.data.key import key_of
+from textcls.data.key import in_shards, key_of, shard_bytes_of
 from textcls.data.shard import shard_name
 from textcls.data.sharded import ShardedBags, Split
 from textcls.data.sharding.preparation import Preparation
@@ -108,6 +108,7 @@ def prepare(
     known: Known | None = None,
     vectors: PretrainedVectors | None = None,
     plan: Plan | None = None,
+    expected: str | None = None,
 ) -> Prepared:
     """Return the bags of a corpus, out of the cache where they are there.
 
@@ -127,7 +128,8 @@ def prepare(
         known: what a model knows already, whose features and labels the corpus has as well.
         vectors: of words, that are to stand beside the table.
         plan: how much memory there is: a corpus that is larger is prepared in shards, for which
-            ``joined`` and ``both`` mean nothing: see :meth:`Prepared.joined`. None: enough.
+            ``both`` means nothing: see :meth:`Prepared.joined`. None, and for ``joined``: enough.
+        expected: the key that it had before: in memory or in shards, it is what it was.
 
     Raises:
         InputError: data, tokenizer or vectors cannot be used.
@@ -169,14 +171,19 @@ def prepare(
                 manifest = write_shards(preparation, scratch)
             return manifest | {"paths": source.paths}
 
-    if plan is None or plan.holds(source.num_bytes):
-        key = key_of(data, tokenizer, source.fingerprint, joined, known, vectors)
+    key = key_of(data, tokenizer, source.fingerprint, joined, known, vectors)
+    shard_bytes = None
+    if not joined and plan is not None:
+        shard_bytes = shard_bytes_of(key, source.num_bytes, plan, cache_dir, expected)
+    if shard_bytes is None:
         prepared, was_there = find_or_make(cache_dir, key, make, read, cache_size)
     else:
-        key = key_of(data, tokenizer, source.fingerprint, False, known, vectors)
-        key["shard_bytes"] = plan.shard_bytes
+        assert plan is not None
+        key = in_shards(key, shard_bytes)
         folder = cache_dir / f"{name_of(key)}{UNFINISHED}"
-        preparation = Preparation(source, tokenizer, folder, plan, known, vectors)
+        preparation = Preparation(
+            source, tokenizer, folder, shard_bytes, plan.processes, known, vectors
+        )
         prepared, was_there = find_or_make(cache_dir, key, make_shards, read, cache_size)
         shutil.rmtree(folder, ignore_errors=True)
     return dataclasses.replace(prepared, from_cache=was_there)

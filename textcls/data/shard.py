@@ -60,7 +60,7 @@ def save_shard(
         name: torch.as_tensor(tensor).contiguous() for name, tensor in tensors.items()
     }
     bags = Bags(**given)  # checked where it is done once
-    with whole_file(path) as scratch:
+    with whole_file(path, synced=True) as scratch:
         safetensors.torch.save_file(given, scratch, with_checksum(given))
     return len(bags), bags.num_tokens
 

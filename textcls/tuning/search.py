@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from textcls import run
+from textcls import run, run_corpus
 from textcls.config import Config, read_config
 from textcls.continuing import read_start
 from textcls.errors import InputError, Interrupted, TextclsError
@@ -128,7 +128,7 @@ class _Search:
         with log_to(folder / "tune.log", self.console):
             log.info("search folder %s", folder)
             # Data at fault are told before the first trial.
-            prepared = run.corpus(config, start=read_start(config))
+            prepared = run_corpus.corpus(config, start=read_start(config))
             check_unchanged(folder / "corpus.txt", prepared.key)
             self.config, tried = fitting(tuning.space, config, prepared.about)
             space = OptunaSpace(tried, self.config)

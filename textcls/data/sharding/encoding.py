@@ -92,7 +92,7 @@ def encode_shard(job: EncodeJob) -> None:
         facts[split] = {"size": size, "facts": found.to_json()}
         arrays |= {f"{split}.{name}": array for name, array in asdict(compared).items()}
     arrays = {name: array.view(np.int64) for name, array in arrays.items()}
-    write_tensors(path, arrays, facts)
+    write_tensors(path, arrays, facts, synced=True)  # before what it is made of is gone
     token_shard(job.folder, job.number).unlink()
 
 

@@ -20,6 +20,10 @@ from textcls.corpus.splits import SPLITS, RowLabels, bytes_of
 from textcls.data.sharding.sortedness import difference
 from textcls.data.sharding.token_shard import read_tensors, token_shard, write_tensors
 from textcls.errors import InputError
+from textcls.naming import option
+
+# Classes without a row in train that are named.
+_NAMED = 5
 
 
 def read_labels(folder: Path, number: int) -> RowLabels:
@@ -111,6 +115,20 @@ class NumberedLabels:
         """Yield sentences on the rows of each split that was read."""
         for split, reader in self._readers.items():
             yield from notes_of_rows(config, split, reader, no_text[split], self._bounds.get(split))
+        found = set(self._readers["train"].labels.distinct)  # a model may know more
+        in_train = np.sum(self._by_class, axis=0)
+        missing = [
+            name
+            for name, count in zip(self._names, in_train, strict=True)
+            if not count and name in found
+        ]
+        if missing:
+            named = ", ".join(f"'{name:.40}'" for name in missing[:_NAMED])
+            more = f" and {len(missing) - _NAMED:,} more" if len(missing) > _NAMED else ""
+            yield (
+                f"train has no row of {named}{more}: all were held out, by a hash of their number; "
+                f"give {option('validation', 'FILE')} and {option('test', 'FILE')}"
+            )
 
     def weights(self) -> dict[str, tuple[float, float]]:
         """Return by split the largest weight of a row, and the mean in relation to it.

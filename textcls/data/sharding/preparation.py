@@ -25,6 +25,7 @@ import numpy as np
 
 from textcls.config import TokenizerConfig
 from textcls.corpus.corpus import Source
+from textcls.corpus.paths import hash_file
 from textcls.corpus.splits import SPLITS, RowLabels
 from textcls.data.duplicates import compare
 from textcls.data.encoder import TextEncoder
@@ -45,14 +46,19 @@ from textcls.data.sharding.reading import (
     sample_texts,
 )
 from textcls.data.sharding.spreading import Size, SpreadJob, joined, spread
-from textcls.data.sharding.token_shard import DamagedError, TokenParts, read_tensors, token_shard
+from textcls.data.sharding.token_shard import (
+    DamagedError,
+    TokenParts,
+    check_written,
+    read_tensors,
+    token_shard,
+)
 from textcls.data.stored import load
 from textcls.data.tokenizer import Tokenizer, learns
 from textcls.data.word_vectors import coverage, read_vectors
 from textcls.defaults import CorpusFacts, resolve_group
 from textcls.errors import InputError, first_line
 from textcls.files import whole_folder, write_whole
-from textcls.memory import Plan
 from textcls.sizes import size_in_words
 from textcls.vectors.found import PretrainedVectors
 
@@ -96,7 +102,8 @@ class Preparation:
         source: of the corpus.
         tokenizer: its configuration.
         folder: of its files; those of an interrupted one may be there.
-        plan: how much memory there is.
+        shard_bytes: of texts in a shard.
+        processes: that prepare shards at the same time.
         known: what a model knows already.
         vectors: of words.
     """
@@ -104,7 +111,8 @@ class Preparation:
     source: Source
     tokenizer: TokenizerConfig
     folder: Path
-    plan: Plan
+    shard_bytes: int
+    processes: int
     known: Known | None = None
     vectors: PretrainedVectors | None = None
 
@@ -127,6 +135,7 @@ class Preparation:
             OSError: a file cannot be written.
         """
         self.shards.mkdir(parents=True, exist_ok=True)
+        self._check()
         read = self._read()
         config = resolve_group("tokenizer", self.tokenizer, CorpusFacts(**read.about))
         notes = self._learn(read, config)
@@ -157,21 +166,43 @@ class Preparation:
             except OSError:  # a file system without links
                 shutil.copyfile(path, folder / path.name)
 
+    def _check(self) -> None:
+        """Check what an interrupted preparation has left and nothing else checks.
+
+        Raises:
+            DamagedError: it is not what was written.
+        """
+        for path in (*self.folder.glob("piece-*"), *self.shards.iterdir()):
+            check_written(path)
+        if self.encoder.exists():
+            try:
+                for name, digest in self._learned()["files"].items():
+                    if hash_file(self.encoder / name) != digest:
+                        raise ValueError(f"{name} has changed")
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                reason = first_line(error)
+                raise DamagedError(f"{self.encoder}: is damaged ({reason})") from None
+
+    def _learned(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.encoder / LEARNED).read_text(encoding="utf-8"))
+        return found
+
     def _read(self) -> ReadCorpus:
         path = self.folder / READ
         if not path.exists():
             log.info(
-                "the corpus is larger than memory (trainer.max_memory is %s): it is prepared in "
-                "shards",
-                size_in_words(self.plan.budget),
+                "the corpus is larger than memory (trainer.max_memory): prepared in shards of "
+                "%s of text, by %d processes",
+                size_in_words(self.shard_bytes),
+                self.processes,
             )
             labels = () if self.known is None else self.known.label_names
             read = read_corpus(
                 self.source,
                 self._tokenizer(self.tokenizer),
                 self.folder,
-                self.plan.shard_bytes,
-                self.plan.processes,
+                self.shard_bytes,
+                self.processes,
                 labels,
             )
             write_whole(path, json.dumps(dataclasses.asdict(read)))
@@ -219,12 +250,13 @@ class Preparation:
             known = None if self.known is None else self.known.encoder
             encoder = TextEncoder.learn(tokenizer, tokens, labels, known, found)
             check_vocabulary(encoder, tokens, where)
-            with whole_folder(self.encoder) as scratch:
+            with whole_folder(self.encoder, synced=True) as scratch:
                 save_encoder(encoder, found, scratch)
                 notes += encoder.notes
-                (scratch / LEARNED).write_text(json.dumps(notes), encoding="utf-8")
-        learned: list[str] = json.loads((self.encoder / LEARNED).read_text(encoding="utf-8"))
-        return learned
+                files = {path.name: hash_file(path) for path in scratch.iterdir()}
+                learned = json.dumps({"notes": notes, "files": files})
+                (scratch / LEARNED).write_text(learned, encoding="utf-8")
+        return list(self._learned()["notes"])
 
     def _encode(self, read: ReadCorpus, config: TokenizerConfig) -> dict[str, list[Size]]:
         """Make the shards of bags that are missing; return the sizes of all."""
@@ -243,7 +275,7 @@ class Preparation:
             for number in range(len(read.sizes))
         ]
         progress = Log()
-        for number, _ in enumerate(done_by_processes(encode_shard, jobs, self.plan.processes), 1):
+        for number, _ in enumerate(done_by_processes(encode_shard, jobs, self.processes), 1):
             progress.say(f"encoded {number:,} of {len(jobs):,} shards")
         pieces: dict[str, list[tuple[int, Size]]] = {split: [] for split in SPLITS}
         for number in range(len(jobs)):
@@ -260,7 +292,7 @@ class Preparation:
                 SpreadJob(self.folder, self.shards, number, pieces["train"])
                 for number in range(len(pieces["train"]))
             ]
-            sizes["train"] = list(done_by_processes(spread, spreads, self.plan.processes))
+            sizes["train"] = list(done_by_processes(spread, spreads, self.processes))
         return sizes
 
 

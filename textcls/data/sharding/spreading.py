@@ -39,8 +39,10 @@ def spread(job: SpreadJob) -> Size:
     if path.exists():
         return _size(path)
     count, slices = len(job.pieces), []
-    for number, size in job.pieces:
-        start, stop = (size[0] * place // count for place in (job.number, job.number + 1))
+    for index, (number, size) in enumerate(job.pieces):
+        # Another slice of each: pieces of few rows would all give them to the same shards.
+        turn = (job.number + index) % count
+        start, stop = (size[0] * place // count for place in (turn, turn + 1))
         bags = Shard(piece_path(job.folder, "train", number), *size).mapped()
         slices.append(bags.slice(start, stop))
     return _save(path, slices)

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from textcls.arrow import Int32, Int64, as_numpy, integers, lengths_of, offsets_of, strings
-from textcls.checksum import check, with_checksum
+from textcls.checksum import check, check_file, with_checksum
 from textcls.corpus.labels import FoundLabels
 from textcls.corpus.splits import bytes_of
 from textcls.corpus.weights import Float64
@@ -30,6 +30,18 @@ from textcls.files import whole_file
 CAPACITY = 1 << 24
 _HELD = 1 << 22
 _LABELS = ("label_codes", "label_counts", "label_shares")
+
+
+def check_written(path: Path) -> None:
+    """Read a file that has a checksum.
+
+    Raises:
+        DamagedError: it is missing, or not what was written.
+    """
+    try:
+        check_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DamagedError(f"{path}: is missing or damaged ({first_line(error)})") from None
 
 
 class DamagedError(TextclsError):
@@ -107,9 +119,14 @@ def token_shard(folder: Path, number: int) -> Path:
 
 
 def write_tensors(
-    path: Path, arrays: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]
+    path: Path,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    facts: Mapping[str, Any],
+    synced: bool = False,
 ) -> None:
     """Write arrays, and facts as JSON, with a checksum; there whole or not at all.
+
+    See :func:`~textcls.files.whole_file` for ``synced``.
 
     Raises:
         OSError: it cannot be written.
@@ -117,7 +134,7 @@ def write_tensors(
     tensors = {
         name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()
     }
-    with whole_file(path) as scratch:
+    with whole_file(path, synced) as scratch:
         metadata = with_checksum(tensors, {"facts": json.dumps(facts)})
         safetensors.torch.save_file(tensors, scratch, metadata)
 
