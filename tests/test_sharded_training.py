@@ -141,18 +141,23 @@ def test_an_interrupted_training_ends_as_if_it_had_not(
     assert without_times(first.records + second.records) == whole[1]
 
 
+def killed_at(step: int, config: Config, split: ShardedBags, folder: Path) -> None:
+    """Train in a process that is killed at a step."""
+    process = multiprocessing.get_context("fork").Process(
+        target=train, args=(config, split, folder, Recorder(step, signal.SIGKILL))
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+
+
 def test_a_killed_training_goes_on(
     in_files: ShardedBags, small_windows: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint, "SAVE_AFTER", 0.0)
     monkeypatch.setattr(checkpoint, "SAVE_EVERY", 0)
     config = config_of(epochs=3)
-    killed = multiprocessing.get_context("fork").Process(
-        target=train, args=(config, in_files, tmp_path / "cut", Recorder(14, signal.SIGKILL))
-    )
-    killed.start()
-    killed.join()
-    assert killed.exitcode == -signal.SIGKILL
+    killed_at(14, config, in_files, tmp_path / "cut")
     resumed, whole = Recorder(), Recorder()
     found, _ = train(config, in_files, tmp_path / "cut", resumed)
     assert resumed.steps == 20
@@ -166,12 +171,7 @@ def test_a_training_that_is_killed_in_a_long_epoch_goes_on_within_it(
     monkeypatch.setattr(checkpoint, "SAVE_IN_EPOCH", 0.0)  # after each step
     monkeypatch.setattr(checkpoint, "SAVE_EVERY", 0)
     config = config_of(epochs=2)
-    killed = multiprocessing.get_context("fork").Process(
-        target=train, args=(config, in_files, tmp_path / "cut", Recorder(14, signal.SIGKILL))
-    )
-    killed.start()
-    killed.join()
-    assert killed.exitcode == -signal.SIGKILL
+    killed_at(14, config, in_files, tmp_path / "cut")
     resumed, whole = Recorder(), Recorder()
     found, _ = train(config, in_files, tmp_path / "cut", resumed)
     assert resumed.steps == 20 - 13  # the 14th was not saved

@@ -172,6 +172,9 @@ def test_an_interrupted_preparation_goes_on_with_the_first_shard_that_is_missing
     monkeypatch.setattr(encoding, "save_shard", counted("encoded", save_shard))
     monkeypatch.setattr(TextEncoder, "learn", counted("learned", TextEncoder.learn))
     for _ in range(100):
+        for place in (".", "shards"):  # as a kill leaves them
+            for folder in (tmp_path / "b").glob(f"*.parts/{place}"):
+                (folder / ".test-00000.safetensors.123").write_bytes(b"half")
         left = 2
         try:
             resumed = prepare(config.data, config.tokenizer, tmp_path / "b", plan=LITTLE)
@@ -179,6 +182,8 @@ def test_an_interrupted_preparation_goes_on_with_the_first_shard_that_is_missing
         except StoppedError:
             continue
     assert files_of(undisturbed) == files_of(resumed)
+    manifests = [tmp_path / name / resumed.key / "manifest.json" for name in "ab"]
+    assert manifests[0].read_bytes() == manifests[1].read_bytes()
     shards = len(sharded(undisturbed.train).sizes)
     assert done.count("read") == shards + 2  # those of validation and test, once each
     assert done.count("learned") == 1

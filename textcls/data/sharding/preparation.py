@@ -135,6 +135,7 @@ class Preparation:
             OSError: a file cannot be written.
         """
         self.shards.mkdir(parents=True, exist_ok=True)
+        self._remove_scratch()
         self._check()
         read = self._read()
         config = resolve_group("tokenizer", self.tokenizer, CorpusFacts(**read.about))
@@ -165,6 +166,14 @@ class Preparation:
                 os.link(path, folder / path.name)
             except OSError:  # a file system without links
                 shutil.copyfile(path, folder / path.name)
+
+    def _remove_scratch(self) -> None:
+        """Remove what a killed preparation was writing: nobody else has this folder's lock."""
+        for path in (*self.folder.glob(".*"), *self.shards.glob(".*")):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def _check(self) -> None:
         """Check what an interrupted preparation has left and nothing else checks.
