@@ -27,6 +27,7 @@ from textcls.config import TokenizerConfig
 from textcls.corpus.corpus import Source
 from textcls.corpus.paths import hash_file
 from textcls.corpus.splits import SPLITS, RowLabels
+from textcls.corpus.tables import plural
 from textcls.data.duplicates import compare
 from textcls.data.encoder import TextEncoder
 from textcls.data.entry import check_vocabulary, save_encoder
@@ -201,9 +202,9 @@ class Preparation:
         if not path.exists():
             log.info(
                 "the corpus is larger than memory (trainer.max_memory): prepared in shards of "
-                "%s of text, by %d processes",
+                "%s of text, by %s",
                 size_in_words(self.shard_bytes),
-                self.processes,
+                plural(self.processes, "process", "processes"),
             )
             labels = () if self.known is None else self.known.label_names
             read = read_corpus(
