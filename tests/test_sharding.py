@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import make_config
+from tests.conftest import PROJECT, make_config
 from textcls import memory
 from textcls.cli import main
 from textcls.config import Config
@@ -409,6 +412,38 @@ def test_processes_make_the_same_shards(
     monkeypatch.setattr(Plan, "processes", 2)
     together = prepare(config.data, config.tokenizer, tmp_path / "b", plan=LITTLE)
     assert files_of(alone) == files_of(together)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes below /proc")
+def test_processes_end_with_the_one_that_is_killed() -> None:
+    program = (
+        "import time; from textcls.data.sharding.pool import done_by_processes as do\n"
+        "if __name__ == '__main__': list(do(time.sleep, [60, 60, 60], 2))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+    def alive(pids: list[str]) -> list[str]:
+        return [pid for pid in pids if _state(pid) not in ("Z", "")]
+
+    deadline = time.monotonic() + 60
+    while len(pids := children.read_text().split()) < 3:  # with that which tracks resources
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(3)  # until they have begun
+    process.kill()
+    process.wait()
+    while alive(pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _state(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def test_an_option_without_a_size_is_refused_in_a_line() -> None:

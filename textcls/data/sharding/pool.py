@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +39,18 @@ class Log:
             self._said = time.monotonic()
 
 
+def _begin(parent: int) -> None:
+    """Let this process compute with one thread, and end when its parent does."""
+    take_one_cpu()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)  # killed, it closes no queue that others wait at
+
+
 def done_by_processes(
     do: Callable[[_In], _Out], jobs: Iterable[_In], processes: int
 ) -> Iterator[_Out]:
@@ -55,7 +69,7 @@ def done_by_processes(
         return
     waiting: deque[Future[_Out]] = deque()
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, initializer=take_one_cpu)
+    pool = ProcessPoolExecutor(processes, context, _begin, (os.getpid(),))
     try:
         for job in jobs:
             waiting.append(pool.submit(do, job))
