@@ -13,8 +13,8 @@ SHARE = 0.7
 # In memory a text takes up to so many times its size while it is prepared: see
 # docs/larger-than-memory.md.
 TIMES = 3
-# Texts of a shard; less, where memory is small.
-SHARD_BYTES, SHARDS = 1 << 26, 64
+# So many shards' texts would fill it; a shard has the largest of these sizes that allows that.
+SHARDS = 64
 SIZES = tuple(1 << bits for bits in range(26, 15, -1))
 # What a process takes by itself, and times the texts of a shard.
 _OF_PROCESS, _TIMES_OF_SHARD = 400_000_000, 6
@@ -46,7 +46,7 @@ class Plan:
     @property
     def shard_bytes(self) -> int:
         """Bytes of texts that make a shard, a power of two."""
-        most = min(SHARD_BYTES, self.budget // SHARDS)
+        most = self.budget // SHARDS
         return next((size for size in SIZES if size <= most), SIZES[-1])
 
     @property

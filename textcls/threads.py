@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 _In = TypeVar("_In")
@@ -48,8 +48,17 @@ def made_ahead(
         ahead: so many results, beside the one that is yielded, are made or being made.
         threads: how many there are.
     """
+    yield from results(ThreadPoolExecutor(threads, "made-ahead"), make, items, ahead)
+
+
+def results(
+    pool: Executor, make: Callable[[_In], _Out], items: Iterable[_In], ahead: int
+) -> Iterator[_Out]:
+    """Yield ``make(item)`` for each item in turn, made by a pool, which ends with the last of them.
+
+    The arguments are those of :func:`made_ahead`.
+    """
     waiting: deque[Future[_Out]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="made-ahead")
     try:
         for item in items:
             waiting.append(pool.submit(make, item))

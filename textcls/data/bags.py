@@ -187,6 +187,19 @@ class Bags:
         """The device of all tensors."""
         return self.indices.device
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the arguments of the class that are tensors, by name."""
+        found = {
+            "indices": self.indices,
+            "offsets": self.offsets,
+            "labels": self.labels,
+            "weights": self.weights,
+            "label_offsets": self.label_offsets,
+            "example_weights": self.example_weights,
+            "label_shares": self.label_shares,
+        }
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Bags:
         """Return the bags on ``device`` (themselves where they are there already).
 

@@ -14,7 +14,6 @@ import torch
 
 from textcls.config import TokenizerConfig
 from textcls.corpus.splits import SPLITS
-from textcls.data.bags import Bags
 from textcls.data.duplicates import Compared, Texts
 from textcls.data.encoder import TextEncoder
 from textcls.data.facts import PieceFacts
@@ -28,6 +27,7 @@ from textcls.data.sharding.token_shard import (
     write_tensors,
 )
 from textcls.data.stored import load
+from textcls.data.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -77,18 +77,15 @@ def encode_shard(job: EncodeJob) -> None:
         texts = Texts(shard.hashes[wanted], shard.are_empty[wanted], own)
         found = PieceFacts.of(texts, tokens, encoder, encoded, job.num_classes)
         compared = Compared.of(texts, job.first_rows[place])
-        tensors = encoded._asdict() | {
-            "labels": own.ids,
-            "label_offsets": own.offsets,
-            "label_shares": own.shares,
-        }
+        weights = None
         if own.weights is not None and split in job.weights:
             largest, mean = job.weights[split]
-            tensors["example_weights"] = (own.weights / largest / mean).astype(np.float32)
-        there = {name: torch.from_numpy(t) for name, t in tensors.items() if t is not None}
+            weights = torch.from_numpy((own.weights / largest / mean).astype(np.float32))
+        bags = encoder.bags(encoded, Targets.of(own, weights))
         if split == "train" and job.mixed is not None:
-            there = _mixed(there, [job.mixed, job.number])
-        size = save_shard(piece_path(job.folder, split, job.number), there)
+            order = np.random.default_rng([job.mixed, job.number]).permutation(len(bags))
+            bags = bags.select(torch.from_numpy(order))
+        size = save_shard(piece_path(job.folder, split, job.number), bags.tensors())
         facts[split] = {"size": size, "facts": found.to_json()}
         arrays |= {f"{split}.{name}": array for name, array in asdict(compared).items()}
     arrays = {name: array.view(np.int64) for name, array in arrays.items()}
@@ -133,11 +130,3 @@ def _facts_path(folder: Path, number: int) -> Path:
 @functools.lru_cache(1)
 def _encoder(folder: Path, config: TokenizerConfig) -> TextEncoder:
     return load(folder, config)
-
-
-def _mixed(tensors: dict[str, Any], seed: Sequence[int]) -> dict[str, Any]:
-    """Return the tensors of bags in another order."""
-    bags = Bags(**tensors)
-    order = np.random.default_rng(seed).permutation(len(bags))
-    mixed = bags.select(torch.from_numpy(order))
-    return {name: getattr(mixed, name) for name in tensors}

@@ -7,14 +7,13 @@ import multiprocessing
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from textcls.errors import TextclsError
-from textcls.threads import take_one_cpu
+from textcls.threads import results, take_one_cpu
 
 log = logging.getLogger("textcls")
 
@@ -67,20 +66,12 @@ def done_by_processes(
     if processes == 1:
         yield from map(do, jobs)
         return
-    waiting: deque[Future[_Out]] = deque()
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, context, _begin, (os.getpid(),))
     try:
-        for job in jobs:
-            waiting.append(pool.submit(do, job))
-            if len(waiting) > processes:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from results(pool, do, jobs, processes)
     except BrokenProcessPool:
         raise TextclsError(
             "a process of the preparation was killed, perhaps since memory ran out: what is done "
             "is kept; set trainer.max_memory to less, and run the same command again"
         ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)

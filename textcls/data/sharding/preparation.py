@@ -81,7 +81,6 @@ class ShardedCorpus:
     Attributes:
         read: what was found out while it was read.
         encoder: of its texts.
-        config: of its tokenizer, without ``auto``.
         sizes: of each split, how many bags and tokens each of its shards has.
         facts: of the rows of each split, ready for JSON.
         notes: sentences for the user.
@@ -89,7 +88,6 @@ class ShardedCorpus:
 
     read: ReadCorpus
     encoder: TextEncoder
-    config: TokenizerConfig
     sizes: dict[str, list[Size]]
     facts: dict[str, dict[str, Any]]
     notes: list[str]
@@ -158,7 +156,7 @@ class Preparation:
                 f"the rows of train are sorted (the shares of labels or words in a part of them "
                 f"differ by {read.sorted:.0%} from those in all): spread over all shards",
             ]
-        return ShardedCorpus(read, encoder, config, sizes, ready, [*read.notes, *notes])
+        return ShardedCorpus(read, encoder, sizes, ready, [*read.notes, *notes])
 
     def put_into(self, folder: Path) -> None:
         """Put the shards and the encoder into a folder, beside this one's, once all are there."""

@@ -75,7 +75,6 @@ class ReadCorpus:
     Attributes:
         sizes: of each shard, how many rows it has of each of ``SPLITS``.
         label_names: of class 0, 1, 2, …
-        several: whether rows have any number of labels.
         text_columns: where the texts were.
         label_columns: where the labels were.
         files: how each file was read, by split.
@@ -90,7 +89,6 @@ class ReadCorpus:
 
     sizes: list[list[int]]
     label_names: list[str]
-    several: bool
     text_columns: list[str]
     label_columns: list[str]
     files: dict[str, list[dict[str, Any]]]
@@ -160,7 +158,6 @@ def read_corpus(
     return ReadCorpus(
         sizes,
         names,
-        several,
         list(columns["train"][0]),
         list(columns["train"][1]),
         {split: [dataclasses.asdict(f.facts) for f in files] for split, files in opened.items()},

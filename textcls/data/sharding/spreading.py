@@ -86,7 +86,4 @@ def _size(path: Path) -> Size:
 
 
 def _save(path: Path, parts: Sequence[Bags]) -> Size:
-    whole = Bags.concatenate(parts)
-    names = ("indices", "offsets", "labels", "weights", "label_offsets", "label_shares")
-    tensors = {name: getattr(whole, name) for name in (*names, "example_weights")}
-    return save_shard(path, {name: t for name, t in tensors.items() if t is not None})
+    return save_shard(path, Bags.concatenate(parts).tensors())
