@@ -165,6 +165,27 @@ class RowLabels:
         return np.fromiter(hashes, np.int64, len(self))
 
 
+class HashedTexts:
+    """Adds up the texts that :meth:`Split.fingerprint` is a hash of, some after others."""
+
+    def __init__(self) -> None:
+        self._letters = xxhash.xxh3_64()
+        self._lengths = [np.zeros(0, np.int64)]
+
+    def add(self, chunks: Sequence[pa.Array]) -> None:
+        """Add the texts that follow; no text is an empty one."""
+        for chunk in chunks:
+            data, ends = bytes_of(chunk)
+            self._letters.update(data[ends[0] : ends[-1]])
+            self._lengths.append(np.diff(ends))
+
+    def fingerprint(self, labels: RowLabels, label_names: Sequence[str]) -> str:
+        """Return the hash of all texts, with their labels."""
+        rest = labels.hashed(label_names)
+        rest.update(np.concatenate(self._lengths).data)
+        return str(rest.hexdigest() + self._letters.hexdigest())
+
+
 @dataclass(frozen=True)
 class Split:
     """Texts and labels of one split.
@@ -190,12 +211,9 @@ class Split:
 
     def fingerprint(self, label_names: Sequence[str]) -> str:
         """Return a hash of texts and labels, however they are chunked; no text is an empty one."""
-        rest, letters = self.labels.hashed(label_names), xxhash.xxh3_64()
-        for chunk in self.chunks:
-            data, ends = bytes_of(chunk)
-            rest.update(np.diff(ends).data)
-            letters.update(data[ends[0] : ends[-1]])
-        return rest.hexdigest() + letters.hexdigest()
+        texts = HashedTexts()
+        texts.add(self.chunks)
+        return texts.fingerprint(self.labels, label_names)
 
     def cut(self, held: npt.NDArray[np.bool_]) -> tuple[Split, Split]:
         """Return the rows where ``held``, bool ``[num_texts]``, and the others, in their order.

@@ -1,4 +1,4 @@
-"""The labels of the rows of all shards, numbered once all are read; a hash of the test split."""
+"""The labels of the rows of all shards, numbered once all are read."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xxhash
 
 from textcls.arrow import booleans
 from textcls.config import DataConfig
 from textcls.corpus.labels import FoundLabels
 from textcls.corpus.notes import notes_of_rows
 from textcls.corpus.rows import RowReader, Rows
-from textcls.corpus.splits import SPLITS, RowLabels, bytes_of
+from textcls.corpus.splits import SPLITS, RowLabels
 from textcls.data.sharding.sortedness import difference
 from textcls.data.sharding.token_shard import read_tensors, token_shard, write_tensors
 from textcls.errors import InputError
@@ -34,29 +33,6 @@ def read_labels(folder: Path, number: int) -> RowLabels:
 
 def _label_shard(folder: Path, number: int) -> Path:
     return folder / f"labels-{number:05d}.safetensors"
-
-
-class HashedTexts:
-    """Adds up what :meth:`~textcls.corpus.splits.Split.fingerprint` is a hash of."""
-
-    def __init__(self) -> None:
-        self._letters = xxhash.xxh3_64()
-        self._lengths = [np.zeros(0, np.int64)]
-
-    def add(self, rows: Rows, wanted: npt.NDArray[np.bool_]) -> None:
-        """Add those rows that are of the test split, bool ``[num_rows]``."""
-        if not wanted.any():
-            return
-        for chunk in pa.chunked_array(rows.chunks).filter(mask(wanted)).chunks:
-            data, ends = bytes_of(chunk)
-            self._letters.update(data[ends[0] : ends[-1]])
-            self._lengths.append(np.diff(ends))
-
-    def fingerprint(self, names: list[str], labels: RowLabels) -> str:
-        """Return the hash."""
-        rest = labels.hashed(names)
-        rest.update(np.concatenate(self._lengths).data)
-        return str(rest.hexdigest() + self._letters.hexdigest())
 
 
 class NumberedLabels:

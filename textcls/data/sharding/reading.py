@@ -30,10 +30,10 @@ from textcls.corpus.corpus import (
 )
 from textcls.corpus.notes import notes_of_files
 from textcls.corpus.rows import RowReader, Rows
-from textcls.corpus.splits import SPLITS
+from textcls.corpus.splits import SPLITS, HashedTexts
 from textcls.data.duplicates import are_empty, hash_texts
 from textcls.data.hashing import mixed
-from textcls.data.sharding.numbering import HashedTexts, NumberedLabels, mask
+from textcls.data.sharding.numbering import NumberedLabels, mask
 from textcls.data.sharding.pool import Log, done_by_processes
 from textcls.data.sharding.sortedness import sortedness_of_words
 from textcls.data.sharding.token_shard import (
@@ -130,7 +130,7 @@ def read_corpus(
     def jobs() -> Iterator[_Piece]:
         for number, (split, first, rows) in enumerate(_pieces(readers, num_bytes)):
             splits = _splits_of(config, split, first, len(rows), readers)
-            test_texts.add(rows, splits == 2)
+            test_texts.add(pa.chunked_array(rows.chunks).filter(mask(splits == 2)).chunks)
             first_rows.append((split, first))
             yield _Piece(token_shard(folder, number), rows, splits, tokenizer)
 
@@ -171,7 +171,7 @@ def read_corpus(
                 soft=readers["train"].soft,
             )
         ),
-        test_texts.fingerprint(names, labels.test),
+        test_texts.fingerprint(labels.test, names),
         labels.weights(),
         max(labels.sortedness(), sortedness_of_words(folder, len(sizes))),
     )
